@@ -1,1 +1,80 @@
-"""TODO"""
+"""Data sets, real where they lie on the disk and synthetic where they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names file, row and what was expected."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test images with their classes.
+
+    Attributes:
+        name: the registry's name, for example "sign_mnist".
+        source: "real" or "synthetic".
+        x_train, x_test: float32 (N, height, width, channels) in [0, 1].
+        y_train, y_test: int64 (N,), index into `class_names`.
+        class_names: one short name a class.
+    """
+
+    name: str
+    source: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One sentence that says which data this is; a notebook's first output."""
+        kind = (
+            "real images"
+            if self.source == "real"
+            else "synthetic images, drawn by labkit (results on them are not results on the real "
+            "data)"
+        )
+        return (
+            f"`{self.name}`, {kind}: {len(self.x_train):,} for training, {len(self.x_test):,} for "
+            f"testing, {len(self.class_names)} classes."
+        )
+
+    def subset(self, train: int, test: int, seed: int = 0) -> Dataset:
+        """A smaller data set with the same proportions of classes, drawn with `seed`."""
+        a = stratified(self.y_train, train, seed)
+        b = stratified(self.y_test, test, seed)
+        return replace(
+            self,
+            x_train=self.x_train[a],
+            y_train=self.y_train[a],
+            x_test=self.x_test[b],
+            y_test=self.y_test[b],
+        )
+
+    def representative(self, count: int, seed: int = 0) -> np.ndarray:
+        """Training images of all classes, float32 (count, ...), to calibrate activation ranges."""
+        return self.x_train[stratified(self.y_train, count, seed)]
+
+
+def stratified(classes: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Indices of `count` items in random order, the classes in their proportions.
+
+    Raises:
+        ValueError: more items asked for than there are.
+    """
+    if not 0 < count <= len(classes):
+        raise ValueError(f"{count} items asked for, there are {len(classes)}.")
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(classes))
+    # Spread each class evenly over [0, 1): the first `count` then hold every class in proportion.
+    position = np.empty(len(classes))
+    for k in np.unique(classes):
+        members = order[classes[order] == k]
+        position[members] = (np.arange(len(members)) + rng.uniform()) / len(members)
+    chosen = np.argsort(position, kind="stable")[:count]
+    return rng.permutation(chosen)

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The networks of the labs."""

@@ -1,0 +1,106 @@
+"""Post-training quantisation: from a trained Keras model to the bytes of a TFLite file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+MODES = ("float", "float16", "dynamic_range", "int8", "int16x8")
+_CALIBRATED = ("int8", "int16x8")
+
+
+def convert(
+    model: tf.keras.Model, mode: str, representative: np.ndarray | None = None
+) -> bytes:
+    """Convert a Keras model to a TFLite file; the model is not changed.
+
+    Args:
+        model: any functional or sequential Keras model with one input.
+        mode: "float"; "float16" (weights float16, computed in float32); "dynamic_range" (int8
+            weights, activations quantised at run time); "int8" (integers throughout, int8 input
+            and output); "int16x8" (int16 activations, int8 weights, float input and output).
+        representative: float32 (N, *input shape), inputs as in training, for "int8" and
+            "int16x8": their activation ranges are measured on it.
+
+    Returns:
+        the content of a `.tflite` file.
+
+    Raises:
+        ValueError: unknown mode, or no usable representative images.
+
+    Source: R. Krishnamoorthi, arXiv:1806.08342, section 3.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if mode != "float":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if mode == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if mode in _CALIBRATED:
+        images = _checked(representative, model.input_shape[1:], mode)
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
+    if mode == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    if mode == "int16x8":
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]
+    return quietly(converter)
+
+
+def _checked(images: np.ndarray | None, shape: tuple, mode: str) -> np.ndarray:
+    if images is None:
+        raise ValueError(
+            f"mode {mode!r} measures activation ranges: give representative images, for example "
+            "dataset.representative(200, seed=0)."
+        )
+    images = np.asarray(images)
+    if images.shape[1:] != tuple(shape) or len(images) == 0:
+        raise ValueError(
+            f"representative has shape {images.shape}, expected (N, {', '.join(map(str, shape))}) "
+            "with N > 0."
+        )
+    if images.dtype != np.float32:
+        raise ValueError(
+            f"representative is {images.dtype}, expected float32, prepared as in training."
+        )
+    if not np.isfinite(images).all():
+        raise ValueError("representative holds NaN or infinite values.")
+    return images
+
+
+def quietly(converter: tf.lite.TFLiteConverter) -> bytes:
+    """Run a converter without its chatter; what it printed is shown if it fails."""
+    with _captured_output() as printed:
+        try:
+            return converter.convert()
+        except Exception as error:
+            error.add_note(printed()) if hasattr(error, "add_note") else None
+            raise
+
+
+@contextlib.contextmanager
+def _captured_output() -> Iterator:
+    """Send file descriptor 2 to a temporary file: the converter prints from C++."""
+    with tempfile.TemporaryFile() as sink:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        os.dup2(sink.fileno(), 2)
+
+        def printed() -> str:
+            sink.seek(0)
+            return sink.read().decode("utf-8", "replace")
+
+        try:
+            yield printed
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
