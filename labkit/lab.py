@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +11,18 @@ from IPython.display import Markdown, display
 
 from labkit import checks, datasets, files, measure, runtime
 from labkit.datasets import sign_mnist
+from labkit.models import sign_cnn
 
 #: Trained once a seed in the full profile, so that figures carry a mean and a spread.
 REPEATS = {"quick": 1, "full": 3}
+
+_UNITS = {
+    "accuracy": "fraction",
+    "bytes": "byte",
+    "gzip_bytes": "byte",
+    "weight_bits": "bit",
+    "latency": "ms",
+}
 
 
 @dataclass(frozen=True)
@@ -77,17 +86,106 @@ class Lab:
             self._artefacts[file] = Artefact(file, len(content))
         return path
 
-    def measure(self, technique: str, path: Path, seed: int | None = None) -> dict[str, float]:
-        """Measure a model file on the test images and record every figure in the ledger.
+    def baseline(self, seed: int) -> sign_cnn.Baseline:
+        """The trained baseline of a seed: loaded from the output folder, or trained now."""
+        return sign_cnn.baseline(self.dataset, self.profile, seed, self.out)
+
+    def measure(
+        self, technique: str, path: Path, seed: int | None = None, model: str = "baseline"
+    ) -> dict[str, float]:
+        """Measure a model file on the test images and record the figures in the ledger.
 
         Returns:
-            accuracy (fraction), bytes, gzip bytes and bits of weights, as `measure.evaluate`.
+            "accuracy" (fraction), "bytes", "gzip_bytes" and "weight_bits".
         """
-        figures = self._evaluate(technique, path, self.seed if seed is None else seed)
-        if path.name in self._artefacts and path == self.out / path.name:
-            known = self._artefacts[path.name]
-            self._artefacts[path.name] = Artefact(known.file, known.bytes, figures["accuracy"])
+        size = measure.size(path)
+        figures = {
+            "accuracy": measure.accuracy(path, self.dataset.x_test, self.dataset.y_test),
+            "bytes": size.bytes,
+            "gzip_bytes": size.gzip_bytes,
+            "weight_bits": measure.inspect(path).weight_bits,
+        }
+        self._record(technique, model, self.seed if seed is None else seed, figures)
+        artefact = self._artefacts.get(path.name)
+        if artefact is not None and path == self.path(path.name):
+            self._artefacts[path.name] = replace(artefact, accuracy=figures["accuracy"])
         return figures
+
+    def latency(self, technique: str, path: Path, model: str = "baseline") -> measure.Latency:
+        """Time a model file on one test image, one thread, and record the median."""
+        latency = measure.latency(path, self.dataset.x_test[:1])
+        self._record(technique, model, self.seed, {"latency": latency.median_ms})
+        return latency
+
+    def mean(self, metric: str, technique: str) -> float:
+        """Mean over this run's seeds of a metric of the ledger."""
+        rows = self._rows()
+        values = rows.loc[(rows["technique"] == technique) & (rows["metric"] == metric), "value"]
+        if len(values) == 0:
+            raise KeyError(f"no {metric} of {technique!r} was measured in lab {self.number}.")
+        return float(values.mean())
+
+    def report(self) -> pd.DataFrame:
+        """The ledger of this lab: a row a technique, mean and spread over the seeds."""
+        table = measure.summary(self._rows()).drop(columns=["lab", "data", "profile"])
+        table = table.set_index("technique").dropna(axis=1, how="all")
+        return table.round({"accuracy (%)": 2, "± (%)": 2, "latency (ms)": 2})
+
+    def compare(self, *techniques: str) -> pd.DataFrame:
+        """Published figures and this lab's, a row each.
+
+        "lost" is the accuracy that a technique loses against the float model of the same source,
+        "smaller" the bytes of that float model divided by its own.
+        """
+        ours = measure.summary(self._rows())
+        measured = pd.DataFrame(
+            {
+                "source": f"this lab, {self.dataset.source} data",
+                "model": ours["model"],
+                "technique": ours["technique"],
+                "accuracy (%)": ours["accuracy (%)"],
+                "size": ours["bytes"],
+            }
+        )
+        published = measure.published(self.number)
+        published["metric"] = published["metric"].replace("accuracy", "accuracy (%)")
+        published = published.pivot(
+            index=["document", "model", "technique"], columns="metric", values="value"
+        ).reset_index(names=["source", "model", "technique"])
+        both = pd.concat([published, measured], ignore_index=True)
+        base = both[both["technique"] == "float"].set_index(["source", "model"])
+        rows = both[both["technique"].isin(("float", *techniques))].join(
+            base, on=["source", "model"], rsuffix=" of float"
+        )
+        rows["lost (points)"] = rows["accuracy (%) of float"] - rows["accuracy (%)"]
+        rows["smaller (×)"] = rows["size of float"] / rows["size"]
+        columns = ["accuracy at least", "accuracy (%)", "lost (points)", "smaller (×)"]
+        table = rows.set_index(["source", "model", "technique"])[columns]
+        return table.dropna(axis=1, how="all").round(2).sort_index(level="technique", sort_remaining=False)
+
+    def _rows(self) -> pd.DataFrame:
+        """This lab's rows of the ledger that belong to this run."""
+        table = self.ledger.table()
+        mine = (
+            (table["lab"] == self.number)
+            & (table["data"] == self.dataset.source)
+            & (table["profile"] == self.profile)
+            & table["seed"].isin(self.seeds)
+        )
+        return table[mine]
+
+    def _record(self, technique: str, model: str, seed: int, figures: dict[str, float]) -> None:
+        run = {
+            "lab": self.number,
+            "model": model,
+            "technique": technique,
+            "data": self.dataset.source,
+            "profile": self.profile,
+            "seed": seed,
+        }
+        self.ledger.record(
+            [run | {"metric": m, "value": float(v), "unit": _UNITS[m]} for m, v in figures.items()]
+        )
 
     def results(self) -> dict:
         """What `results.json` holds: parameters, checks and the files to hand in."""
