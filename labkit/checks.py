@@ -43,6 +43,12 @@ def reset() -> None:
     _results.clear()
 
 
+def restore(earlier: list[dict[str, str | None]]) -> None:
+    """Go back to the results of an earlier call of `results`."""
+    reset()
+    _results.update({str(result["check"]): result for result in earlier})
+
+
 @dataclass(frozen=True)
 class _Item:
     label: str

@@ -1,0 +1,95 @@
+"""Proves a lab's checks: the solution passes them, and nothing else does.
+
+The code cells run in this process, in order. Before each exercise its blank version is tried in a
+copy of the namespace, together with the cells up to its check, which must not pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import matplotlib
+
+from labkit import checks
+from labkit.authoring.build import student_notebook
+from labkit.authoring.source import Source, tagged
+
+
+@dataclass
+class Proof:
+    """What was found; a proof holds if `problems` is empty.
+
+    Attributes:
+        exercises: names, in order.
+        problems: a line for each violation.
+    """
+
+    exercises: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def prove(source: Source, parameters: dict) -> Proof:
+    """Run a lab's solution, each exercise blanked alone, and the untouched student notebook.
+
+    Args:
+        source: the lab.
+        parameters: PROFILE, DATA, SEED, OUT.
+    """
+    matplotlib.use("Agg")
+    cells = [c for c in source.notebook.cells if c.cell_type == "code"]
+    blanks = [c for c in student_notebook(source).cells if c.cell_type == "code"]
+    proof = Proof()
+    namespace: dict = {"__name__": "__main__"}
+    for index, cell in enumerate(cells):
+        if tagged(cell, "exercise"):
+            _try_blank(index, cells, blanks, namespace, proof)
+        try:
+            _run(cell.source, namespace, cell.id)
+        except Exception as error:  # noqa: BLE001 - any error of the lab is a finding
+            proof.problems.append(f"{source.name}, {cell.id}: {type(error).__name__}: {error}")
+            return proof
+        if tagged(cell, "parameters"):
+            namespace.update(parameters)
+    _untouched(source, blanks, parameters, proof)
+    return proof
+
+
+def _try_blank(index, cells, blanks, namespace, proof) -> None:
+    name = cells[index].metadata["exercise"]
+    proof.exercises.append(name)
+    trial = dict(namespace)
+    remembered = list(checks.results())
+    end = next(
+        i for i in range(index, len(cells))
+        if tagged(cells[i], "check") and cells[i].metadata["exercise"] == name
+    )  # fmt: skip
+    failed = False
+    for i in range(index, end + 1):
+        try:
+            _run((blanks if i == index else cells)[i].source, trial, cells[i].id)
+        except checks.CheckFailed:
+            failed = i == end
+        except Exception:  # noqa: BLE001 - a cell in between may need the missing answer
+            continue
+    if not failed:
+        proof.problems.append(f"exercise {name}: its check passes although nothing is filled in.")
+    checks.restore(remembered)
+
+
+def _untouched(source, blanks, parameters, proof) -> None:
+    checks.reset()
+    namespace: dict = {"__name__": "__main__"}
+    for cell in blanks:
+        try:
+            _run(cell.source, namespace, cell.id)
+        except Exception:  # noqa: BLE001 - that is what an untouched notebook does
+            pass
+        if tagged(cell, "parameters"):
+            namespace.update(parameters)
+    for result in checks.results():
+        if result["exercise"] and result["status"] == checks.PASSED:
+            proof.problems.append(f"{source.name}, untouched: {result['check']!r} passes.")
+
+
+def _run(code: str, namespace: dict, name: str) -> None:
+    exec(compile(code, f"<{name}>", "exec"), namespace)  # noqa: S102 - the course's own cells

@@ -1,0 +1,199 @@
+"""The labs' sources: `solutions/NN_name.py`, in jupytext's percent format.
+
+Conventions, as cell metadata:
+
+- `tags=["parameters"]`: the cell that papermill overrides;
+- `tags=["exercise"] exercise="name"`: code with `### BEGIN SOLUTION` … `### END SOLUTION`;
+- `tags=["check"] exercise="name" points=3`: the check of that exercise, after it;
+- `tags=["written"] question="name" points=5`: a question whose answer is written in prose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+from nbformat import NotebookNode
+
+from labkit.authoring import CourseError
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One lab's source.
+
+    Attributes:
+        name: for example "02_dynamic_range".
+        path: of the `.py` file.
+        notebook: its cells, solutions included, with stable ids and nbgrader's metadata.
+    """
+
+    name: str
+    path: Path
+    notebook: NotebookNode
+
+    @property
+    def number(self) -> str:
+        """The lab's number, for example "02"."""
+        return self.name.split("_")[0]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the cells' kinds and texts."""
+        text = "\0".join(f"{c.cell_type}\0{c.source}" for c in self.notebook.cells)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def course_root(start: Path | None = None) -> Path:
+    """The folder of the course: that holds solutions/ and pyproject.toml.
+
+    Raises:
+        CourseError: neither the current folder, one above, nor labkit's own lies in a course.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents, *Path(__file__).resolve().parents):
+        if (folder / "solutions").is_dir() and (folder / "pyproject.toml").is_file():
+            return folder
+    raise CourseError(
+        f"{here} is not inside a checkout of the course (a folder with solutions/ and "
+        "pyproject.toml). Change into one."
+    )
+
+
+def sources(labs: list[str] | None = None, root: Path | None = None) -> list[Source]:
+    """The labs' sources in order, all or some.
+
+    Args:
+        labs: numbers ("2", "02") or names ("02_dynamic_range"); by default all.
+        root: of the course.
+
+    Raises:
+        CourseError: an unknown lab, or a source that breaks the conventions.
+    """
+    folder = (root or course_root()) / "solutions"
+    paths = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.py"))}
+    if labs is None:
+        return [read(path) for path in paths.values()]
+    return [read(paths[_resolve(lab, list(paths))]) for lab in labs]
+
+
+def _resolve(lab: str, names: list[str]) -> str:
+    wanted = lab.removesuffix(".py").removesuffix(".ipynb")
+    for name in names:
+        if wanted == name or (wanted.isdigit() and int(wanted) == int(name.split("_")[0])):
+            return name
+    raise CourseError(f"there is no lab {lab!r}; the labs are {', '.join(names)}.")
+
+
+def read(path: Path) -> Source:
+    """Read and validate one source.
+
+    Raises:
+        CourseError: naming the file, the cell and what is wrong.
+    """
+    notebook = jupytext.read(path)
+    _validate(notebook, path)
+    number = path.stem.split("_")[0]
+    for ordinal, cell in enumerate(notebook.cells):
+        name = _grade_id(cell)
+        cell.id = f"lab{number}-{name}" if name else f"lab{number}-{ordinal:03d}"
+        cell.metadata.nbgrader = _nbgrader(cell, cell.id)
+    notebook.metadata = NotebookNode(
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
+    )
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return Source(path.stem, path, notebook)
+
+
+def tagged(cell: NotebookNode, tag: str) -> bool:
+    """Whether a cell has a tag."""
+    return tag in cell.metadata.get("tags", [])
+
+
+def solution_lines(source: Source) -> set[str]:
+    """The telling lines of the solutions: those that stand nowhere else in the source."""
+    inside, outside = set(), set()
+    for cell in source.notebook.cells:
+        solving = False
+        for line in cell.source.splitlines():
+            text = re.sub(r"\s+", " ", line.strip())
+            if BEGIN in line or END in line:
+                solving = BEGIN in line
+            elif len(text) > 12:
+                (inside if solving else outside).add(text)
+    return inside - outside
+
+
+def _grade_id(cell: NotebookNode) -> str | None:
+    exercise = cell.metadata.get("exercise")
+    if tagged(cell, "written"):
+        return cell.metadata["question"]
+    if exercise is None:
+        return None
+    return f"{exercise}-check" if tagged(cell, "check") else exercise
+
+
+def _nbgrader(cell: NotebookNode, identifier: str) -> dict:
+    """nbgrader's cell metadata, schema version 3."""
+    graded = tagged(cell, "check") or tagged(cell, "written")
+    solution = tagged(cell, "exercise") or tagged(cell, "written")
+    metadata = {
+        "schema_version": 3,
+        "grade_id": identifier,
+        "cell_type": cell.cell_type,
+        "grade": graded,
+        "solution": solution,
+        "locked": not solution,
+        "task": False,
+    }
+    if tagged(cell, "parameters"):
+        metadata["locked"] = False
+    if graded:
+        metadata["points"] = cell.metadata["points"]
+    return metadata
+
+
+def _validate(notebook: NotebookNode, path: Path) -> None:
+    exercises: list[str] = []
+    checked: list[str] = []
+    questions: list[str] = []
+    for ordinal, cell in enumerate(notebook.cells):
+        where = f"{path.name}, cell {ordinal} ({cell.source.splitlines()[0] if cell.source else ''})"
+        markers = [line.strip() for line in cell.source.splitlines() if line.strip() in (BEGIN, END)]
+        if markers != [BEGIN, END] * (len(markers) // 2):
+            raise CourseError(f"{where}: {BEGIN} and {END} must come in pairs, not nested.")
+        solves = tagged(cell, "exercise") or tagged(cell, "written")
+        if bool(markers) != solves:
+            raise CourseError(
+                f"{where}: a solution region belongs into a cell tagged exercise or written, and "
+                "each of those has one."
+            )
+        name = cell.metadata.get("exercise")
+        if (tagged(cell, "exercise") or tagged(cell, "check")) and not name:
+            raise CourseError(f'{where}: the cell needs exercise="name".')
+        graded = tagged(cell, "check") or tagged(cell, "written")
+        if graded and not isinstance(cell.metadata.get("points"), int):
+            raise CourseError(f"{where}: the cell needs points=N.")
+        if tagged(cell, "exercise"):
+            exercises.append(name)
+        elif tagged(cell, "check"):
+            if name not in exercises:
+                raise CourseError(f"{where}: there is no exercise {name!r} before its check.")
+            checked.append(name)
+        elif tagged(cell, "written"):
+            if not cell.metadata.get("question"):
+                raise CourseError(f'{where}: the cell needs question="name".')
+            questions.append(cell.metadata["question"])
+    for names, kind in ((exercises, "exercise"), (checked, "check"), (questions, "question")):
+        twice = {n for n in names if names.count(n) > 1}
+        if twice:
+            raise CourseError(f"{path.name}: {kind} {sorted(twice)} appears twice.")
+    unchecked = set(exercises) - set(checked)
+    if unchecked:
+        raise CourseError(f"{path.name}: exercise {sorted(unchecked)} has no check.")
