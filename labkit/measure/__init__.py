@@ -1,29 +1,32 @@
-"""Measuring model files: what the file on disk does, not what the training script believed."""
+"""Measuring model files: accuracy, size, latency, what is inside, and the ledger of it all.
 
+Nothing here imports TensorFlow: a file is measured without the library that wrote it.
+"""
+
+from labkit.measure.accuracy import accuracy, evaluate
+from labkit.measure.graph import ModelFileError, read_graph
 from labkit.measure.inspection import Inspection, inspect, weights
-from labkit.measure.ledger import Ledger, front, published, summary
-from labkit.measure.tflite import (
-    Latency,
-    ModelFileError,
-    Size,
-    TFLiteModel,
-    accuracy,
-    latency,
-    size,
-)
+from labkit.measure.latency import Latency, latency
+from labkit.measure.ledger import Ledger, LedgerError, front, summary
+from labkit.measure.published import published
+from labkit.measure.size import Size, size
+from labkit.measure.tflite import TFLiteModel
 
 __all__ = [
     "Inspection",
     "Latency",
     "Ledger",
+    "LedgerError",
     "ModelFileError",
     "Size",
     "TFLiteModel",
     "accuracy",
+    "evaluate",
     "front",
     "inspect",
     "latency",
     "published",
+    "read_graph",
     "size",
     "summary",
     "weights",

@@ -1,322 +1,426 @@
-"""What a `.tflite` file holds: operators, tensor types, weights, work and memory.
-
-Read from the flat buffer itself, without running it.
-"""
+"""What is in a `.tflite` file: operators, types, bit widths, unique weights, sparsity, MACs."""
 
 from __future__ import annotations
 
-import struct
+import html
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ai_edge_litert import schema_py_generated as schema
 
-from labkit.measure.tflite import ModelFileError, read
+from labkit.measure.graph import Graph, ModelFileError, Operator, Tensor, read_graph
 
+# Inputs of an operator that hold weights and biases (TensorFlow Lite's operator definitions).
+_WEIGHTS = {
+    "CONV_2D": (1,),
+    "CONV_3D": (1,),
+    "DEPTHWISE_CONV_2D": (1,),
+    "FULLY_CONNECTED": (1,),
+    "TRANSPOSE_CONV": (1,),
+    "BATCH_MATMUL": (0, 1),
+    "EMBEDDING_LOOKUP": (1,),
+    "GATHER": (0,),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 12), 16, *range(20, 24)),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": (1, 2),
+}
+_BIASES = {
+    "CONV_2D": (2,),
+    "CONV_3D": (2,),
+    "DEPTHWISE_CONV_2D": (2,),
+    "FULLY_CONNECTED": (2,),
+    "TRANSPOSE_CONV": (3,),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (*range(12, 16), 17),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": (3,),
+}
+# The dimension of the output channels in a weight tensor; 0 for those not named.
+_CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4}
 
-def _names(enumeration: type) -> dict[int, str]:
-    return {v: k for k, v in vars(enumeration).items() if not k.startswith("_")}
+# A shape, a list of axes or a table of paddings: at most two numbers for each of TFLite's eight
+# dimensions. Larger integer tensors count as weights, or they would be a place to hide some.
+_STRUCTURE_VALUES = 16
 
+_WEIGHT_COLUMNS = (
+    "layer",
+    "role",
+    "operator",
+    "shape",
+    "type",
+    "bits",
+    "values",
+    "bytes",
+    "unique",
+    "unique per channel",
+    "bits needed",
+    "sparsity",
+    "tensor",
+)
 
-_OPERATORS = _names(schema.BuiltinOperator)
-_TYPES = {code: name.lower() for code, name in _names(schema.TensorType).items()}
-_BITS = {
-    "float32": 32, "float16": 16, "float64": 64, "int64": 64, "int32": 32, "uint32": 32,
-    "int16": 16, "uint16": 16, "int8": 8, "uint8": 8, "int4": 4, "int2": 2, "bool": 8,
-}  # fmt: skip
-#: Operators with a weight tensor as second and a bias as third input.
-_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+# These turn a constant into another form before the first image: their result is a weight.
+_UNPACKING = ("DEQUANTIZE", "DENSIFY")
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The content of a model file.
+    """A file's content as tables and totals.
 
     Attributes:
-        operators: a row an operator: name, activation fused into it, input and output types,
-            output shape, MACs.
-        tensors: a row a tensor: name, type, shape, whether constant, bytes, number of scales, first
-            scale and zero point.
-        weights: a row a weight or bias: role ("weight" or "bias"), type, shape, bits of a number,
-            numbers, unique values (of the tensor, and the most of one output channel), sparsity
-            (fraction of exact zeros), bytes.
-        weight_types, bias_types, activation_types: names of types, each once.
-        macs: multiply-accumulates for one input.
-        peak_activation_bytes: most activation bytes alive at once, operators run in file order and
-            no tensor overwritten in place.
-        weight_bits: bits of all weights and biases.
+        operators: a row an operator, in the order of execution.
+        tensors: a row a tensor.
+        weights: a row a constant that holds weights, biases or other numbers of the network.
+        macs: multiply-accumulate operations for one image, in convolutions, fully connected,
+            matrix and LSTM operators.
+        peak_activation_bytes: most bytes of activations alive at once, for one image, if each
+            operator writes to memory of its own (no operator works in place).
     """
 
+    graph: Graph
     operators: pd.DataFrame
     tensors: pd.DataFrame
     weights: pd.DataFrame
-    activation_types: tuple[str, ...]
     macs: int
     peak_activation_bytes: int
 
-    @cached_property
-    def weight_types(self) -> tuple[str, ...]:
-        """Types of the kernels."""
-        return self._types("weight")
-
-    @cached_property
-    def bias_types(self) -> tuple[str, ...]:
-        """Types of the biases."""
-        return self._types("bias")
-
-    @cached_property
-    def weight_bits(self) -> int:
-        """Bits of all weights and biases together."""
-        return int((self.weights["bits"] * self.weights["numbers"]).sum())
-
-    def _types(self, role: str) -> tuple[str, ...]:
-        return tuple(sorted(set(self.weights.loc[self.weights["role"] == role, "type"])))
-
-
-@dataclass
-class _Tensor:
-    index: int
-    name: str
-    type: str
-    shape: tuple[int, ...]
-    data: bytes
-    scales: np.ndarray
-    zero_points: np.ndarray
-    axis: int
+    @property
+    def parameters(self) -> int:
+        """Number of weights, biases and other constants."""
+        return int(self.weights["values"].sum())
 
     @property
-    def numbers(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+    def weight_bits(self) -> int:
+        """Bits that the values of weights, biases and other constants take in the file."""
+        return 8 * int(self.weights["bytes"].sum())
 
-    def codes(self) -> np.ndarray:
-        """The stored numbers, unpacked."""
-        if self.type in ("int4", "int2"):
-            return _unpack(self.data, _BITS[self.type], self.numbers).reshape(self.shape)
-        return np.frombuffer(self.data, self.type)[: self.numbers].reshape(self.shape)
+    @property
+    def weight_types(self) -> tuple[str, ...]:
+        """Types of the weight tensors, for example ("int8",)."""
+        return self._types(self.weights.loc[self.weights["role"] == "weight", "type"])
 
-    def values(self) -> np.ndarray:
-        """The real numbers, float32."""
-        codes = self.codes()
-        if len(self.scales) == 0 or codes.dtype.kind == "f":
-            return codes.astype(np.float32)
-        shape = [1] * len(self.shape)
-        if len(self.scales) > 1:
-            shape[self.axis] = len(self.scales)
-        offset = self.zero_points if len(self.zero_points) else np.zeros(1)
-        offset = np.broadcast_to(offset, self.scales.shape).reshape(shape)
-        return ((codes - offset) * self.scales.reshape(shape)).astype(np.float32)
+    @property
+    def bias_types(self) -> tuple[str, ...]:
+        """Types of the biases, for example ("int32",)."""
+        return self._types(self.weights.loc[self.weights["role"] == "bias", "type"])
+
+    @property
+    def activation_types(self) -> tuple[str, ...]:
+        """Types of all tensors that hold data of the input: itself and the output included."""
+        return self._types(self.tensors.loc[self.tensors["kind"] == "activation", "type"])
+
+    @property
+    def input_types(self) -> tuple[str, ...]:
+        """Types of the model's inputs."""
+        return self._types(self.graph.tensors[i].type for i in self.graph.inputs)
+
+    @property
+    def output_types(self) -> tuple[str, ...]:
+        """Types of the model's outputs."""
+        return self._types(self.graph.tensors[i].type for i in self.graph.outputs)
+
+    @staticmethod
+    def _types(column) -> tuple[str, ...]:
+        return tuple(sorted(set(column)))
+
+    @cached_property
+    def summary(self) -> pd.Series:
+        """The totals, with their units."""
+        counts = self.operators["operator"].value_counts()
+        return pd.Series(
+            {
+                "operators": ", ".join(f"{n} {name}" for name, n in counts.items()),
+                "weights": ", ".join(self.weight_types),
+                "biases": ", ".join(self.bias_types),
+                "activations": ", ".join(self.activation_types),
+                "parameters": f"{self.parameters:,}",
+                "weights and biases": f"{self.weight_bits / 8:,.0f} bytes",
+                "MACs an image": f"{self.macs:,}",
+                "peak activation memory": f"{self.peak_activation_bytes:,} bytes",
+            }
+        )
+
+    def __str__(self) -> str:
+        """The totals, a line each."""
+        width = max(map(len, self.summary.index))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in self.summary.items())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><th scope="row" style="text-align:left">{html.escape(name)}</th>'
+            f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+            for name, value in self.summary.items()
+        )
+        return f"<table>{rows}</table>"
 
 
-def inspect(model: str | Path | bytes) -> Inspection:
-    """Read a model file.
+def inspect(source: str | Path | bytes) -> Inspection:
+    """Read a `.tflite` file and measure what it holds; nothing is executed.
 
     Args:
-        model: path of a `.tflite` file, or its content.
+        source: path of the file, or its bytes.
 
     Raises:
-        ModelFileError: not a TFLite file, or a damaged one.
+        ModelFileError: not a model, or damaged.
+
+    Example:
+        >>> inspect("sign_mnist_quant_dyn.tflite").weight_types
+        ('float32', 'int8')
     """
-    tensors, operators, inputs = _parse(model)
-    kinds = _constant_kinds(tensors, operators)
-    rows = [_operator_row(kind, ins, outs, tensors, fused) for kind, ins, outs, fused in operators]
-    activations = sorted(
-        {tensors[t].type for _, ins, outs, _ in operators for t in (*ins, *outs)
-         if t >= 0 and not tensors[t].data and tensors[t].type not in ("int32", "int64", "bool")
-         and _numeric(tensors[t])}
-    )  # fmt: skip
-    return Inspection(
-        operators=pd.DataFrame(rows),
-        tensors=pd.DataFrame([_tensor_row(t) for t in tensors]),
-        weights=pd.DataFrame([_weight_row(tensors[i], role) for i, role in kinds.items()]),
-        activation_types=tuple(_inner(activations, operators, tensors, inputs)),
-        macs=int(sum(row["MACs"] for row in rows)),
-        peak_activation_bytes=_peak(tensors, operators, inputs),
-    )
-
-
-def weights(model: str | Path | bytes) -> dict[str, np.ndarray]:
-    """The kernels of a file as real numbers: name of the operator's output to float32 array.
-
-    Convolution kernels have shape (out, height, width, in), dense ones (out, in).
-    """
-    tensors, operators, _ = _parse(model)
-    found = {}
-    for kind, ins, outs, _ in operators:
-        if kind in _WEIGHTED:
-            name = f"{len(found) + 1} {kind.lower()}"
-            found[name] = _source(ins[1], tensors, operators).values()
-    return found
-
-
-def _parse(model) -> tuple[list[_Tensor], list[tuple], list[int]]:
-    content = read(model)
+    graph = read_graph(source)
     try:
-        parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
-        graph = parsed.subgraphs[0]
-        tensors = [_tensor(i, t, parsed.buffers) for i, t in enumerate(graph.tensors)]
-        operators = [_operator(op, parsed.operatorCodes) for op in graph.operators]
-        if any(t >= len(tensors) for _, ins, outs, _ in operators for t in (*ins, *outs)):
-            raise ValueError("an operator names a tensor that does not exist")
-    except (struct.error, IndexError, TypeError, ValueError, AttributeError, KeyError) as error:
+        origins = _origins(graph)
+        operators = [_operator_row(graph, operator, origins) for operator in graph.operators]
+        return Inspection(
+            graph=graph,
+            operators=pd.DataFrame(operators),
+            tensors=_tensor_table(graph, origins),
+            weights=_weight_table(graph, origins),
+            macs=sum(_macs(graph, operator) for operator in graph.operators),
+            peak_activation_bytes=_peak_bytes(graph, origins),
+        )
+    except (IndexError, ZeroDivisionError) as error:
         raise ModelFileError(
-            f"the model file is damaged: {type(error).__name__}: {error}. Was it cut off while "
-            "copying?"
+            "an operator lacks an input or an output, or a tensor a dimension: the file is damaged."
         ) from error
-    return tensors, operators, list(graph.inputs)
 
 
-def _tensor(index: int, tensor, buffers) -> _Tensor:
-    data = buffers[tensor.buffer].data
-    shape = tuple(int(n) for n in (tensor.shape if tensor.shape is not None else ()))
-    kind = _TYPES[tensor.type]
-    content = b"" if data is None or len(data) == 0 else bytes(bytearray(data))
-    numbers = int(np.prod(shape, dtype=np.int64))
-    if content and kind in _BITS and len(content) * 8 < numbers * _BITS[kind]:
-        raise ValueError(f"tensor {tensor.name!r} has {len(content)} bytes for shape {shape}")
-    scheme = tensor.quantization
+def weights(source: str | Path | bytes) -> dict[str, np.ndarray]:
+    """The weight tensors of a file by layer, in the order of execution, without biases.
 
-    def parameters(values, dtype):
-        return np.asarray(values if values is not None else [], dtype)
+    Args:
+        source: path of the file, or its bytes.
 
-    return _Tensor(
-        index=index,
-        name=(tensor.name or b"").decode("utf-8", "replace"),
-        type=kind,
-        shape=shape,
-        data=content,
-        scales=parameters(scheme.scale if scheme else None, np.float64),
-        zero_points=parameters(scheme.zeroPoint if scheme else None, np.int64),
-        axis=int(scheme.quantizedDimension) if scheme else 0,
-    )
+    Returns:
+        float32 arrays, dequantised, in TFLite's layout: (out, height, width, in) for a
+        convolution, (1, height, width, out) depthwise, (out, in) fully connected.
+
+    Raises:
+        ModelFileError: not a model, or damaged.
+    """
+    graph = read_graph(source)
+    table = _weight_table(graph, _origins(graph))
+    table = table[table["role"] == "weight"]
+    return {
+        layer: graph.tensors[index].values()
+        for layer, index in zip(_distinct(table["layer"]), table["tensor"], strict=True)
+    }
 
 
-def _operator(operator, codes) -> tuple[str, list[int], list[int], str]:
-    code = codes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    kind = _OPERATORS[number]
-    if kind == "CUSTOM":
-        kind = f"CUSTOM {(code.customCode or b'').decode('utf-8', 'replace')}"
-    activation = getattr(operator.builtinOptions, "fusedActivationFunction", 0)
-    fused = {v: k for k, v in vars(schema.ActivationFunctionType).items() if not k.startswith("_")}
-    inputs = [int(i) for i in (operator.inputs if operator.inputs is not None else [])]
-    outputs = [int(i) for i in (operator.outputs if operator.outputs is not None else [])]
-    return kind, inputs, outputs, fused[activation]
+def _origins(graph: Graph) -> dict[int, int]:
+    """The constant that a tensor is, or is an unpacked form of, by tensor number."""
+    origins = {tensor.index: tensor.index for tensor in graph.tensors if tensor.is_constant}
+    for operator in graph.operators:
+        if operator.name in _UNPACKING and operator.inputs[0] in origins:
+            origins[operator.outputs[0]] = origins[operator.inputs[0]]
+    return origins
 
 
-def _source(index: int, tensors, operators) -> _Tensor:
-    """The constant behind a tensor: float16 weights pass through a DEQUANTIZE operator."""
-    for kind, ins, outs, _ in operators:
-        if kind == "DEQUANTIZE" and outs == [index] and tensors[ins[0]].data:
-            return tensors[ins[0]]
-    return tensors[index]
+def _operator_row(graph: Graph, operator: Operator, origins: dict[int, int]) -> dict:
+    named = [graph.tensors[i] for i in operator.inputs if i >= 0]
+    constants = [graph.tensors[origins[t.index]] for t in named if t.index in origins]
+    return {
+        "operator": operator.name,
+        "layer": _layer(graph, operator),
+        "activation": operator.options.get("fused_activation_function", "NONE").lower(),
+        "inputs": _signature(t for t in named if t.index not in origins),
+        "constants": _signature(constants),
+        "outputs": _signature(graph.tensors[i] for i in operator.outputs),
+        "MACs": _macs(graph, operator),
+    }
 
 
-def _constant_kinds(tensors, operators) -> dict[int, str]:
-    """Index of every constant weight and bias, with its role."""
-    found = {}
-    for kind, ins, _, _ in operators:
-        if kind not in _WEIGHTED:
+def _signature(tensors) -> str:
+    """Shapes and types in short, for example "1×28×28×1 int8"."""
+    return ", ".join(f"{'×'.join(map(str, t.shape)) or 'scalar'} {t.type}" for t in tensors)
+
+
+def _tensor_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
+    kinds = _kinds(graph, origins)
+    rows = [
+        {
+            "name": tensor.name,
+            "kind": kinds[tensor.index],
+            "shape": tensor.shape,
+            "type": tensor.type,
+            "bits": tensor.bits,
+            "bytes": tensor.bytes,
+            "per channel": tensor.is_per_channel,
+            "scale": _one_or_all(tensor.scales),
+            "zero point": _one_or_all(tensor.zero_points) if len(tensor.scales) else None,
+            "axis": tensor.axis if tensor.is_per_channel else None,
+        }
+        for tensor in graph.tensors
+    ]
+    table = pd.DataFrame(rows, dtype=object)
+    return table.astype({"bits": int, "bytes": int, "per channel": bool}).rename_axis("tensor")
+
+
+def _kinds(graph: Graph, origins: dict[int, int]) -> list[str]:
+    """What each tensor is: "constant", "unpacked constant", "state", "shape" or "activation"."""
+    shapes: set[int] = set()
+    for operator in graph.operators:
+        varying = [i for i in operator.inputs if i >= 0 and i not in origins]
+        # What is computed from shapes alone, for a reshape, is no activation either.
+        if operator.name == "SHAPE" or (varying and shapes.issuperset(varying)):
+            shapes.update(operator.outputs)
+
+    def kind(tensor: Tensor) -> str:
+        if tensor.is_constant:
+            return "constant"
+        if tensor.is_variable:
+            return "state"
+        if tensor.index in origins:
+            return "unpacked constant"
+        return "shape" if tensor.index in shapes else "activation"
+
+    return [kind(tensor) for tensor in graph.tensors]
+
+
+def _one_or_all(values: np.ndarray):
+    """None, the value that all share, or the array."""
+    if not len(values):
+        return None
+    return values[0].item() if (values == values[0]).all() else values
+
+
+def _weight_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
+    """A row a constant, in the order of use; a constant that several operators use counts once."""
+    rows: dict[int, dict] = {}
+    for operator in graph.operators:
+        if operator.name in _UNPACKING and operator.inputs[0] in origins:
             continue
-        for position, role in ((1, "weight"), (2, "bias")):
-            if len(ins) > position and ins[position] >= 0:
-                source = _source(ins[position], tensors, operators)
-                if source.data:
-                    found[source.index] = role
-    return found
+        for position, index in enumerate(operator.inputs):
+            if index not in origins or origins[index] in rows:
+                continue
+            tensor = graph.tensors[origins[index]]
+            role = _role(operator, position, tensor)
+            if role:
+                rows[tensor.index] = _weight_row(graph, operator, role, tensor)
+    return pd.DataFrame(list(rows.values()), columns=_WEIGHT_COLUMNS)
 
 
-def _numeric(tensor: _Tensor) -> bool:
-    return tensor.type in _BITS
+def _role(operator: Operator, position: int, tensor: Tensor) -> str | None:
+    """What a constant is to an operator; None if it is part of the graph's structure."""
+    if position in _WEIGHTS.get(operator.name, ()):
+        return "weight"
+    if position in _BIASES.get(operator.name, ()):
+        return "bias"
+    is_plain_integer = not len(tensor.scales) and "float" not in tensor.type
+    if not tensor.bits or (is_plain_integer and tensor.count <= _STRUCTURE_VALUES):
+        return None
+    return "constant"
 
 
-def _inner(types, operators, tensors, inputs) -> list[str]:
-    """Types of the activations that weighted operators read and write."""
-    used = set()
-    for kind, ins, outs, _ in operators:
-        if kind in _WEIGHTED:
-            used |= {tensors[ins[0]].type, tensors[outs[0]].type}
-    return sorted(used) or types
-
-
-def _operator_row(kind, ins, outs, tensors, fused) -> dict:
-    output = tensors[outs[0]] if outs else None
+def _weight_row(graph: Graph, operator: Operator, role: str, tensor: Tensor) -> dict:
+    codes = tensor.codes
+    unique = len(np.unique(codes))
+    zero_points = tensor.zero_points
+    if len(zero_points) > 1 and not tensor.is_sparse:
+        steps = [1] * codes.ndim
+        steps[tensor.axis] = len(zero_points)
+        zero_points = zero_points.reshape(steps)
+    stored_zeros = int(np.count_nonzero(codes == zero_points))
+    zeros = tensor.count - codes.size + stored_zeros if tensor.is_sparse else stored_zeros
     return {
-        "operator": kind,
-        "activation": "" if fused == "NONE" else fused,
-        "input": tensors[ins[0]].type if ins and ins[0] >= 0 else "",
-        "weights": tensors[ins[1]].type if kind in _WEIGHTED else "",
-        "output": output.type if output else "",
-        "shape": "×".join(str(n) for n in output.shape[1:]) if output else "",
-        "MACs": _macs(kind, ins, outs, tensors),
-    }
-
-
-def _macs(kind, ins, outs, tensors) -> int:
-    if kind not in _WEIGHTED:
-        return 0
-    kernel, output = tensors[ins[1]].shape, tensors[outs[0]].shape
-    pixels = int(np.prod(output[1:-1], dtype=np.int64))
-    if kind == "DEPTHWISE_CONV_2D":
-        return int(np.prod(kernel, dtype=np.int64)) * pixels
-    return int(np.prod(kernel, dtype=np.int64)) * pixels
-
-
-def _tensor_row(tensor: _Tensor) -> dict:
-    return {
-        "name": tensor.name,
-        "type": tensor.type,
-        "shape": "×".join(str(n) for n in tensor.shape),
-        "constant": bool(tensor.data),
-        "bytes": _bytes(tensor),
-        "scales": len(tensor.scales),
-        "scale": float(tensor.scales[0]) if len(tensor.scales) else np.nan,
-        "zero point": int(tensor.zero_points[0]) if len(tensor.zero_points) else 0,
-    }
-
-
-def _weight_row(tensor: _Tensor, role: str) -> dict:
-    values = tensor.values()
-    channels = values.reshape(values.shape[0], -1) if role == "weight" else values.reshape(1, -1)
-    if role == "weight" and tensor.axis not in (0,):
-        channels = np.moveaxis(values, tensor.axis, 0).reshape(values.shape[tensor.axis], -1)
-    return {
-        "tensor": tensor.name.split(";")[0],
+        "layer": _layer(graph, operator),
         "role": role,
+        "operator": operator.name,
+        "shape": "×".join(map(str, tensor.shape)),
         "type": tensor.type,
-        "shape": "×".join(str(n) for n in tensor.shape),
-        "bits": _BITS[tensor.type],
-        "numbers": tensor.numbers,
-        "scales": len(tensor.scales),
-        "unique values": len(np.unique(values)),
-        "unique in a channel": max(len(np.unique(channel)) for channel in channels),
-        "sparsity": float(np.mean(values == 0)),
-        "bytes": _bytes(tensor),
+        "bits": tensor.bits,
+        "values": tensor.count,
+        "bytes": tensor.bytes,
+        "unique": unique,
+        "unique per channel": _unique_per_channel(operator, role, tensor),
+        "bits needed": max(1, int(np.ceil(np.log2(max(unique, 1))))),
+        "sparsity": zeros / max(tensor.count, 1),
+        "tensor": tensor.index,
     }
 
 
-def _bytes(tensor: _Tensor) -> int:
-    return -(-tensor.numbers * _BITS.get(tensor.type, 0) // 8)
+def _unique_per_channel(operator: Operator, role: str, tensor: Tensor) -> int:
+    """Most distinct codes in any one output channel of a weight tensor."""
+    codes = tensor.codes
+    if role != "weight" or tensor.is_sparse or codes.ndim < 2:
+        return len(np.unique(codes))
+    axis = tensor.axis if tensor.is_per_channel else _CHANNEL_AXIS.get(operator.name, 0)
+    return max(len(np.unique(channel)) for channel in np.moveaxis(codes, axis, 0))
 
 
-def _peak(tensors, operators, inputs) -> int:
-    """Largest sum of activation bytes alive while one operator runs."""
-    last_use = {t: step for step, (_, ins, _, _) in enumerate(operators) for t in ins if t >= 0}
-    alive = {t for t in inputs if not tensors[t].data}
+def _layer(graph: Graph, operator: Operator) -> str:
+    """The Keras layer's name, as far as the converter has kept it.
+
+    Names look like "model/conv1/Conv2D;model/conv1/Relu"; the kernel's name is the most telling.
+    """
+    positions = _WEIGHTS.get(operator.name, ())[:1]
+    indices = [operator.inputs[p] for p in positions if p < len(operator.inputs)]
+    for index in (*indices, *operator.outputs):
+        parts = graph.tensors[index].name.split(";")[0].split("/") if index >= 0 else []
+        if len(parts) > 1:
+            return parts[-2].removeprefix("quant_")
+    return operator.name.lower()
+
+
+def _distinct(names) -> list[str]:
+    """Names with a number behind those that occur again."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return result
+
+
+def _macs(graph: Graph, operator: Operator) -> int:
+    """Multiply-accumulate operations of an operator for one image."""
+
+    def shape(position: int) -> tuple[int, ...]:
+        return graph.tensors[operator.inputs[position]].shape
+
+    name = operator.name
+    if name not in _WEIGHTS or not operator.outputs:
+        return 0
+    outputs = graph.tensors[operator.outputs[0]].count
+    if name in ("CONV_2D", "FULLY_CONNECTED"):  # weights (out, ...): the rest feeds one output
+        return outputs * int(np.prod(shape(1)[1:], dtype=np.int64))
+    if name == "DEPTHWISE_CONV_2D":  # (1, height, width, out)
+        return outputs * shape(1)[1] * shape(1)[2]
+    if name == "CONV_3D":  # (depth, height, width, in, out)
+        return outputs * int(np.prod(shape(1)[:4], dtype=np.int64))
+    if name == "TRANSPOSE_CONV":  # weights (out, height, width, in); every input feeds a patch
+        return int(np.prod(shape(2), dtype=np.int64)) * int(np.prod(shape(1)[:3], dtype=np.int64))
+    if name == "BATCH_MATMUL":
+        return outputs * shape(0)[-2 if operator.options.get("adj_x") else -1]
+    if name == "UNIDIRECTIONAL_SEQUENCE_LSTM":  # eight gate matrices, once a time step
+        used = [graph.tensors[i].count for i in operator.inputs[1:9] if i >= 0]
+        steps = shape(0)[0 if operator.options.get("time_major") else 1]
+        return sum(used) * steps
+    if name == "UNIDIRECTIONAL_SEQUENCE_RNN":
+        steps = shape(0)[0 if operator.options.get("time_major") else 1]
+        return steps * sum(graph.tensors[i].count for i in operator.inputs[1:3])
+    return 0
+
+
+def _peak_bytes(graph: Graph, origins: dict[int, int]) -> int:
+    """Most bytes of activations alive at once.
+
+    A tensor lives from the operator that writes it (inputs: from the first) to the last one that
+    reads it (outputs: to the last), and both ends of an operator are alive while it runs. The
+    peaks of several subgraphs are added, since one calls the other: an upper bound.
+    """
     peak = 0
-    for step, (kind, ins, outs, _) in enumerate(operators):
-        constant = kind == "DEQUANTIZE" and tensors[ins[0]].data  # float16 weights, not activations
-        alive |= set() if constant else set(outs)
-        peak = max(peak, sum(_bytes(tensors[t]) for t in alive))
-        alive = {t for t in alive if last_use.get(t, len(operators)) > step}
+    for number in {operator.subgraph for operator in graph.operators}:
+        operators = [operator for operator in graph.operators if operator.subgraph == number]
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for step, operator in enumerate(operators):
+            for index in (*operator.inputs, *operator.outputs):
+                if index >= 0 and index not in origins:
+                    first.setdefault(index, 0 if index not in operator.outputs else step)
+                    last[index] = step
+        for index in set(graph.outputs) & set(last):
+            last[index] = len(operators) - 1
+        peak += max(
+            sum(graph.tensors[i].bytes for i in first if first[i] <= step <= last[i])
+            for step in range(len(operators))
+        )
     return peak
-
-
-def _unpack(data: bytes, bits: int, numbers: int) -> np.ndarray:
-    """Signed integers of 4 or 2 bits, the first one in the lowest bits of a byte."""
-    raw = np.frombuffer(data, np.uint8)
-    parts = [(raw >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
-    codes = np.stack(parts, axis=1).ravel()[:numbers].astype(np.int8)
-    return np.where(codes >= 1 << (bits - 1), codes - (1 << bits), codes).astype(np.int8)

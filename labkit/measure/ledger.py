@@ -1,4 +1,4 @@
-"""The ledger: one tidy table of everything that was measured, and the published figures beside it.
+"""The ledger: one tidy table of everything that was measured.
 
 Each lab writes a file of its own, `ledger/NN.csv` in the output folder, so that labs that run at
 the same time do not overwrite each other's rows.
@@ -6,15 +6,23 @@ the same time do not overwrite each other's rows.
 
 from __future__ import annotations
 
-from importlib import resources
+import math
+import re
 from pathlib import Path
 
 import pandas as pd
 
 from labkit import files
 
+#: What identifies a figure; one that is measured again takes the place of the old one.
 KEY = ("lab", "model", "technique", "data", "profile", "seed", "metric")
 COLUMNS = (*KEY, "value", "unit")
+
+_TYPES = dict.fromkeys(COLUMNS, str) | {"seed": int, "value": float}
+
+
+class LedgerError(ValueError):
+    """A row that does not belong into the ledger, or a file of it that cannot be read."""
 
 
 class Ledger:
@@ -22,6 +30,12 @@ class Ledger:
 
     Args:
         folder: the output folder; the rows are kept in `folder`/ledger/NN.csv.
+
+    Example:
+        >>> ledger = Ledger("out")
+        >>> run = {"lab": "02", "model": "baseline", "technique": "dynamic range",
+        ...        "data": "real", "profile": "full", "seed": 0}
+        >>> ledger.record([run | {"metric": "bytes", "value": 43_000, "unit": "byte"}])
     """
 
     def __init__(self, folder: str | Path):
@@ -31,91 +45,103 @@ class Ledger:
         """Add rows of one lab, each with the columns `COLUMNS`; older rows of the same key go.
 
         Raises:
-            ValueError: a column is missing or unknown, or the rows belong to several labs.
+            LedgerError: a column is missing or unknown, a value is not a finite number, or the
+                rows belong to several labs.
         """
         for row in rows:
-            if set(row) != set(COLUMNS):
-                odd = sorted(set(row) ^ set(COLUMNS))
-                raise ValueError(f"a row of the ledger has exactly the columns {COLUMNS}; see {odd}.")
+            _check(row)
         labs = {row["lab"] for row in rows}
         if len(labs) != 1:
-            raise ValueError(f"rows of one lab are expected, these are of {sorted(labs)}.")
+            raise LedgerError(f"rows of one lab are expected, these are of {sorted(labs)}.")
         path = self.folder / f"{labs.pop()}.csv"
-        table = pd.concat([self._read(path), pd.DataFrame(rows)], ignore_index=True)
-        table = table.drop_duplicates(list(KEY), keep="last")[list(COLUMNS)]
+        kept = [_read(path)] if path.exists() else []
+        table = pd.concat([*kept, pd.DataFrame(rows, columns=COLUMNS)]).astype(_TYPES)
+        table = table.drop_duplicates(list(KEY), keep="last")
         files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
     def table(self) -> pd.DataFrame:
-        """All rows of all labs."""
-        tables = [self._read(path) for path in sorted(self.folder.glob("*.csv"))]
-        return pd.concat(tables, ignore_index=True) if tables else _empty()
+        """All rows of all labs, with the columns `COLUMNS`.
 
-    def _read(self, path: Path) -> pd.DataFrame:
-        if not path.exists():
-            return _empty()
-        types = {name: str for name in COLUMNS} | {"seed": int, "value": float}
-        try:
-            table = pd.read_csv(path, dtype=types, keep_default_na=False)
-        except (ValueError, pd.errors.ParserError) as error:
-            raise ValueError(f"{path} is damaged ({error}); delete it and run the lab again.") from error
-        return table
+        Raises:
+            LedgerError: a file cannot be read.
+        """
+        tables = [_read(path) for path in sorted(self.folder.glob("[!.]*.csv"))]
+        empty = pd.DataFrame(columns=COLUMNS).astype(_TYPES)
+        return pd.concat(tables, ignore_index=True) if tables else empty
 
 
-def _empty() -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(dtype=float if name == "value" else object) for name in COLUMNS})
+def _check(row: dict) -> None:
+    if set(row) != set(COLUMNS):
+        odd = sorted(set(row) ^ set(COLUMNS))
+        raise LedgerError(f"a row of the ledger has exactly the columns {COLUMNS}; see {odd}.")
+    if not re.fullmatch(r"\w+", str(row["lab"])):
+        raise LedgerError(f"lab is {row['lab']!r}, expected a number such as '02'.")
+    if not math.isfinite(row["value"]):
+        raise LedgerError(
+            f"{row['metric']} of {row['technique']!r} is {row['value']}, expected a finite number."
+        )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=_TYPES, keep_default_na=False)[list(COLUMNS)]
+    except (ValueError, KeyError) as error:
+        raise LedgerError(
+            f"{path} is damaged ({error}): delete it and run the lab again."
+        ) from error
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a lab, model, technique, data and profile: mean over the seeds, and spread of accuracy.
+    """A row a lab, model, technique, data and profile: mean over the seeds, spread of accuracy.
 
     Args:
-        table: from `Ledger.table`.
+        table: from `Ledger.table`, or a part of it.
 
     Returns:
-        columns "accuracy (%)", "± (%)" (standard deviation over the seeds; NaN for one seed),
-        "seeds", "bytes", "gzip (bytes)", "weights (bits)", "latency (ms)".
+        columns lab, model, technique, data, profile, "accuracy (%)", "± (%)" (sample standard
+        deviation over the seeds, in points of accuracy; NaN for one seed), "seeds" (their number),
+        "bytes", "gzip (bytes)", "weights (bits)", "latency (ms)"; in the order of recording.
     """
     group = ["lab", "model", "technique", "data", "profile"]
-    wide = table.pivot(index=[*group, "seed"], columns="metric", values="value")
-    for metric in ("accuracy", "bytes", "gzip_bytes", "weight_bits", "latency"):
-        if metric not in wide:
-            wide[metric] = float("nan")
-    grouped = wide.groupby(level=group, sort=False)
-    mean = grouped.mean()
-    return pd.DataFrame(
-        {
-            "accuracy (%)": 100 * mean["accuracy"],
-            "± (%)": 100 * grouped["accuracy"].std(),
-            "seeds": grouped["accuracy"].count(),
-            "bytes": mean["bytes"].round(),
-            "gzip (bytes)": mean["gzip_bytes"].round(),
-            "weights (bits)": mean["weight_bits"].round(),
-            "latency (ms)": mean["latency"],
-        }
-    ).reset_index()
+    rows = []
+    for key, part in table.groupby(group, sort=False):
+        values = part.groupby("metric")["value"]
+        mean = values.mean().reindex(["accuracy", "bytes", "gzip_bytes", "weight_bits", "latency"])
+        rows.append(
+            {
+                **dict(zip(group, key, strict=True)),
+                "accuracy (%)": 100 * mean["accuracy"],
+                "± (%)": 100 * values.std().get("accuracy", math.nan),
+                "seeds": part["seed"].nunique(),
+                "bytes": mean["bytes"].round(),
+                "gzip (bytes)": mean["gzip_bytes"].round(),
+                "weights (bits)": mean["weight_bits"].round(),
+                "latency (ms)": mean["latency"],
+            }
+        )
+    return pd.DataFrame(rows, columns=_SUMMARY_COLUMNS)
 
 
-def front(report: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a `summary` that no other row beats in both bytes and accuracy."""
-    ordered = report.dropna(subset=["accuracy (%)", "bytes"])
-    ordered = ordered.sort_values(["bytes", "accuracy (%)"], ascending=[True, False])
-    best = ordered["accuracy (%)"].cummax().shift(fill_value=float("-inf"))
-    return ordered[ordered["accuracy (%)"] > best]
+_SUMMARY_COLUMNS = (
+    *("lab", "model", "technique", "data", "profile", "accuracy (%)", "± (%)", "seeds"),
+    *("bytes", "gzip (bytes)", "weights (bits)", "latency (ms)"),
+)
 
 
-def published(lab: str | None = None) -> pd.DataFrame:
-    """Figures of the source documents.
+def front(report: pd.DataFrame, size: str = "bytes") -> pd.DataFrame:
+    """The Pareto-optimal rows of a `summary`: smaller ones are less accurate.
+
+    Rows measured on other data or in another profile do not compete with one another.
 
     Args:
-        lab: number of a lab, for example "02"; by default all.
+        report: from `summary`.
+        size: the column to make small, for example "gzip (bytes)".
 
     Returns:
-        columns document, table, lab, model, technique, metric, value, unit.
+        those rows, from the smallest to the largest.
     """
-    source = resources.files("labkit") / "reference" / "published.csv"
-    with source.open(encoding="utf-8") as stream:
-        table = pd.read_csv(stream, dtype=str, keep_default_na=False)
-    table["value"] = table["value"].astype(float)
-    if lab is None:
-        return table
-    return table[[lab in labs.split() for labs in table["lab"]]].reset_index(drop=True)
+    known = report.dropna(subset=["accuracy (%)", size])
+    ordered = known.sort_values([size, "accuracy (%)"], ascending=[True, False], kind="stable")
+    accuracies = ordered["accuracy (%)"].groupby([ordered["data"], ordered["profile"]])
+    best_of_smaller = accuracies.transform(lambda values: values.cummax().shift())
+    return ordered[ordered["accuracy (%)"] > best_of_smaller.fillna(-math.inf)]

@@ -1,169 +1,155 @@
-"""A TFLite file as a function of arrays, its size, accuracy and latency.
-
-The only place that names the runtime (LiteRT).
-"""
+"""The TFLite runtime behind one class: images in, class probabilities out."""
 
 from __future__ import annotations
 
-import gzip
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
-_BATCH = 256
+from labkit.measure.graph import ModelFileError, read_bytes, read_graph
 
-
-class ModelFileError(ValueError):
-    """A file that is not a TFLite model that can be read and run."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """Bytes of a file, and bytes after `gzip -9`."""
-
-    bytes: int
-    gzip_bytes: int
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Time for one image: median and quartiles over the repeats, in milliseconds."""
-
-    median_ms: float
-    lower_quartile_ms: float
-    upper_quartile_ms: float
-    repeats: int
-    threads: int
+#: Images a step where the file allows it. Measured: the time an image falls up to about 32 and
+#: is level from there on, while the activations' memory grows with every image.
+BATCH = 64
 
 
 class TFLiteModel:
-    """A model file that maps float inputs to float outputs, whatever types it uses inside.
+    """A `.tflite` model that takes and returns floats, whatever types its file has.
 
     Args:
-        model: path of a `.tflite` file, or its content.
-        threads: of the runtime.
+        source: path of the file, or its bytes.
+        threads: CPU threads of the runtime.
 
     Raises:
-        ModelFileError: no such file, not a TFLite file, or one that the runtime refuses.
+        ModelFileError: not a model, damaged, with several inputs or outputs, or with operators
+            that the runtime does not have.
     """
 
-    def __init__(self, model: str | Path | bytes, threads: int = 2):
-        self.content = read(model)
+    def __init__(self, source: str | Path | bytes, threads: int = 2):
+        # Read by Python first: an index out of bounds ends the process inside the runtime.
+        content = read_bytes(source)
+        graph = read_graph(content if isinstance(source, (bytes, bytearray)) else source)
+        self._where = "the model" if isinstance(source, (bytes, bytearray)) else str(source)
+        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+            raise ModelFileError(
+                f"{self._where} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, "
+                "expected one each."
+            )
+        self._interpreter = self._load(content, threads)
+        # An LSTM's state survives from one run to the next: such models start afresh each time.
+        self._is_stateful = any(tensor.is_variable for tensor in graph.tensors)
+        self._can_resize = graph.tensors[graph.inputs[0]].signature[:1] == (-1,)
         self.threads = threads
-        try:
-            self._interpreter = Interpreter(model_content=self.content, num_threads=threads)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelFileError(f"the runtime refuses {_name(model)}: {error}") from error
-        inputs = self._interpreter.get_input_details()
-        if len(inputs) != 1 or len(self._interpreter.get_output_details()) != 1:
-            raise ModelFileError(f"{_name(model)} has {len(inputs)} inputs, expected one, and one output.")
-        self._refresh()
-        self.input_shape = tuple(int(n) for n in self._input["shape"][1:])
 
-    def _refresh(self) -> None:
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
+    def _load(self, content: bytes, threads: int):
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            interpreter = Interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ModelFileError(f"{self._where} cannot be run by LiteRT: {error}") from error
+        return interpreter
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch; -1 is a dimension of any length."""
+        details = self._interpreter.get_input_details()[0]
+        return tuple(int(d) for d in details["shape_signature"][1:])
+
+    @property
+    def input_type(self) -> str:
+        """Type of the file's input tensor, for example "int8"."""
+        return np.dtype(self._interpreter.get_input_details()[0]["dtype"]).name
+
+    @property
+    def output_type(self) -> str:
+        """Type of the file's output tensor, for example "int8"."""
+        return np.dtype(self._interpreter.get_output_details()[0]["dtype"]).name
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Run a batch.
+        """Run the model.
+
+        Integer inputs are quantised with the file's scale and zero point, integer outputs are
+        dequantised.
 
         Args:
-            x: real inputs (N, *input_shape); integer inputs of the file are quantised from them.
+            x: float (N, *input_shape), finite.
 
         Returns:
-            float32 (N, ...), dequantised where the file's output is an integer.
+            float32 (N, ...), the model's outputs.
 
         Raises:
-            ValueError: wrong shape, no images, or NaN.
+            ValueError: x is empty, of another shape, or not finite.
+            ModelFileError: the runtime fails.
         """
+        x = self._checked(x)
+        step = BATCH if self._can_resize and not self._is_stateful else 1
+        return np.concatenate([self._run(x[i : i + step]) for i in range(0, len(x), step)])
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, np.float32)
-        if x.shape[1:] != self.input_shape or len(x) == 0:
-            raise ValueError(f"x has shape {x.shape}, expected (N, *{self.input_shape}) with N > 0.")
-        if np.isnan(x).any():
-            raise ValueError("x holds NaN.")
-        parts = [self._run(x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
-        return np.concatenate(parts)
+        expected = self.input_shape
+        fits = len(x.shape) == len(expected) + 1 and all(
+            e in (-1, d) for e, d in zip(expected, x.shape[1:], strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"x has the shape {x.shape}, {self._where} expects (N, "
+                f"{', '.join(map(str, expected))})."
+            )
+        if not len(x):
+            raise ValueError("x is empty: there is nothing to run the model on.")
+        if not np.isfinite(x).all():
+            bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
+            raise ValueError(f"x holds NaN or infinity, first in row {bad}.")
+        return x
 
     def _run(self, x: np.ndarray) -> np.ndarray:
-        self._resize(len(x))
-        self._interpreter.set_tensor(self._input["index"], _quantize(x, self._input))
-        self._interpreter.invoke()
-        return _dequantize(self._interpreter.get_tensor(self._output["index"]), self._output)
-
-    def _resize(self, count: int) -> None:
-        if self._input["shape"][0] == count:
-            return
-        shape = (count, *self.input_shape)
-        self._interpreter.resize_tensor_input(self._input["index"], shape)
-        self._interpreter.allocate_tensors()
-        self._refresh()
-
-    def latency(self, x: np.ndarray, repeats: int = 50) -> Latency:
-        """Time one image (1, *input_shape) `repeats` times, after a tenth as many to warm up."""
-        times = []
-        for i in range(-max(1, repeats // 10), repeats):
-            started = time.perf_counter()
-            self._run(np.asarray(x[:1], np.float32))
-            if i >= 0:
-                times.append(1000 * (time.perf_counter() - started))
-        low, middle, high = np.percentile(times, [25, 50, 75])
-        return Latency(float(middle), float(low), float(high), repeats, self.threads)
-
-
-def accuracy(model: str | Path | bytes, x: np.ndarray, y: np.ndarray) -> float:
-    """Top-1 accuracy (0 to 1) of a model file on inputs x (N, ...) and classes y (N,)."""
-    if len(x) != len(y):
-        raise ValueError(f"{len(x)} inputs and {len(y)} classes.")
-    return float(np.mean(TFLiteModel(model).predict(x).argmax(axis=1) == y))
-
-
-def size(model: str | Path | bytes) -> Size:
-    """Size of a file as it is, and compressed by `gzip -9`."""
-    content = read(model)
-    return Size(len(content), len(gzip.compress(content, 9, mtime=0)))
-
-
-def latency(model: str | Path | bytes, x: np.ndarray, repeats: int = 50, threads: int = 1) -> Latency:
-    """Time of one image on this machine; a fact about the file and the machine."""
-    return TFLiteModel(model, threads).latency(x, repeats)
-
-
-def read(model: str | Path | bytes) -> bytes:
-    """The content of a model file, after a look at its identifier."""
-    if not isinstance(model, bytes):
+        """Run one batch."""
+        interpreter = self._interpreter
+        details = interpreter.get_input_details()[0]
         try:
-            content = Path(model).read_bytes()
-        except OSError as error:
-            raise ModelFileError(f"{model} cannot be read: {error.strerror}.") from error
-    else:
-        content = model
-    if content[4:8] != b"TFL3":
-        raise ModelFileError(
-            f"{_name(model)} is not a TFLite file: bytes 4 to 8 are {content[4:8]!r}, expected "
-            "b'TFL3'."
-        )
-    return content
+            if tuple(details["shape"]) != x.shape:
+                interpreter.resize_tensor_input(details["index"], x.shape)
+                interpreter.allocate_tensors()
+            if self._is_stateful:
+                interpreter.reset_all_variables()
+            interpreter.set_tensor(details["index"], quantize(x, details))
+            interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ModelFileError(f"{self._where} fails when it runs: {error}") from error
+        details = interpreter.get_output_details()[0]
+        y = dequantize(interpreter.get_tensor(details["index"]), details)
+        if len(y) != len(x):
+            raise ModelFileError(f"{self._where} returns {len(y)} rows for {len(x)} images.")
+        return y
 
 
-def _name(model: str | Path | bytes) -> str:
-    return f"a model of {len(model)} bytes" if isinstance(model, bytes) else str(model)
+def quantize(x: np.ndarray, details: dict) -> np.ndarray:
+    """Codes of float values for an input of the runtime: round(x / S) + Z, clipped.
+
+    Halves are rounded away from zero, as TFLite's QUANTIZE operator does.
+    """
+    dtype = np.dtype(details["dtype"])
+    if dtype.kind == "f":
+        return x.astype(dtype)
+    scale, zero_point = _parameters(details)
+    steps = x / scale
+    codes = np.trunc(steps + np.copysign(np.float32(0.5), steps)) + zero_point
+    limits = np.iinfo(dtype)
+    return np.clip(codes, limits.min, limits.max).astype(dtype)
 
 
-def _quantize(x: np.ndarray, tensor: dict) -> np.ndarray:
-    if tensor["dtype"] == np.float32:
-        return x
-    scale, zero_point = tensor["quantization"]
-    limits = np.iinfo(tensor["dtype"])
-    codes = np.round(x / np.float32(scale)) + zero_point
-    return codes.clip(limits.min, limits.max).astype(tensor["dtype"])
+def dequantize(codes: np.ndarray, details: dict) -> np.ndarray:
+    """Float32 values of an output of the runtime: S (q - Z)."""
+    if np.dtype(details["dtype"]).kind == "f":
+        return codes.astype(np.float32)
+    scale, zero_point = _parameters(details)
+    return scale * (codes.astype(np.float32) - np.float32(zero_point))
 
 
-def _dequantize(codes: np.ndarray, tensor: dict) -> np.ndarray:
-    if tensor["dtype"] == np.float32:
-        return codes
-    scale, zero_point = tensor["quantization"]
-    return (codes.astype(np.float32) - zero_point) * np.float32(scale)
+def _parameters(details: dict) -> tuple[np.float32, int]:
+    """Scale and zero point of an input or output; an integer tensor without them is taken as is."""
+    scale, zero_point = details["quantization"]
+    return (np.float32(scale), zero_point) if scale else (np.float32(1), 0)
