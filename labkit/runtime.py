@@ -6,9 +6,14 @@ imported by the modules that need it, after this.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.abc
+import importlib.machinery
 import os
 import random
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PROFILES = ("quick", "full")
@@ -33,11 +38,62 @@ def prepare() -> None:
     """
     for name, value in _TENSORFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if not any(isinstance(finder, _QuietTensorFlow) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _QuietTensorFlow())
     if "tensorflow" in sys.modules and "tf_keras" not in sys.modules and "keras" in sys.modules:
         raise RuntimeError(
             "TensorFlow was imported before labkit, with Keras 3. Restart Python (in a notebook: "
             "restart the kernel) and import labkit first."
         )
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[Callable[[], str]]:
+    """Capture what C++ code writes to standard error, which Python cannot redirect.
+
+    Yields:
+        a function that returns the text so far.
+    """
+    with tempfile.TemporaryFile() as sink:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        os.dup2(sink.fileno(), 2)
+
+        def printed() -> str:
+            sink.seek(0)
+            return sink.read().decode("utf-8", "replace")
+
+        try:
+            yield printed
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+class _QuietTensorFlow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports TensorFlow without the lines that it prints before its log level is in force."""
+
+    def find_spec(self, name, path, target=None):
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            self._loader, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__loader__ = module.__spec__.loader = self._loader
+        with captured_stderr() as printed:
+            try:
+                self._loader.exec_module(module)
+            except BaseException as error:
+                if printed() and hasattr(error, "add_note"):
+                    error.add_note(printed())
+                raise
 
 
 def set_seed(seed: int) -> None:

@@ -169,14 +169,14 @@ print(f"linear model, in Keras: {top1_accuracy(probabilities, data.y_test):.1%} 
 #   + \text{graph}.$$
 #
 # **Predict** before you run on: the linear model has 18,840 parameters of 32 bits. How large will
-# its file be? Put one of the choices into `my_guess`.
+# its file be? Set `answer` to one of the choices.
 
 # %%
 my_guess = predict(
     "file size",
     "How many bytes will the file of 18,840 float parameters have?",
     choices=["about 19,000", "about 75,000", "about 600,000"],
-    guess=None,
+    answer=None,
 )
 
 
@@ -258,7 +258,7 @@ lab.report()
 # ones:
 
 # %%
-lab.compare({"baseline, at least": ("test accuracy", figures["accuracy"])})
+lab.compare("float")
 
 # %% [markdown]
 # ## Questions

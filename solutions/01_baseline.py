@@ -350,7 +350,7 @@ for seed, baseline in baselines.items():
           f"{figures['bytes']:,} bytes")
 accuracy = lab.mean("accuracy", "float")
 
-# %% tags=["check"] exercise="fold_batch_norm" points=0
+# %%
 operators = set(measure.inspect(lab.path("sign_mnist.tflite")).operators["operator"])
 with check(
     "the rules of the sheet",
@@ -400,7 +400,7 @@ lab.report()
 # ## Published against measured
 
 # %%
-lab.compare({"baseline, at least": ("test accuracy", accuracy)})
+lab.compare("float")
 
 # %% [markdown]
 # ## Questions

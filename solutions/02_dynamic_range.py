@@ -363,12 +363,7 @@ with check(
 # compared: what can be is what quantisation *changes*.
 
 # %%
-lab.compare(
-    {
-        "dynamic range": ("accuracy lost", float_accuracy - dynamic_accuracy),
-        "dynamic range, size": ("float bytes / bytes", float_bytes / dynamic_bytes),
-    }
-)
+lab.compare("dynamic range")
 
 # %% [markdown]
 # ## Questions

@@ -526,7 +526,7 @@ def train_rounded(model, bits, epochs):
     optimizer = tf.keras.optimizers.Adam(1e-3)
     cross_entropy = tf.keras.losses.SparseCategoricalCrossentropy()
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(x, y):
         floats = [tf.identity(k) for k in kernels]
         for k in kernels:
@@ -607,13 +607,7 @@ plots.show(
 # state. The figure to compare with is the one after conversion.
 
 # %%
-accuracy, size = lab.mean("accuracy", "float"), lab.mean("bytes", "float")
-lab.compare(
-    {
-        "QAT int8": ("accuracy lost", accuracy - lab.mean("accuracy", "QAT int8")),
-        "QAT int8, size": ("float bytes / bytes", size / lab.mean("bytes", "QAT int8")),
-    }
-)
+lab.compare("dynamic range", "int8", "16x8", "QAT int8", "QAT before conversion")
 
 # %% [markdown]
 # ## Questions

@@ -124,6 +124,7 @@ def execute_notebook(
                 kernel_name="python3",
                 progress_bar=progress,
                 cwd=str(cwd) if cwd else None,
+                extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of its own defaults
             )
     except PapermillExecutionError as error:
         return f"cell {error.cell_index} stopped with {error.ename}: {error.evalue}"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-
 import numpy as np
 import tensorflow as tf
+
+from labkit import runtime
 
 MODES = ("float", "float16", "dynamic_range", "int8", "int16x8")
 _CALIBRATED = ("int8", "int16x8")
@@ -79,28 +75,10 @@ def _checked(images: np.ndarray | None, shape: tuple, mode: str) -> np.ndarray:
 
 def quietly(converter: tf.lite.TFLiteConverter) -> bytes:
     """Run a converter without its chatter; what it printed is shown if it fails."""
-    with _captured_output() as printed:
+    with runtime.captured_stderr() as printed:
         try:
             return converter.convert()
         except Exception as error:
-            error.add_note(printed()) if hasattr(error, "add_note") else None
+            if hasattr(error, "add_note"):  # Python 3.11 and later
+                error.add_note(printed())
             raise
-
-
-@contextlib.contextmanager
-def _captured_output() -> Iterator:
-    """Send file descriptor 2 to a temporary file: the converter prints from C++."""
-    with tempfile.TemporaryFile() as sink:
-        sys.stderr.flush()
-        saved = os.dup(2)
-        os.dup2(sink.fileno(), 2)
-
-        def printed() -> str:
-            sink.seek(0)
-            return sink.read().decode("utf-8", "replace")
-
-        try:
-            yield printed
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

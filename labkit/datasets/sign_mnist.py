@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -81,8 +82,11 @@ def find() -> tuple[Path, Path] | Path | None:
     return next((folder / name for name in ARCHIVES if (folder / name).exists()), None)
 
 
-def read_real(expected_rows: dict[str, int] = ROWS) -> Dataset:
+def read_real(cached: bool = True) -> Dataset:
     """Read and validate the real files.
+
+    Args:
+        cached: take what an earlier call has read and validated, if the files are the same.
 
     Raises:
         DataError: naming the file, the row and what was expected.
@@ -94,15 +98,8 @@ def read_real(expected_rows: dict[str, int] = ROWS) -> Dataset:
             "downloads it; or set LABKIT_DATA to the folder that holds "
             f"{ARCHIVES[0]}; or use the synthetic images (DATA = 'synthetic')."
         )
-    key = hashlib.sha256()
-    for path in found if isinstance(found, tuple) else (found,):
-        if path.exists():
-            stat = path.stat()
-            key.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
-    table = _cached(
-        f"sign-mnist-{key.hexdigest()[:16]}", lambda: np.vstack(_read_tables(found, expected_rows))
-    )
-    train, test = np.split(table, [expected_rows["train"]])
+    table = _cached(_key(found), lambda: np.vstack(_read_tables(found)), fresh=not cached)
+    train, test = np.split(table, [ROWS["train"]])
     return Dataset(
         "sign_mnist",
         "real",
@@ -112,6 +109,11 @@ def read_real(expected_rows: dict[str, int] = ROWS) -> Dataset:
         class_index(test[:, 0]),
         CLASS_NAMES,
     )
+
+
+def validate_archive(path: Path) -> None:
+    """Raise a DataError unless a zip holds both files, complete and valid."""
+    _read_tables(path)
 
 
 def class_index(labels: np.ndarray) -> np.ndarray:
@@ -145,7 +147,6 @@ def read_csv(source: str | Path | IO[bytes], name: str | None = None) -> np.ndar
         table = None
     if table is None or not content.endswith(b"\n") or _bad_label(table[:, 0]).any():
         _explain(content, name)
-    # dtype=uint8 wraps numbers above 255 in some versions of pandas: the length of the text tells.
     return table
 
 
@@ -164,9 +165,19 @@ def write_csv(path: str | Path, images: np.ndarray, classes: np.ndarray) -> Path
     return files.write_bytes(path, ("\r\n".join(lines) + "\r\n").encode())
 
 
-def _read_tables(found: tuple[Path, Path] | Path, expected_rows: dict[str, int]) -> list:
+def _key(found: tuple[Path, Path] | Path) -> str:
+    """A name for the cache that changes with the files."""
+    key = hashlib.sha256()
+    for path in found if isinstance(found, tuple) else (found,):
+        if path.exists():
+            stat = path.stat()
+            key.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return f"sign-mnist-{key.hexdigest()[:16]}"
+
+
+def _read_tables(found: tuple[Path, Path] | Path) -> list[np.ndarray]:
     tables = []
-    for i, (part, rows) in enumerate(expected_rows.items()):
+    for i, (part, rows) in enumerate(ROWS.items()):
         if isinstance(found, tuple):
             name, table = str(found[i]), read_csv(found[i])
         else:
@@ -248,13 +259,15 @@ def _images(pixels: np.ndarray) -> np.ndarray:
     return (pixels.reshape(-1, 28, 28, 1) / np.float32(255)).astype(np.float32)
 
 
-def _cached(name: str, make) -> np.ndarray:
-    """An array from the cache folder, or made now and put there."""
+def _cached(name: str, make: Callable[[], np.ndarray], fresh: bool = False) -> np.ndarray:
+    """An array from the cache folder, or (always if `fresh`) made now and put there."""
     path = folders.cache() / f"{name}.npy"
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # not there, or damaged: make it anew
-        array = make()
+    if not fresh:
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # not there, or damaged: make it anew
+            pass
+    array = make()
     try:
         with files.replacing(path) as temporary:
             np.save(temporary, array)

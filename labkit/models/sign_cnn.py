@@ -20,7 +20,7 @@ import tensorflow as tf
 from labkit import files, runtime
 from labkit.datasets import Dataset
 
-FILTERS = (16, 32, 40, 56)
+FILTERS = (16, 32, 48, 64)
 BATCH = {"quick": 64, "full": 128}
 PEAK_LEARNING_RATE = 4e-3
 
