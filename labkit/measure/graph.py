@@ -98,11 +98,16 @@ class Tensor:
         codes = self.codes.astype(np.float32)
         if not len(self.scales):
             return codes
-        steps = [1] * codes.ndim
-        if self.is_per_channel:
-            steps[self.axis] = len(self.scales)
-        zero_points = self.zero_points.astype(np.float32).reshape(_as(steps, self.zero_points))
-        return self.scales.reshape(steps) * (codes - zero_points)
+        zero_points = self.along_axis(self.zero_points).astype(np.float32)
+        return self.along_axis(self.scales) * (codes - zero_points)
+
+    def along_axis(self, parameters: np.ndarray) -> np.ndarray:
+        """Scales or zero points in a shape that broadcasts against the tensor."""
+        if len(parameters) == 1:
+            return parameters[0]
+        shape = [1] * len(self.shape)
+        shape[self.axis] = len(parameters)
+        return parameters.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,7 @@ class _Reader:
         return value
 
     def tensor(self, table, index: int, subgraph: int) -> Tensor:
-        name = (table.Name() or b"").decode("utf-8", "replace")
+        name = (table.Name() or b"").decode()  # the runtime, too, refuses other than UTF-8
         if table.Type() not in self.types:
             raise ModelFileError(f"tensor {name!r} has the unknown type {table.Type()}.")
         quantization = table.Quantization()
@@ -344,10 +349,6 @@ def _names(enumeration: type) -> dict[int, str]:
 
 def _shape(array, is_none: bool) -> tuple[int, ...]:
     return () if is_none or isinstance(array, int) else tuple(int(d) for d in array)
-
-
-def _as(steps: list[int], zero_points: np.ndarray) -> list[int]:
-    return steps if len(zero_points) > 1 else [1] * len(steps)
 
 
 def _indices(array, first: int, count: int, what: str, optional: bool = False) -> tuple[int, ...]:

@@ -311,15 +311,7 @@ def _role(operator: Operator, position: int, tensor: Tensor) -> str | None:
 
 
 def _weight_row(graph: Graph, operator: Operator, role: str, tensor: Tensor) -> dict:
-    codes = tensor.codes
-    unique = len(np.unique(codes))
-    zero_points = tensor.zero_points
-    if len(zero_points) > 1 and not tensor.is_sparse:
-        steps = [1] * codes.ndim
-        steps[tensor.axis] = len(zero_points)
-        zero_points = zero_points.reshape(steps)
-    stored_zeros = int(np.count_nonzero(codes == zero_points))
-    zeros = tensor.count - codes.size + stored_zeros if tensor.is_sparse else stored_zeros
+    unique = len(np.unique(tensor.codes))
     return {
         "layer": _layer(graph, operator),
         "role": role,
@@ -332,9 +324,16 @@ def _weight_row(graph: Graph, operator: Operator, role: str, tensor: Tensor) -> 
         "unique": unique,
         "unique per channel": _unique_per_channel(operator, role, tensor),
         "bits needed": max(1, int(np.ceil(np.log2(max(unique, 1))))),
-        "sparsity": zeros / max(tensor.count, 1),
+        "sparsity": _zeros(tensor) / max(tensor.count, 1),
         "tensor": tensor.index,
     }
+
+
+def _zeros(tensor: Tensor) -> int:
+    """Number of elements whose real value is exactly zero: their code is the zero point."""
+    if tensor.is_sparse:  # what is not stored is zero
+        return tensor.count - np.count_nonzero(tensor.codes != tensor.zero_points[0])
+    return np.count_nonzero(tensor.codes == tensor.along_axis(tensor.zero_points))
 
 
 def _unique_per_channel(operator: Operator, role: str, tensor: Tensor) -> int:
