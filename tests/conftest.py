@@ -1,0 +1,48 @@
+"""Shared by all tests: a small data set, a small trained-looking network, a quiet environment."""
+
+import os
+
+os.environ.setdefault("LABKIT_QUIET", "1")
+
+import numpy as np
+import pytest
+
+import labkit  # noqa: F401 - sets the environment before TensorFlow is imported
+from labkit.datasets import Dataset, hands, sign_mnist
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's cache."""
+    if "LABKIT_CACHE" not in os.environ:
+        monkeypatch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> Dataset:
+    """48 training and 24 test images, drawn."""
+    classes = np.arange(48) % 24
+    images = hands.draw(classes, seed=3) / np.float32(255)
+    names = sign_mnist.CLASS_NAMES
+    return Dataset(
+        "sign_mnist", "synthetic", images, classes, images[:24], classes[:24], names
+    )
+
+
+@pytest.fixture(scope="session")
+def sign_model():
+    """The baseline's architecture with weights and statistics that are not the initial ones."""
+    from labkit import runtime
+    from labkit.models import sign_cnn
+
+    runtime.set_seed(5)
+    model = sign_cnn.build()
+    rng = np.random.default_rng(5)
+    for layer in model.layers:
+        if "norm" in layer.name:
+            shape = layer.gamma.shape
+            layer.set_weights(
+                [rng.uniform(0.5, 1.5, shape), rng.normal(0, 0.3, shape),
+                 rng.normal(0, 0.2, shape), rng.uniform(0.3, 1, shape)]
+            )  # fmt: skip
+    return model

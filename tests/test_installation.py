@@ -1,0 +1,160 @@
+"""The lock file, environment.yml and pyproject.toml say the same; the set-up script does its work."""
+
+import importlib
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDA_PYTHON = "3.12"
+
+
+def lock_entries():
+    """(name, version, marker or None, number of hashes) of every entry of the lock file."""
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
+    entries = []
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        requirement, *hashes = re.split(r"\s+--hash=", line.strip())
+        requirement = Requirement(requirement)
+        (pin,) = requirement.specifier
+        assert pin.operator == "=="
+        name = canonicalize_name(requirement.name)
+        entries.append((name, pin.version, requirement.marker, len(hashes)))
+    return entries
+
+
+def locked(python, system="linux"):
+    """Name to version of what the lock file installs for a Python such as "3.12" or "3.11.7"."""
+    major, minor, *patch = python.split(".")
+    environment = {
+        "python_version": f"{major}.{minor}",
+        "python_full_version": ".".join([major, minor, *(patch or ["9"])]),
+        "sys_platform": system,
+        "platform_machine": "x86_64",
+        "platform_system": {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}[system],
+        "os_name": "nt" if system == "win32" else "posix",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "extra": "",
+    }
+    return {
+        name: version
+        for name, version, marker, _ in lock_entries()
+        if marker is None or Marker(str(marker)).evaluate(environment)
+    }
+
+
+def declared():
+    """The requirements of pyproject.toml, all extras."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        tomllib = pytest.importorskip("tomli")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    return [Requirement(text) for group in lists for text in group]
+
+
+def test_every_entry_of_the_lock_has_hashes():
+    entries = lock_entries()
+    assert len(entries) > 100
+    assert [name for name, _, _, hashes in entries if hashes == 0] == []
+
+
+def test_lock_names_no_index():
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    assert "index" not in text.replace("pandocfilters", "")
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+def test_lock_satisfies_pyproject(python, system):
+    versions = locked(python, system)
+    for requirement in declared():
+        name = canonicalize_name(requirement.name)
+        assert name in versions, f"{name} is not locked for Python {python} on {system}"
+        assert requirement.specifier.contains(versions[name]), requirement
+
+
+def test_environment_has_the_locks_pins():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    plain = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert f"python={CONDA_PYTHON}" in plain
+    assert pip[-1] == "-e ."
+    versions = locked(CONDA_PYTHON)
+    expected = sorted(
+        f"{name}=={versions[name]}"
+        for name in {canonicalize_name(requirement.name) for requirement in declared()}
+    )
+    assert pip[:-1] == expected
+
+
+def test_installed_packages_are_the_locked_ones():
+    from importlib.metadata import PackageNotFoundError, version
+
+    wrong = {}
+    for name, wanted in locked(platform.python_version(), sys.platform).items():
+        try:
+            if version(name) != wanted:
+                wrong[name] = (version(name), wanted)
+        except PackageNotFoundError:  # markers of other machines
+            continue
+    assert wrong == {}
+
+
+@pytest.fixture
+def setup_venv(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.reload(importlib.import_module("setup_venv"))
+
+
+def test_set_up_is_done_once(setup_venv, tmp_path, monkeypatch):
+    """A finished environment is left alone; an unfinished one is not taken for finished."""
+    venv = tmp_path / "venv"
+    assert not setup_venv.works(setup_venv.interpreter(venv))
+    calls = []
+
+    def pretend(command):
+        calls.append(command)
+        if "venv" in command:
+            subprocess.run([*command, "--without-pip"], check=True)
+            (venv / "pyvenv.cfg").write_text(
+                (venv / "pyvenv.cfg").read_text().replace(
+                    "include-system-site-packages = false", "include-system-site-packages = true"
+                )
+            )
+        return 1 if fail_at and fail_at in command else 0
+
+    monkeypatch.setattr(setup_venv, "run", pretend)
+    fail_at = "--require-hashes"
+    assert setup_venv.set_up(venv, reinstall=False) == 1
+    assert not (venv / "labkit-installed").exists()
+    fail_at = None
+    assert setup_venv.set_up(venv, reinstall=False) == 0
+    assert len(calls) == 4  # make, fail; install, labkit
+    assert setup_venv.set_up(venv, reinstall=False) == 0
+    assert len(calls) == 4
+    (venv / "labkit-installed").write_text("an older lock file")
+    assert setup_venv.set_up(venv, reinstall=False) == 0
+    assert len(calls) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="writes a shell script")
+def test_unsupported_python_says_what_to_do(setup_venv, monkeypatch, capfd):
+    monkeypatch.setattr(setup_venv.sys, "version_info", (3, 8, 0))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(setup_venv.sys, "argv", ["setup_venv.py"])
+    assert setup_venv.main() == 1
+    assert "Install Python 3.12" in capfd.readouterr().err
