@@ -1,0 +1,68 @@
+import gzip
+
+import numpy as np
+import pytest
+
+from labkit import measure
+
+
+def test_accuracy_is_the_share_of_right_answers(model_files, network, images):
+    y = network.predict(images, verbose=0).argmax(axis=1)
+    assert measure.accuracy(model_files["float"], images, y) == 1.0
+    y[:16] = (y[:16] + 1) % 5
+    assert measure.accuracy(model_files["float"], images, y) == 0.75
+    assert measure.accuracy(model_files["float"].read_bytes(), images, y) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.zeros(3, int), "one integer class"),
+        (np.zeros(64), "one integer class"),
+        (np.zeros((64, 5), int), "one integer class"),
+        (np.full(64, 5), "classes 5 to 5"),
+        (np.full(64, -1), "classes -1"),
+    ],
+)
+def test_classes_that_do_not_fit_are_refused(model_files, images, y, message):
+    with pytest.raises(ValueError, match=message):
+        measure.accuracy(model_files["float"], images, y)
+
+
+def test_no_images_are_refused(model_files, images):
+    with pytest.raises(ValueError, match="empty"):
+        measure.accuracy(model_files["float"], images[:0], np.zeros(0, int))
+
+
+def test_size_is_that_of_the_file_and_of_gzip_9(model_files):
+    content = model_files["int8"].read_bytes()
+    size = measure.size(model_files["int8"])
+    assert size.bytes == len(content) == model_files["int8"].stat().st_size
+    assert size.gzip_bytes == len(gzip.compress(content, 9, mtime=0))
+    assert size.gzip_bytes < size.bytes
+    assert measure.size(content) == size
+
+
+def test_evaluate_collects_the_figures_of_the_ledger(model_files, images):
+    y = np.zeros(len(images), int)
+    figures = measure.evaluate(model_files["int8"], images, y)
+    assert figures == {
+        "accuracy": measure.accuracy(model_files["int8"], images, y),
+        "bytes": measure.size(model_files["int8"]).bytes,
+        "gzip_bytes": measure.size(model_files["int8"]).gzip_bytes,
+        "weight_bits": measure.inspect(model_files["int8"]).weight_bits,
+    }
+
+
+def test_latency_reports_median_quartiles_and_how(model_files, images):
+    latency = measure.latency(model_files["int8"], images[:1], repeats=7, threads=1)
+    assert 0 < latency.lower_quartile_ms <= latency.median_ms <= latency.upper_quartile_ms
+    assert (latency.repeats, latency.threads) == (7, 1)
+    assert "7 repeats" in str(latency)
+
+
+def test_latency_wants_one_input_and_a_repeat(model_files, images):
+    with pytest.raises(ValueError, match="2 inputs"):
+        measure.latency(model_files["int8"], images[:2])
+    with pytest.raises(ValueError, match="repeats is 0"):
+        measure.latency(model_files["int8"], images[:1], repeats=0)
