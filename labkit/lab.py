@@ -98,13 +98,7 @@ class Lab:
         Returns:
             "accuracy" (fraction), "bytes", "gzip_bytes" and "weight_bits".
         """
-        size = measure.size(path)
-        figures = {
-            "accuracy": measure.accuracy(path, self.dataset.x_test, self.dataset.y_test),
-            "bytes": size.bytes,
-            "gzip_bytes": size.gzip_bytes,
-            "weight_bits": measure.inspect(path).weight_bits,
-        }
+        figures = measure.evaluate(path, self.dataset.x_test, self.dataset.y_test)
         self._record(technique, model, self.seed if seed is None else seed, figures)
         artefact = self._artefacts.get(path.name)
         if artefact is not None and path == self.path(path.name):

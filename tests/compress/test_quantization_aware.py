@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from labkit import measure
+from labkit.compress import quantization_aware
+
+
+@pytest.fixture(scope="module")
+def aware(sign_model, tiny_data):
+    model = quantization_aware.quantize(sign_model)
+    quantization_aware.fine_tune(model, tiny_data, "quick", 0)
+    return model
+
+
+def test_quantize_leaves_the_model_as_it_was(sign_model, tiny_data):
+    before = [w.copy() for w in sign_model.get_weights()]
+    configuration = sign_model.to_json()
+    outputs = sign_model.predict(tiny_data.x_test, verbose=0)
+    copy = quantization_aware.quantize(sign_model)
+    quantization_aware.fine_tune(copy, tiny_data, "quick", 0)
+    assert sign_model.to_json() == configuration
+    for a, b in zip(before, sign_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(sign_model.predict(tiny_data.x_test, verbose=0), outputs)
+    # It can still be wrapped by another technique, which a model changed by tfmot cannot.
+    quantization_aware.quantize(sign_model)
+
+
+def test_copy_starts_from_the_trained_weights(sign_model):
+    copy = quantization_aware.quantize(sign_model)
+    kernels = {v.name.split("/")[-1]: v for v in copy.trainable_variables}
+    assert kernels
+    ours = [v.numpy() for v in sign_model.trainable_variables if "kernel" in v.name]
+    theirs = [v.numpy() for v in copy.trainable_variables if "kernel" in v.name]
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_file_is_int8_throughout(aware):
+    content = quantization_aware.convert(aware)
+    inspection = measure.inspect(content)
+    assert set(inspection.weight_types) == {"int8"}
+    assert set(inspection.activation_types) == {"int8"}
+    assert set(inspection.bias_types) == {"int32"}
+    assert not {"QUANTIZE", "DEQUANTIZE"} & set(inspection.operators["operator"])
+    for column in ("inputs", "outputs"):
+        assert {text.split()[-1] for text in inspection.operators[column]} == {"int8"}
+
+
+def test_file_computes_what_the_trained_copy_does(aware, tiny_data):
+    expected = aware.predict(tiny_data.x_test, verbose=0)
+    got = measure.TFLiteModel(quantization_aware.convert(aware)).predict(tiny_data.x_test)
+    assert np.abs(got - expected).max() < 0.1
