@@ -123,7 +123,8 @@ class Lab:
         """The ledger of this lab: a row a technique, mean and spread over the seeds."""
         table = measure.summary(self._rows()).drop(columns=["lab", "data", "profile"])
         table = table.set_index("technique").dropna(axis=1, how="all")
-        return table.round({"accuracy (%)": 2, "± (%)": 2, "latency (ms)": 2})
+        whole = {name: int for name in ("bytes", "gzip (bytes)", "weights (bits)") if name in table}
+        return table.astype(whole).round({"accuracy (%)": 2, "± (%)": 2, "latency (ms)": 3})
 
     def compare(self, *techniques: str) -> pd.DataFrame:
         """Published figures and this lab's, a row each.
@@ -154,8 +155,9 @@ class Lab:
         rows["lost (points)"] = rows["accuracy (%) of float"] - rows["accuracy (%)"]
         rows["smaller (×)"] = rows["size of float"] / rows["size"]
         columns = ["accuracy at least", "accuracy (%)", "lost (points)", "smaller (×)"]
-        table = rows.set_index(["source", "model", "technique"])[columns]
-        return table.dropna(axis=1, how="all").round(2).sort_index(level="technique", sort_remaining=False)
+        table = rows.set_index(["technique", "source", "model"])[columns].round(2)
+        table = table.dropna(axis=1, how="all").sort_index(level="technique", sort_remaining=False)
+        return table.astype(object).where(table.notna(), "")
 
     def _rows(self) -> pd.DataFrame:
         """This lab's rows of the ledger that belong to this run."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.abc
 import importlib.machinery
+import logging
 import os
 import random
 import sys
@@ -38,6 +39,8 @@ def prepare() -> None:
     """
     for name, value in _TENSORFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for name in ("tensorflow", "absl"):  # "Assets written to", with every conversion
+        logging.getLogger(name).setLevel(logging.ERROR)
     if not any(isinstance(finder, _QuietTensorFlow) for finder in sys.meta_path):
         sys.meta_path.insert(0, _QuietTensorFlow())
     if "tensorflow" in sys.modules and "tf_keras" not in sys.modules and "keras" in sys.modules:

@@ -10,8 +10,8 @@
 # # Lab 01 · A baseline worth compressing
 #
 # Before a network can be made small it must be good, and built so that the tools that shrink it
-# later can read it. This lab trains the baseline of labs 02 to 07: a convolutional network with
-# fewer than 50,000 parameters that reads 24 letters of the American Sign Language alphabet.
+# later can read it. This lab trains the baseline of the labs that follow: a convolutional network
+# with fewer than 50,000 parameters that reads 24 letters of the American Sign Language alphabet.
 #
 # **You will be able to**
 #
@@ -20,7 +20,7 @@
 #   matters for quantisation;
 # - judge a classifier on data that it cannot have seen, and say which letters it confuses.
 #
-# **Time:** 45 minutes of work; the computer takes 1 minute (`quick`) or 15 (`full`: three
+# **Time:** 45 minutes of work; the computer takes 1 minute (`quick`) or 4 (`full`: three
 # trainings).
 
 # %% [markdown]
@@ -355,7 +355,7 @@ operators = set(measure.inspect(lab.path("sign_mnist.tflite")).operators["operat
 with check(
     "the rules of the sheet",
     what="accuracy from the file, the number of parameters, and that no normalisation is left.",
-    why="labs 02 to 07 start from this file.",
+    why="the next labs start from this network.",
 ) as c:
     floor = {"quick": 0.60, "full": 0.90}[PROFILE]
     c.between("accuracy on the test images", accuracy, floor, 1.0)

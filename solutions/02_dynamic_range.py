@@ -20,8 +20,8 @@
 # - read from a file which tensors became 8-bit, which did not, and why the file is not exactly four
 #   times smaller.
 #
-# **Time:** 45 minutes of work; the computer takes 1 minute (`quick`) or 1 (`full`, with the
-# baselines of lab 01; 15 more without).
+# **Time:** 45 minutes of work; the computer takes 1 minute in both profiles, with the
+# baselines of lab 01; `full` takes 3 more without.
 
 # %% [markdown]
 # ## What to hand in

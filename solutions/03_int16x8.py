@@ -22,8 +22,8 @@
 # - explain why the accumulators and biases of a 16x8 network have 64 bits;
 # - convert to full int8, 16x8 and float16, and compare the files.
 #
-# **Time:** 60 minutes of work; the computer takes 1 minute (`quick`) or 5 (`full`, with the
-# baselines of lab 01; 15 more without).
+# **Time:** 60 minutes of work; the computer takes 1 minute (`quick`) or 2 (`full`, with the
+# baselines of lab 01; 3 more without).
 
 # %% [markdown]
 # ## What to hand in
@@ -389,8 +389,8 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plot says: float and 16x8 do not notice; int8 loses every bit that the stretched channel
-# takes. Real networks have such channels (depthwise convolutions, networks without normalisation,
+# What the plot says: float does not notice, 16x8 hardly; int8 loses a bit with every doubling, and
+# breaks down when none are left. Real networks have such channels (depthwise convolutions, networks without normalisation,
 # transformers with their outliers), and *that* is what 16x8 is for. One can also go the other way
 # and use the same identity to make the channels equal: cross-layer equalisation, in the further
 # reading.

@@ -22,8 +22,8 @@
 #   remove;
 # - fine-tune a network quantisation-aware and compare it with the other files.
 #
-# **Time:** 75 minutes of work; the computer takes 1 minute (`quick`) or 12 (`full`, with the
-# baselines of lab 01; 15 more without).
+# **Time:** 75 minutes of work; the computer takes 1 minute (`quick`) or 10 (`full`, with the
+# baselines of lab 01; 3 more without).
 
 # %% [markdown]
 # ## What to hand in
@@ -495,8 +495,7 @@ with check(
 # rounded to 8 … 2 bits (symmetric, a scale for each output channel), once after training and once
 # *while* training, with your straight-through estimator written for a whole network: the gradient
 # is taken at the **rounded** weights and applied to the **float** weights behind them. (Measured in
-# Keras, with float activations, because TFLite has no such files from this converter; lab 07 makes
-# real ones.)
+# Keras, with float activations: this converter writes no files with fewer than eight bits.)
 
 
 # %%
@@ -579,7 +578,7 @@ plots.show(
 with check(
     "training pays at few bits",
     what="the two curves at two bits.",
-    why="it is the reason for the effort of labs 06 and 07.",
+    why="it is the reason for the effort.",
 ) as c:
     two = sweep.loc[2]
     c.between("gain of training at two bits",
@@ -647,7 +646,7 @@ lab.compare("dynamic range", "int8", "16x8", "QAT int8", "QAT before conversion"
 # or propagating gradients through stochastic neurons*, arXiv:1308.3432 (2013) · M. Nagel et al.,
 # *Up or down? Adaptive rounding for post-training quantization*, ICML 2020.
 #
-# **Next:** lab 05 lets weights share their values.
+# **Where to go on:** `labkit report` prints the figures of all labs beside each other.
 
 # %% tags=["finish"]
 lab.finish()

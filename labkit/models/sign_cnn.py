@@ -1,4 +1,4 @@
-"""The baseline of labs 01 to 07: a small convolutional network that reads 24 letters.
+"""The baseline of the sign-language labs: a small convolutional network that reads 24 letters.
 
 Convolution, batch normalisation, ReLU, pooling, four times; global average pooling; one dense
 layer. Each normalisation stands directly before its activation, so that it folds into the
