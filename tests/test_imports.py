@@ -1,0 +1,94 @@
+"""Dependencies run one way, and importing labkit is cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import labkit
+
+PACKAGE = Path(labkit.__file__).parent
+#: What each part may import; itself is always allowed.
+MAY_IMPORT = {
+    "runtime": set(),
+    "files": set(),
+    "datasets": {"runtime", "files"},
+    "models": {"runtime", "files", "datasets"},
+    "compress": {"runtime", "files", "datasets", "models"},
+    "measure": {"runtime", "files", "datasets", "models", "compress"},
+    "checks": {"runtime", "files", "measure"},
+    "plots": {"runtime", "files", "measure"},
+    "doctor": {"runtime", "files", "datasets"},
+    "lab": {"runtime", "files", "datasets", "models", "compress", "measure", "checks"},
+    "authoring": {"runtime", "files", "checks"},
+    "cli": {"runtime", "files", "datasets", "measure", "plots", "doctor", "authoring"},
+    "__init__": {"runtime"},
+}
+
+
+def imports(path):
+    """The parts of labkit that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("labkit.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "labkit":
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("labkit."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_dependencies_run_one_way(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert part in MAY_IMPORT, "say in MAY_IMPORT what the new part may import"
+    assert imports(path) - {part} <= MAY_IMPORT[part]
+
+
+def modules_after(statement):
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(ran.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["labkit", "labkit.datasets.registry", "labkit.datasets.sign_mnist", "labkit.cli",
+     "labkit.doctor", "labkit.measure"],
+)  # fmt: skip
+def test_no_tensorflow(module):
+    assert "tensorflow" not in modules_after(f"import {module}")
+
+
+def test_import_is_cheap():
+    """Modules are counted rather than milliseconds: the count is the same on every machine."""
+    heavy = {"numpy", "pandas", "matplotlib", "IPython", "scipy"}
+    assert not heavy & modules_after("import labkit")
+    assert not {"numpy", "pandas", "matplotlib", "IPython"} & modules_after("import labkit.cli")
+
+
+def test_import_takes_less_than_0_3_seconds_of_processor_time():
+    code = "import time; t = time.process_time(); import labkit; print(time.process_time() - t)"
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(times) < 0.3
+
+
+def test_keras_is_keras_2_and_the_start_up_is_quiet():
+    code = "import labkit, tensorflow as tf; print(tf.keras.Model.__module__)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("tf_keras")
+    assert ran.stderr == ""
+
+
+def test_keras_3_before_labkit_is_an_error():
+    code = "import os; os.environ['TF_USE_LEGACY_KERAS'] = '0'; import keras, tensorflow; import labkit"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "import labkit first" in ran.stderr
