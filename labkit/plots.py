@@ -5,20 +5,27 @@ Every function returns a matplotlib figure; `show` displays it with its alternat
 
 from __future__ import annotations
 
+import base64
 import io
+import itertools
+import sys
+import textwrap
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import matplotlib as mpl
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
-from IPython.display import Image, display
+import PIL.Image
+from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 #: Colours that readers with colour-blindness can tell apart (Okabe and Ito, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_GREY = "#6b6b6b"
+_GREY, _PALE = "#6b6b6b", "#b9d7ea"
+_WIDTH = 8  # inches: the width of a notebook's output at 110 dots an inch
 _DPI = 110
 
 _STYLE = {
@@ -28,32 +35,55 @@ _STYLE = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
     "grid.color": "#e4e4e4",
     "lines.linewidth": 1.8,
     "figure.facecolor": "white",
 }
 
 
+def style() -> AbstractContextManager:
+    """The style of the course's figures, for figures of your own: `with plots.style(): ...`."""
+    return mpl.rc_context(_STYLE)
+
+
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure as a PNG whose alternative text says what it shows.
+    """Display a figure as a PNG whose alternative text says what it shows, and close it.
+
+    Args:
+        figure: from one of this module's functions, or any of matplotlib's.
+        alt: what a reader who cannot see the figure should know. It goes into the output's
+            metadata, from where nbconvert's classic template takes it, and into its plain text.
 
     Raises:
         ValueError: no alternative text.
     """
     if not alt.strip():
         raise ValueError("a figure needs an alternative text: say in words what it shows.")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
-    display(Image(buffer.getvalue(), alt=alt))
+    png, width, height = _png(figure)
+    display(
+        {"image/png": base64.b64encode(png).decode(), "text/plain": alt},
+        # Twice the dots in the same width, for sharp text on the screens of today.
+        metadata={"image/png": {"alt": alt, "width": width // 2, "height": height // 2}},
+        raw=True,
+    )
+    if "matplotlib.pyplot" in sys.modules:  # or a notebook shows the figure a second time
+        sys.modules["matplotlib.pyplot"].close(figure)
 
 
-@contextmanager
-def _style():
-    with mpl.rc_context(_STYLE):
-        yield
+def _png(figure: Figure) -> tuple[bytes, int, int]:
+    """A figure as a PNG of at most 256 colours, a third of the bytes; and its size in dots."""
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=2 * _DPI, bbox_inches="tight")
+    picture = PIL.Image.open(full).convert("RGB")
+    picture.quantize(256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE).save(
+        small, "png", optimize=True
+    )
+    return small.getvalue(), *picture.size
 
 
-def _axes(width: float, height: float, rows: int = 1, columns: int = 1, **options):
+def _axes(height: float, rows: int = 1, columns: int = 1, width: float = _WIDTH, **options):
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
 
@@ -61,106 +91,153 @@ def _axes(width: float, height: float, rows: int = 1, columns: int = 1, **option
 def montage(
     images: np.ndarray, classes: np.ndarray, class_names: Sequence[str], columns: int = 12
 ) -> Figure:
-    """Images (N, height, width, 1) in [0, 1], each with the name of its class."""
+    """Images in rows, each under the name of its class.
+
+    Args:
+        images: (N, height, width, 1) in [0, 1].
+        classes: integer (N,).
+        class_names: name of each class.
+        columns: images in a row.
+    """
     rows = -(-len(images) // columns)
-    with _style():
-        figure, axes = _axes(0.78 * columns, 0.98 * rows, rows, columns, squeeze=False)
+    with style():
+        figure, axes = _axes(0.94 * rows, rows, columns, width=0.74 * columns, squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
         for ax, image, k in zip(axes.flat, images, classes, strict=False):
-            ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
-            ax.set_title(class_names[k], fontsize=10, pad=2)
+            ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            ax.set_title(class_names[k], loc="center", pad=2)
     return figure
 
 
 def history(histories: Sequence[dict[str, list[float]]]) -> Figure:
-    """Loss and accuracy an epoch on the training images, a line for each training."""
-    with _style():
-        figure, axes = _axes(8, 2.8, 1, 2)
-        for name, factor, label, ax in (
-            ("loss", 1, "loss (cross-entropy)", axes[0]),
-            ("accuracy", 100, "accuracy on training images (%)", axes[1]),
-        ):
-            for values in histories:
+    """Loss and accuracy on the training images after each epoch, a line for each training.
+
+    Args:
+        histories: of each training, "loss" and "accuracy" (fraction) by epoch.
+    """
+    panels = (("loss", 1, "loss (cross-entropy)"), ("accuracy", 100, "training accuracy (%)"))
+    with style():
+        figure, axes = _axes(2.8, 1, 2)
+        for ax, (name, factor, label) in zip(axes, panels, strict=True):
+            for width, values in zip(_widths(len(histories)), histories, strict=True):
                 epochs = np.arange(1, len(values[name]) + 1)
-                ax.plot(epochs, factor * np.array(values[name]), marker=".")
+                ax.plot(epochs, factor * np.array(values[name]), ".-", linewidth=width)
             ax.set(xlabel="epoch", ylabel=label)
             ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     return figure
 
 
+def _widths(count: int) -> np.ndarray:
+    """Line widths from thick to thin, so that lines on top of each other all show."""
+    return np.linspace(1.8 + 0.7 * min(count - 1, 3), 1.8, count)
+
+
 def confusion(classes: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Confusion matrix in percent of the shown letter; the diagonal is left pale."""
+    """Confusion matrix in percent of the shown class; only errors are coloured.
+
+    Args:
+        classes: integer (N,), what was shown.
+        predicted: integer (N,), what it was taken for.
+        class_names: name of each class.
+    """
     count = len(class_names)
     matrix = np.zeros((count, count))
     np.add.at(matrix, (classes, predicted), 1)
     percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    errors = percent.copy()
-    np.fill_diagonal(errors, 0)
-    with _style():
-        figure, ax = _axes(6.4, 5.6)
+    errors = percent * (1 - np.eye(count))
+    with style():
+        figure, ax = _axes(6, width=7)
         ax.grid(False)
         top = max(errors.max(), 1)
         picture = ax.imshow(errors, cmap="Blues", vmin=0, vmax=top)
-        for i in range(count):
-            ax.text(i, i, f"{percent[i, i]:.0f}", ha="center", va="center", fontsize=6.5, color=_GREY)
-            for j in np.flatnonzero(errors[i] >= 1):
-                colour = "white" if errors[i, j] > 0.6 * top else "black"
-                ax.text(j, i, f"{errors[i, j]:.0f}", ha="center", va="center", fontsize=6.5,
-                        color=colour)
-        ax.set_xticks(range(count), class_names, fontsize=8)
-        ax.set_yticks(range(count), class_names, fontsize=8)
+        for i, j in zip(*np.nonzero((errors >= 0.5) | np.eye(count, dtype=bool)), strict=True):
+            colour = "white" if errors[i, j] > 0.6 * top else _GREY if i == j else "black"
+            text = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
+            ax.text(j, i, f"{percent[i, j]:.0f}", **text)
+        ax.set_xticks(range(count), class_names, fontsize=9)
+        ax.set_yticks(range(count), class_names, fontsize=9)
         ax.set(xlabel="read as", ylabel="shown")
-        figure.colorbar(picture, ax=ax, shrink=0.6, label="wrong, % of the shown letter")
+        figure.colorbar(picture, ax=ax, shrink=0.6, label="errors (% of the class shown)")
     return figure
 
 
 def comparison(report: pd.DataFrame) -> Figure:
-    """Accuracy with its spread against bytes, a point for each technique.
+    """Accuracy with its spread, and beside it the size, of each technique.
+
+    The first technique is the reference: a line at its accuracy, and its spread as a band.
 
     Args:
         report: index "technique"; columns "accuracy (%)", "bytes", and "± (%)" if repeated.
     """
-    with _style():
-        figure, ax = _axes(8, 3.8)
-        kilobytes = report["bytes"] / 1000
-        spread = report["± (%)"].fillna(0) if "± (%)" in report else 0 * kilobytes
-        for i, name in enumerate(report.index):
-            ax.errorbar(kilobytes[name], report["accuracy (%)"][name], spread[name], fmt="o",
-                        markersize=8, capsize=4, color=COLOURS[i % len(COLOURS)])
-        _label_points(ax, kilobytes, report["accuracy (%)"], report.index)
-        ax.set(xlabel="size of the file (kB)", ylabel="test accuracy (%)", xlim=(0, None))
-        low, high = ax.get_ylim()
-        if high - low < 1:  # do not blow a tenth of a point up to the height of the figure
-            middle = (low + high) / 2
-            ax.set_ylim(middle - 0.5, middle + 0.5)
-        ax.margins(x=0.15)
+    rows = np.arange(len(report))
+    accuracy = report["accuracy (%)"].to_numpy()
+    spread = report.get("± (%)", pd.Series(0, report.index)).fillna(0).to_numpy()
+    size = report["bytes"].to_numpy() / 1000
+    with style():
+        figure, (left, right) = _axes(0.42 * len(report) + 0.9, 1, 2, sharey=True)
+        figure.get_layout_engine().set(wspace=0.06)
+        left.axvspan(accuracy[0] - spread[0], accuracy[0] + spread[0], color="#f0f0f0", zorder=0)
+        left.axvline(accuracy[0], color=_GREY, linewidth=0.8)
+        left.errorbar(accuracy, rows, xerr=spread, fmt="o", markersize=7, capsize=3)
+        left.set_yticks(rows, report.index)
+        left.set_ylim(len(report) - 0.5, -0.5)  # the first technique on top
+        low, high = left.get_xlim()
+        if high - low < 2:  # do not blow a tenth of a point up to the width of the figure
+            low, high = (low + high) / 2 - 1, (low + high) / 2 + 1
+        left.set(xlabel="test accuracy (%)", xlim=(low, high))
+        left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        if spread.any():
+            left.set_title("mean and deviation over the seeds", color=_GREY, fontsize=9)
+        bars = right.barh(rows, size, height=0.5)
+        ratios = [f"{s:,.1f}   ÷ {size[0] / s:.1f}" for s in size[1:]]
+        right.bar_label(bars, [f"{size[0]:,.1f}", *ratios], padding=4, fontsize=9)
+        right.set(xlabel="size of the file (kB)", xlim=(0, 1.15 * max(size)))
+        for ax in (left, right):
+            ax.grid(False, axis="y")
+            ax.tick_params(axis="y", length=0)
     return figure
 
 
 def front(report: pd.DataFrame, best: pd.DataFrame) -> Figure:
-    """Accuracy over bytes of every file, the Pareto-optimal ones joined by a line."""
-    with _style():
-        figure, ax = _axes(8, 4)
+    """Accuracy over bytes of every file, the Pareto-optimal ones named and joined by a line.
+
+    Args:
+        report: columns "technique", "accuracy (%)", "bytes", "data", "profile".
+        best: the Pareto-optimal rows of it.
+    """
+    with style():
+        figure, ax = _axes(4)
         ax.plot(report["bytes"] / 1000, report["accuracy (%)"], "o", color="#b5b5b5")
-        ax.step(best["bytes"] / 1000, best["accuracy (%)"], "o-", where="post", color=COLOURS[0])
-        _label_points(ax, best["bytes"] / 1000, best["accuracy (%)"], best["technique"])
+        groups = best.groupby(["data", "profile"], sort=False)
+        for colour, (key, group) in zip(COLOURS * 9, groups, strict=False):
+            ax.step(group["bytes"] / 1000, group["accuracy (%)"], "o-", where="post", color=colour)
+            last = group.iloc[-1]
+            names = group["technique"] + (f" ({', '.join(key)})" if groups.ngroups > 1 else "")
+            _name_points(ax, group["bytes"] / 1000, group["accuracy (%)"], names, colour)
+            ax.hlines(last["accuracy (%)"], last["bytes"] / 1000, report["bytes"].max() / 1000,
+                      color=colour, linewidth=0.8, linestyle=":")  # fmt: skip
         ax.set(xlabel="size of the file (kB)", ylabel="test accuracy (%)", xscale="log")
+        ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("")
+        ax.margins(x=0.12, y=0.2)
     return figure
 
 
-def _label_points(ax, x, y, names) -> None:
-    """Write names beside points; those of points that nearly coincide go under each other."""
-    order = sorted(zip(x, y, names, strict=True), key=lambda p: (p[0], -p[1]))
-    span = max(x) - min(x) or 1
-    last, line = None, 0
-    for px, py, name in order:
-        line = line + 1 if last is not None and abs(px - last) < 0.16 * span else 0
-        last = px if line == 0 else last
+def _name_points(ax: Axes, x, y, names, colour: str) -> None:
+    """Write a name to the upper left of each point of a rising front, clear of its neighbours."""
+    heights = (np.array(y) - np.min(y)) / max(np.ptp(y), 1e-9)
+    places = np.log(np.array(x)) / max(np.ptp(np.log(x)), 1e-9)
+    level = 0
+    for i, (px, py, name) in enumerate(zip(x, y, names, strict=True)):
+        near = i and places[i] - places[i - 1] < 0.25 and heights[i] - heights[i - 1] < 0.12
+        level = level + 1 if near else 0
         ax.annotate(
-            name, (px, py), xytext=(14, 34 - 15 * line), textcoords="offset points", fontsize=9,
-            va="center", arrowprops={"arrowstyle": "-", "color": "#9a9a9a", "lw": 0.7},
-        )
+            name, (px, py), xytext=(-12, 8 + 14 * level), textcoords="offset points",
+            ha="right", fontsize=9, color=colour,
+            arrowprops={"arrowstyle": "-", "color": "#9a9a9a", "linewidth": 0.7},
+        )  # fmt: skip
 
 
 def lines(
@@ -173,87 +250,166 @@ def lines(
     """A line for each column over the index, its name at its end.
 
     Args:
-        table: index numeric, columns the lines.
-        x, y: labels of the axes, with units.
-        log_x: base of a logarithmic x axis; linear without.
-        levels: y values to mark with a thin line.
+        table: index numeric, a column a line.
+        x: label of the horizontal axis, with its unit.
+        y: label of the vertical axis, with its unit.
+        log_x: base of a logarithmic horizontal axis; linear without.
+        levels: values to mark with a horizontal line.
     """
-    with _style():
-        figure, ax = _axes(8, 3.6)
+    few = len(table) <= 12
+    with style():
+        figure, ax = _axes(3.6)
         for level in levels:
             ax.axhline(level, color=_GREY, linewidth=0.8, linestyle=":")
-        few = len(table) <= 12
-        ends = []
-        for i, name in enumerate(table.columns):
+        for width, name in zip(_widths(table.shape[1]), table.columns, strict=True):
             values = table[name].dropna()
-            ax.plot(values.index, values, marker="o" if few else None, color=COLOURS[i])
-            ends.append((float(values.iloc[-1]), values.index[-1], name, COLOURS[i]))
+            ax.plot(values.index, values, marker="o" if few else None, linewidth=width)
         if log_x:
             ax.set_xscale("log", base=log_x)
         if few:
             ax.set_xticks(table.index, [f"{v:g}" for v in table.index])
             ax.minorticks_off()
-        low, high = ax.get_ylim()
-        placed = -np.inf
-        for value, end, name, colour in sorted(ends):
-            placed = max(value, placed + 0.075 * (high - low))
-            ax.annotate(name, (end, value), xytext=(1.01, (placed - low) / (high - low)),
-                        textcoords="axes fraction", color=colour, va="center", fontsize=9)
         ax.set(xlabel=x, ylabel=y)
+        _name_ends(ax, [table[name].dropna().iloc[-1] for name in table], table.columns)
     return figure
 
 
-def weight_histogram(weights: np.ndarray, scale: float) -> Figure:
-    """Histogram of weights (any shape), and how many of them each symmetric 8-bit code gets."""
+def _name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str]) -> None:
+    """Write names right of the axes at the height of the lines' ends, moved apart if need be."""
+    texts = [textwrap.fill(str(name), 18) for name in names]
+    low, high = ax.get_ylim()
+    heights = (np.array(ends) - low) / (high - low)
+    order = np.argsort(heights)
+    # From the bottom up each name starts above the one below it; then the stack is moved to lie
+    # around the ends that it names.
+    placed = heights.copy()
+    for below, above in itertools.pairwise(order):
+        lines_of_text = (texts[below].count("\n") + texts[above].count("\n") + 2) / 2
+        placed[above] = max(placed[above], placed[below] + 0.07 * lines_of_text)
+    placed -= max(0, placed.max() - max(heights.max(), 1))
+    for i, (text, height) in enumerate(zip(texts, placed, strict=True)):
+        ax.annotate(
+            text, (1.01, height), xycoords="axes fraction", va="center", fontsize=9,
+            color=COLOURS[i % len(COLOURS)],
+        )  # fmt: skip
+
+
+def weight_histogram(
+    weights: np.ndarray, scale: float, zero_point: int = 0, bits: int = 8
+) -> Figure:
+    """Histogram of weights over the grid of their codes.
+
+    Args:
+        weights: float, of any shape.
+        scale: S, the grid's step.
+        zero_point: Z, the code of the weight 0.
+        bits: width of the codes; the lowest one is not used, as for symmetric weights.
+    """
     values = np.ravel(weights)
-    codes = np.round(values / scale)
-    with _style():
-        figure, axes = _axes(8, 3, 1, 2)
-        axes[0].hist(values, bins=61, color=COLOURS[0])
-        for edge in (-127 * scale, 127 * scale):
-            axes[0].axvline(edge, color=COLOURS[1], linewidth=1.2)
-        axes[0].annotate(
-            "±127 · scale", (127 * scale, axes[0].get_ylim()[1]), xytext=(-4, -2), va="top",
-            ha="right", textcoords="offset points", color=COLOURS[1], fontsize=9,
+    limit = 2 ** (bits - 1) - 1
+    codes = np.clip(np.round(values / scale) + zero_point, -limit, limit)
+    every = max(1, 2 ** (bits - 4))  # so many codes from one grid line to the next
+    used, half = len(np.unique(codes)), np.median(np.abs(codes - zero_point))
+    with style():
+        figure, ax = _axes(3.2)
+        ax.grid(False)
+        grid = scale * (np.arange(-(limit // every) * every, limit + 1, every) - zero_point)
+        ax.vlines(grid, 0, 1, color="#dcdcdc", linewidth=0.8, transform=ax.get_xaxis_transform())
+        width = max(1, every // 4)
+        edges = np.arange(-limit - 0.5, limit + width, width) - zero_point
+        ax.hist(values, bins=scale * edges, color=COLOURS[0])
+        ends = [scale * (code - zero_point) for code in (-limit, limit)]
+        ax.vlines(ends, 0, 1, color=COLOURS[1], transform=ax.get_xaxis_transform())
+        ax.set(xlabel="weight", ylabel="number of weights")
+        top = ax.secondary_xaxis(
+            "top", functions=(lambda w: w / scale + zero_point, lambda q: scale * (q - zero_point))
         )
-        axes[0].set(xlabel="weight", ylabel="number of weights")
-        axes[1].hist(codes, bins=np.arange(-128.5, 129, 4), color=COLOURS[0])
-        used = len(np.unique(codes))
-        axes[1].set(xlabel="code", ylabel="number of weights",
-                    title=f"{used} of 255 codes are used")
-        axes[1].title.set_fontsize(10)
+        middle = [q for q in range(-limit, limit + 1) if q % (2 * every) == 0]
+        top.set_xticks(sorted({-limit, *middle, limit}))
+        top.set_xlabel("code")
+        ax.annotate(
+            f"{used} of {2 * limit + 1} codes are used;\n"
+            f"half of the weights lie within\n±{half:.0f} codes of zero",
+            (ends[1], 0.95), xycoords=ax.get_xaxis_transform(), xytext=(-8, 0),
+            textcoords="offset points", ha="right", va="top", fontsize=9,
+        )  # fmt: skip
     return figure
 
 
-def activation_ranges(ranges: pd.DataFrame) -> Figure:
-    """A bar for each layer from "min" to "max", and a thicker one from "p0.5" to "p99.5"."""
-    with _style():
-        figure, ax = _axes(8, 0.5 * len(ranges) + 1)
-        positions = np.arange(len(ranges))[::-1]
-        width = ranges["max"] - ranges["min"]
-        ax.barh(positions, width, left=ranges["min"], height=0.28, color="#b9d7ea")
-        middle = ranges["p99.5"] - ranges["p0.5"]
-        ax.barh(positions, middle, left=ranges["p0.5"], height=0.5, color=COLOURS[0])
-        for position, (_, row) in zip(positions, ranges.iterrows(), strict=True):
+def activation_ranges(ranges: pd.DataFrame, steps: bool = False) -> Figure:
+    """The range of each layer's activations, and of the middle 99 % of them.
+
+    Args:
+        ranges: index the layers; columns "min", "p0.5", "p99.5", "max".
+        steps: whether to show beside them the step that 8 bits (256 codes from the smallest to
+            the largest value) and 16 bits (symmetric) make of that range.
+    """
+    rows = np.arange(len(ranges))
+    with style():
+        figure, axes = _axes(0.45 * len(ranges) + 1.1, 1, 1 + steps, sharey=True, squeeze=False,
+                             width_ratios=[3, 2] if steps else None)  # fmt: skip
+        ax = axes[0, 0]
+        all_of_it = ax.barh(
+            rows, ranges["max"] - ranges["min"], left=ranges["min"], height=0.3, color=_PALE
+        )
+        ax.barh(rows, ranges["p99.5"] - ranges["p0.5"], left=ranges["p0.5"], height=0.5)
+        ax.bar_label(all_of_it, [f"{v:.3g}" for v in ranges["max"]], padding=3, fontsize=9)
+        for row in np.flatnonzero(ranges["min"] < 0):
             ax.annotate(
-                f"{row['max']:.1f}", (row["max"], position), xytext=(4, 0), va="center", fontsize=9,
-                textcoords="offset points", color=_GREY,
-            )
-        ax.set_yticks(positions, ranges.index)
-        ax.set(xlabel="activation (dark: the middle 99 % of values; pale: all)")
-        ax.margins(x=0.08)
+                f"{ranges['min'].iloc[row]:.3g}", (ranges["min"].iloc[row], row), va="center",
+                xytext=(-3, 0), textcoords="offset points", ha="right", fontsize=9,
+            )  # fmt: skip
+        ax.set_yticks(rows, ranges.index)
+        ax.set_ylim(len(ranges) - 0.5, -0.5)
+        ax.set(xlabel="activation (dark: the middle 99 % of the values, pale: all)")
+        ax.use_sticky_edges = bool((ranges["min"] >= 0).all())  # else room for the minima
+        ax.margins(x=0.12)
+        if steps:
+            _steps_panel(axes[0, 1], rows, ranges)
+        for ax in axes.flat:
+            ax.grid(False, axis="y")
+            ax.tick_params(axis="y", length=0)
     return figure
+
+
+def _steps_panel(ax: Axes, rows: np.ndarray, ranges: pd.DataFrame) -> None:
+    """The steps of 8 and 16 bits over each layer's range, on a logarithmic axis."""
+    eight = (ranges["max"].clip(lower=0) - ranges["min"].clip(upper=0)) / 255
+    sixteen = ranges[["min", "max"]].abs().max(axis=1) / 32767
+    ax.hlines(rows, sixteen, eight, color="#dcdcdc", linewidth=1)
+    for values, name, colour in ((sixteen, "16 bits", COLOURS[2]), (eight, "8 bits", COLOURS[0])):
+        ax.plot(values, rows, "o", color=colour)
+        ax.annotate(name, (values.iloc[0], 0), xytext=(0, 7), textcoords="offset points",
+                    ha="center", color=colour, fontsize=9)  # fmt: skip
+    ax.set(xscale="log", xlabel="step of the grid")
+    ax.margins(x=0.15)
 
 
 def quantisation_steps(quantise: Callable, low: float, high: float) -> Figure:
-    """A quantiser's staircase over [low, high], and its error below."""
-    x = np.linspace(low, high, 2001)
-    y = quantise(x)
-    with _style():
-        figure, axes = _axes(8, 4.2, 2, 1, sharex=True, height_ratios=[2, 1])
-        axes[0].plot(x, x, color="#b5b5b5", linewidth=1)
-        axes[0].plot(x, y, color=COLOURS[0])
-        axes[0].set(ylabel="quantised x")
-        axes[1].plot(x, y - x, color=COLOURS[1])
-        axes[1].set(xlabel="x", ylabel="error")
+    """A quantiser's staircase, and its error below.
+
+    Args:
+        quantise: function of a float array that returns the quantised values.
+        low: left end of the axis.
+        high: right end of the axis.
+    """
+    x = np.linspace(low, high, 4001)
+    y = np.asarray(quantise(x))
+    levels = np.unique(y)
+    half = np.diff(levels).min() / 2 if len(levels) > 1 else 0
+    with style():
+        figure, (top, bottom) = _axes(4.4, 2, 1, sharex=True, height_ratios=[2, 1])
+        top.plot(x, x, color="#a8a8a8", linewidth=1)
+        top.plot(x, y)
+        top.annotate("x", (x[-1], x[-1]), xytext=(4, 0), textcoords="offset points", color=_GREY)
+        top.annotate("quantised", (x[-1], y[-1]), xytext=(4, 0), textcoords="offset points",
+                     va="center", color=COLOURS[0])  # fmt: skip
+        top.set(ylabel="quantised x")
+        bottom.plot(x, y - x, color=COLOURS[1])
+        for level in (-half, half):
+            bottom.axhline(level, color=_GREY, linewidth=0.8, linestyle=":")
+        bottom.annotate("± half\na step", (1, 0), xytext=(6, 0), textcoords="offset points",
+                        xycoords=bottom.get_yaxis_transform(), va="center", color=_GREY,
+                        fontsize=9)  # fmt: skip
+        bottom.set(xlabel="x", ylabel="error")
     return figure
