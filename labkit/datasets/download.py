@@ -1,104 +1,160 @@
-"""Downloads that are checked before they take their place."""
+"""Downloads that take their place whole and checked, or not at all.
+
+Archives are never unpacked: the loaders read the members they know by name, so that no path and no
+link inside an archive can reach the disk.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from labkit import runtime
+from labkit import files, runtime
 from labkit.datasets import DataError
 
 
-def fetch(url: str, target: Path, sha256: str) -> Path:
-    """Download a file over HTTP, compare its SHA-256, and only then put it at `target`.
-
-    Raises:
-        DataError: no connection, an HTTP error, or another checksum; `target` is as before.
-    """
-    import pooch
-    import requests
-
-    downloader = pooch.HTTPDownloader(progressbar=runtime.interactive(), timeout=30)
-    with _beside(target) as folder:
-        try:
-            name = pooch.retrieve(
-                url, known_hash=f"sha256:{sha256}", path=folder, downloader=downloader
-            )
-        except (requests.RequestException, OSError) as error:
-            raise DataError(f"{url} cannot be downloaded: {_reason(error)}.") from error
-        except ValueError as error:
-            raise DataError(f"{url}: the download has another checksum than expected.") from error
-        os.replace(name, target)
-    return target
-
-
-def fetch_from_kaggle(name: str, target: Path, validate: Callable[[Path], None]) -> Path:
-    """Download a Kaggle data set's archive, validate it, and only then put it at `target`.
+def from_http(url: str, target: Path, sha256: str, force: bool = False) -> Path:
+    """Download a file.
 
     Args:
-        name: "owner/data-set".
-        target: of the zip.
-        validate: raises DataError if the archive at the path it gets is not as it should be.
+        url: of the file.
+        target: where it is put; a file that is there stays, unless `force`.
+        sha256: its checksum, hexadecimal.
 
     Raises:
-        DataError: no credentials, no connection, refused, or damaged; `target` is as before.
+        DataError: no connection, an error of the server, or another checksum.
     """
-    _require_credentials(name, target)
-    import requests
-    from kaggle.api.kaggle_api_extended import KaggleApi
+    import pooch
 
-    with _beside(target) as folder:
-        try:
-            api = KaggleApi()
-            api.authenticate()
-            api.dataset_download_files(
-                name, path=folder, force=True, quiet=not runtime.interactive()
-            )
-        except (requests.RequestException, OSError, ValueError, KeyError) as error:
-            raise DataError(
-                f"Kaggle did not deliver {name}: {_reason(error)}. {_by_hand(name, target)}"
-            ) from error
-        archive = Path(folder) / f"{name.split('/')[1]}.zip"
-        validate(archive)
-        os.replace(archive, target)
-    return target
+    if target.exists() and not force:
+        return target
+
+    def check(arrived: Path) -> None:
+        found = pooch.file_hash(str(arrived), alg="sha256")
+        if found != sha256:
+            raise DataError(f"its SHA-256 is {found}, expected {sha256}.")
+
+    with _explained(url, f"Try again later, or put the file at {target} yourself."):
+        fetch = pooch.HTTPDownloader(progressbar=runtime.interactive())
+        return _place(target, check, lambda path: fetch(url, str(path), None))
 
 
-def _beside(target: Path) -> tempfile.TemporaryDirectory:
-    """A temporary folder on the same disk as the target."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-")
+def from_kaggle(
+    dataset: str, target: Path, check: Callable[[Path], None], *, page: str, force: bool = False
+) -> Path:
+    """Download a data set's archive through Kaggle's client.
+
+    Args:
+        dataset: owner/name.
+        target: where the archive is put; a file that is there stays, unless `force`.
+        check: raises DataError if the file that arrived is not the one that was wanted.
+        page: where a person can download it.
+
+    Raises:
+        DataError: no credentials or refused ones, no such data set, no connection, a damaged or
+            unexpected file; always with the two ways to get the data nevertheless.
+    """
+    if target.exists() and not force:
+        return target
+    ways = (
+        "Two ways to get it. (1) On kaggle.com, under Settings, API, create a legacy API key, and "
+        f"put the file kaggle.json that it gives you into {Path.home() / '.kaggle'}; then run the "
+        f"command again. (2) Download it in a browser from {page} and put the zip, as it is, at "
+        f"{target}."
+    )
+    with _explained(f"Kaggle's {dataset}", ways):
+        credentials = _kaggle_credentials()
+        return _place(target, check, lambda path: _fetch_from_kaggle(dataset, path, credentials))
 
 
-def _require_credentials(name: str, target: Path) -> None:
-    """Look before importing `kaggle`, which authenticates on import and ends the process."""
-    if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
-        return
-    named = os.environ.get("KAGGLE_CONFIG_DIR")
+def _fetch_from_kaggle(dataset: str, path: Path, credentials: dict[str, str]) -> None:
+    # kagglesdk is the client inside the package kaggle. `import kaggle` itself would look for
+    # credentials at once, fail without them, and create a folder in the user's home.
+    from kagglesdk import KaggleClient, KaggleEnv
+    from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
+    from tqdm import tqdm
+
+    request = ApiDownloadDatasetRequest()
+    request.owner_slug, request.dataset_slug = dataset.split("/")
+    with KaggleClient(KaggleEnv.PROD, **credentials) as client:
+        # Otherwise the client reads the archive into memory, with no progress to show.
+        client.http_client()._session.stream = True
+        response = client.datasets.dataset_api_client.download_dataset(request)
+        total = int(response.headers.get("Content-Length", 0)) or None
+        quiet = not runtime.interactive()
+        with (
+            open(path, "wb") as file,
+            tqdm(total=total, unit="B", unit_scale=True, desc=dataset, disable=quiet) as bar,
+        ):
+            for part in response.iter_content(1 << 18):
+                file.write(part)
+                bar.update(len(part))
+
+
+def _kaggle_credentials() -> dict[str, str]:
+    """Arguments for Kaggle's client, which finds the token KAGGLE_API_TOKEN by itself."""
+    if os.environ.get("KAGGLE_API_TOKEN"):
+        return {}
+    user, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
+    if user and key:
+        return {"username": user, "password": key}
     home = Path.home()
-    folders = [Path(named)] if named else [home / ".kaggle", home / ".config" / "kaggle"]
-    if any((folder / "kaggle.json").is_file() for folder in folders):
-        return
+    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    named = os.environ.get("KAGGLE_CONFIG_DIR")
+    places = [Path(named)] if named else [home / ".kaggle", configuration / "kaggle"]
+    for path in (place / "kaggle.json" for place in places):
+        if path.is_file():
+            try:
+                content = json.loads(path.read_text("utf-8"))
+                return {"username": content["username"], "password": content["key"]}
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f'{path} is not the file that Kaggle gives, {{"username": …, "key": …}}.'
+                ) from error
     raise DataError(
-        "Kaggle asks for an account, and there are no credentials. Either create a token on "
-        "https://www.kaggle.com/settings (API, Create New Token) and put kaggle.json into "
-        f"{folders[0]}. {_by_hand(name, target)}"
+        "there are no Kaggle credentials: neither KAGGLE_USERNAME and KAGGLE_KEY in the "
+        f"environment, nor {' nor '.join(str(place / 'kaggle.json') for place in places)}."
     )
 
 
-def _by_hand(name: str, target: Path) -> str:
-    return f"Or download the archive from https://www.kaggle.com/{name} and put it at {target}."
+def _place(target: Path, check: Callable[[Path], None], fetch: Callable[[Path], object]) -> Path:
+    """Fetch to a temporary file, check it, and let it take its place."""
+    with files.replacing(target) as temporary:
+        fetch(temporary)
+        try:
+            check(temporary)
+        except DataError as error:
+            # The temporary name says nothing to anybody, and is gone.
+            message = str(error).replace(str(temporary), target.name)
+            raise DataError(f"the file that arrived was rejected: {message}") from error
+    return target
 
 
-def _reason(error: Exception) -> str:
-    response = getattr(error, "response", None)
-    if response is not None:
-        hints = {401: "are the credentials right?", 403: "are the credentials right?",
-                 404: "there is no such data set"}  # fmt: skip
-        hint = hints.get(response.status_code, response.reason)
-        return f"HTTP status {response.status_code}, {hint}"
-    if type(error).__name__ in ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Timeout"):
-        return "no connection (is this computer offline?)"
-    return f"{type(error).__name__}: {error}"
+@contextmanager
+def _explained(what: str, advice: str) -> Iterator[None]:
+    """Turn what goes wrong in a download into one DataError with advice."""
+    import requests
+
+    try:
+        yield
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        meaning = {
+            401: "the server does not accept the credentials (error 401)",
+            403: "the server refuses access with these credentials (error 403)",
+            404: "the server does not know it (error 404)",
+        }.get(status, f"the server answers with error {status}")
+        raise DataError(f"{what} was not downloaded: {meaning}. {advice}") from error
+    except requests.ConnectionError as error:
+        raise DataError(
+            f"{what} was not downloaded: there is no connection to the server. {advice}"
+        ) from error
+    except requests.RequestException as error:
+        raise DataError(
+            f"{what} was not downloaded: the connection broke off ({error}). {advice}"
+        ) from error
+    except (DataError, OSError) as error:
+        raise DataError(f"{what} was not downloaded: {error} {advice}") from error

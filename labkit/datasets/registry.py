@@ -1,97 +1,137 @@
-"""The data sets that labkit knows: where they come from, under which licence, how to get them."""
+"""The catalogue of data sets, and what can be done with each: get, verify, where.
+
+The facts are in `registry.toml`. How a data set is found and read is in the module of its name,
+which offers `find()` and `verify(files)`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import importlib
+import importlib.resources
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.datasets import DataError, download, folders, sign_mnist
+from labkit.datasets import DataError, download, folders
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set.
+    """One data set of the catalogue.
 
     Attributes:
-        name: as in `labkit data get NAME`.
-        title, page, licence, citation: of the real data.
-        find: the real files on this disk, or None.
-        get: downloads the real data to a path and returns it.
-        verify: reads and validates all of it, returns one line of what is there.
-        target: file that `get` writes, in the folder of real data.
+        name: of the data set and of its module in `labkit.datasets`.
+        page: where people find it.
+        kaggle: owner/name on Kaggle.
+        file: what a download is called in the folder of real data.
+        rows: samples in each part, by the part's name.
+        sha256: of each part's CSV, with LF line ends.
+        synthetic: what labkit makes in its place.
     """
 
     name: str
     title: str
     page: str
+    kaggle: str
+    file: str
     licence: str
     citation: str
-    target: str
-    find: Callable[[], object]
-    get: Callable[[Path], Path]
-    verify: Callable[[], str]
+    synthetic: str
+    rows: dict[str, int]
+    sha256: dict[str, str]
 
 
-def _get_sign_mnist(target: Path) -> Path:
-    return download.fetch_from_kaggle(
-        "datamunge/sign-language-mnist", target, sign_mnist.validate_archive
-    )
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found, all of it valid.
+
+    Attributes:
+        files: that were read.
+        rows: samples in each part.
+        published: whether every part has the published file's checksum.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    rows: dict[str, int]
+    published: bool
+
+    def describe(self) -> str:
+        """One line for a terminal."""
+        rows = " + ".join(f"{count:,} {part}" for part, count in self.rows.items())
+        bytes_ = "the published bytes" if self.published else "valid, but not the published bytes"
+        return f"{self.name}: {rows} rows, {bytes_} ({', '.join(map(str, self.files))})"
 
 
-def _verify_sign_mnist() -> str:
-    return sign_mnist.read_real(cached=False).describe()
-
-
-_ENTRIES = (
-    Entry(
-        name="sign_mnist",
-        title="Sign Language MNIST",
-        page="https://www.kaggle.com/datamunge/sign-language-mnist",
-        licence="CC0: Public Domain (as listed by Kaggle)",
-        citation="tecperson, Sign Language MNIST, Kaggle, 2017",
-        target=sign_mnist.ARCHIVES[0],
-        find=sign_mnist.find,
-        get=_get_sign_mnist,
-        verify=_verify_sign_mnist,
-    ),
-)
-
-
+@functools.cache
 def entries() -> tuple[Entry, ...]:
-    """All data sets."""
-    return _ENTRIES
+    """All data sets, in the catalogue's order."""
+    text = importlib.resources.files("labkit.datasets").joinpath("registry.toml").read_text("utf-8")
+    return tuple(Entry(name, **facts) for name, facts in tomllib.loads(text).items())
 
 
 def entry(name: str) -> Entry:
-    """One data set.
+    """The data set of that name.
 
     Raises:
-        DataError: an unknown name.
+        DataError: there is none; the message lists those there are.
     """
-    for known in _ENTRIES:
-        if known.name == name:
-            return known
-    names = ", ".join(known.name for known in _ENTRIES)
-    raise DataError(f"there is no data set {name!r}; labkit knows {names}.")
+    for candidate in entries():
+        if candidate.name == name:
+            return candidate
+    known = ", ".join(candidate.name for candidate in entries())
+    raise DataError(f"There is no data set {name!r}. Those there are: {known}.")
+
+
+def where(name: str | None = None) -> dict[str, tuple[Path, ...]]:
+    """The real files of one data set, or of all, by name; empty where they are not."""
+    names = [entry(name).name] if name else [known.name for known in entries()]
+    return {name: _module(name).find() for name in names}
+
+
+def verify(name: str) -> Report:
+    """Read the real files whole and compare them with the published ones.
+
+    Raises:
+        DataError: they are missing, damaged or incomplete.
+    """
+    module = _module(entry(name).name)
+    return module.verify(module.find())
 
 
 def get(name: str, force: bool = False) -> Path:
-    """Download a data set into the folder of real data; with `force` over what is there.
+    """Download the real data into the folder of real data, unless it is there.
+
+    The download takes its place only when it was read whole and has the published checksums.
+
+    Args:
+        name: of the data set.
+        force: download again and replace the file that is there.
+
+    Returns:
+        The file.
 
     Raises:
-        DataError: it is there already, or the download failed; what was there stays.
+        DataError: no credentials, no connection, or not the published data; nothing has changed.
     """
     known = entry(name)
-    if known.find() is not None and not force:
-        raise DataError(f"{name} is already in {folders.real()}; --force downloads it again.")
-    return known.get(folders.real() / known.target)
+    found = _module(name).find()
+    if found and not force:
+        return verify(name).files[0]
+    target = folders.real() / known.file
+
+    def check(arrived: Path) -> None:
+        if not _module(name).verify((arrived,)).published:
+            raise DataError(f"its checksums are not those of the published {known.title}.")
+
+    return download.from_kaggle(known.kaggle, target, check, page=known.page, force=force)
 
 
-def verify(name: str) -> str:
-    """Read and validate all of a real data set; returns one line of what is there.
-
-    Raises:
-        DataError: naming the file, the row and what was expected.
-    """
-    return entry(name).verify()
+def _module(name: str):
+    return importlib.import_module(f"labkit.datasets.{entry(name).name}")
