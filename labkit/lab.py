@@ -148,9 +148,9 @@ class Lab:
             index=["document", "model", "technique"], columns="metric", values="value"
         ).reset_index(names=["source", "model", "technique"])
         both = pd.concat([published, measured], ignore_index=True)
-        base = both[both["technique"] == "float"].set_index(["source", "model"])
-        rows = both[both["technique"].isin(("float", *techniques))].join(
-            base, on=["source", "model"], rsuffix=" of float"
+        base = both.loc[both["technique"] == "float"].drop(columns="technique")
+        rows = both[both["technique"].isin(("float", *techniques))].merge(
+            base, how="left", on=["source", "model"], suffixes=("", " of float")
         )
         rows["lost (points)"] = rows["accuracy (%) of float"] - rows["accuracy (%)"]
         rows["smaller (×)"] = rows["size of float"] / rows["size"]

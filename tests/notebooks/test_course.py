@@ -1,0 +1,116 @@
+"""The labs as they are: current, complete, accessible, and with checks that can fail."""
+
+import re
+
+import nbformat
+import pytest
+
+from labkit.authoring import mutation
+from labkit.authoring.build import build
+from labkit.authoring.run import run
+from labkit.authoring.source import course_root, sources, tagged
+
+ROOT = course_root()
+SOURCES = sources(root=ROOT)
+NAMES = [source.name for source in SOURCES]
+each_lab = pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+
+
+def stored(source):
+    return nbformat.read(ROOT / "solutions" / f"{source.name}.ipynb", as_version=4)
+
+
+def outputs(notebook):
+    return [o for cell in notebook.cells for o in cell.get("outputs", [])]
+
+
+def test_labs_are_numbered_from_00():
+    assert [source.number for source in SOURCES] == [f"{i:02d}" for i in range(len(SOURCES))]
+
+
+def test_notebooks_are_current_and_leak_nothing():
+    assert build(check=True, root=ROOT) == []
+
+
+@each_lab
+def test_anatomy(source):
+    cells = source.notebook.cells
+    assert cells[0].source.startswith(f"# Lab {source.number} · ")
+    assert "**You will be able to**" in cells[0].source and "**Time:**" in cells[0].source
+    headings = [
+        line for cell in cells if cell.cell_type == "markdown"
+        for line in cell.source.splitlines() if line.startswith("## ")
+    ]  # fmt: skip
+    for heading in ("What to hand in", "Published against measured", "Questions", "Summary"):
+        assert f"## {heading}" in headings
+    (parameters,) = [c for c in cells if tagged(c, "parameters")]
+    for name in ("PROFILE", "DATA", "SEED", "OUT"):
+        assert re.search(rf"^{name} = ", parameters.source, re.MULTILINE)
+    assert len([c for c in cells if tagged(c, "setup")]) == 1
+    assert any(tagged(c, "written") for c in cells)
+    assert tagged(cells[-1], "finish") and cells[-1].source == "lab.finish()"
+    assert "predict(" in "".join(c.source for c in cells)
+
+
+@each_lab
+def test_every_exercise_names_its_parts(source):
+    for cell in source.notebook.cells:
+        if tagged(cell, "exercise"):
+            assert '"""' in cell.source, f"{cell.id}: say what is asked for in a docstring"
+            between = cell.source.split("### BEGIN SOLUTION")[1].split("### END SOLUTION")[0]
+            assert 1 <= len(between.strip().splitlines()) <= 8
+        if tagged(cell, "check"):
+            assert "what=" in cell.source and "why=" in cell.source
+            assert "misconceptions=" in cell.source or "otherwise=" in cell.source, cell.id
+
+
+@each_lab
+def test_every_image_has_an_alternative_text(source):
+    images = [o for o in outputs(stored(source)) if "image/png" in o.get("data", {})]
+    assert images
+    for output in images:
+        assert len(output.metadata["image/png"]["alt"]) > 20
+
+
+@each_lab
+def test_stored_outputs_are_of_the_full_profile_and_name_their_data(source):
+    notebook = stored(source)
+    assert notebook.metadata["labkit"]["profile"] == "full"
+    texts = [o.get("data", {}).get("text/markdown", "") for o in outputs(notebook)]
+    (opening,) = [text for text in texts if text.startswith("**Data:**")]
+    assert "real images" in opening or "synthetic images" in opening
+    assert "**Profile:** full" in opening
+
+
+@each_lab
+def test_stored_outputs_show_no_folder_of_a_machine(source):
+    text = "\n".join(str(output) for output in outputs(stored(source)))
+    assert not re.search(r"(/tmp/|/home/|/root/|/Users/|[A-Z]:\\\\)", text)
+
+
+@each_lab
+def test_stored_checks_passed(source):
+    boxes = [o["data"]["text/plain"] for o in outputs(stored(source)) if "data" in o]
+    assert [box for box in boxes if box.startswith(("✗", "…"))] == []
+    assert any(box.startswith("✓ passed") for box in boxes)
+
+
+@each_lab
+def test_the_checks_can_fail(source, tmp_path_factory):
+    """The solution passes; each exercise blanked alone fails; the untouched notebook earns nothing."""
+    shared = tmp_path_factory.getbasetemp() / "proofs"
+    proof = mutation.prove(
+        source, {"PROFILE": "quick", "DATA": "synthetic", "SEED": 0, "OUT": str(shared)}
+    )
+    assert proof.problems == []
+    assert len(proof.exercises) >= 2
+
+
+def test_papermill_parameters_arrive(tmp_path):
+    (outcome,) = run(
+        ["00"], out=tmp_path / "there", profile="quick", data="synthetic", seed=3, root=ROOT
+    )
+    assert outcome.error == ""
+    assert (tmp_path / "there" / "first_model.tflite").stat().st_size == outcome.bytes
+    text = (tmp_path / "there" / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
+    assert "**seed:** 3" in text

@@ -1,0 +1,97 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from labkit import measure
+
+ROW = {
+    "lab": "02", "model": "baseline", "technique": "float", "data": "synthetic",
+    "profile": "quick", "seed": 0, "metric": "accuracy", "value": 0.5, "unit": "fraction",
+}  # fmt: skip
+
+
+def labkit(*arguments, cwd=None, **environment):
+    import os
+
+    code = "from labkit.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False,
+        cwd=cwd, env=os.environ | {"COLUMNS": "120"} | environment,
+    )  # fmt: skip
+
+
+def test_help_names_every_command():
+    text = labkit("--help").stdout
+    for command in ("doctor", "data", "run", "build", "report"):
+        assert command in text
+
+
+def test_version():
+    from labkit import __version__
+
+    assert labkit("--version").stdout == f"labkit {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "77"], "there is no lab '77'; the labs are 00_start_here"),
+        (["data", "verify", "nothing"], "there is no data set 'nothing'"),
+        (["report", "nowhere"], "there is no ledger in nowhere"),
+    ],
+)
+def test_a_users_mistake_is_one_line(arguments, message):
+    ran = labkit(*arguments)
+    assert ran.returncode == 2
+    assert message in " ".join(ran.stderr.split()) and "Traceback" not in ran.stderr
+
+
+def test_wrong_choice_is_refused():
+    assert labkit("run", "--profile", "fast").returncode == 2
+
+
+def test_outside_a_course_says_so(tmp_path, monkeypatch):
+    from labkit.authoring import CourseError, source
+
+    monkeypatch.setattr(source, "__file__", str(tmp_path / "elsewhere.py"))
+    with pytest.raises(CourseError, match="not inside a checkout of the course"):
+        source.course_root(tmp_path)
+
+
+def test_data_where_follows_the_setting(tmp_path):
+    text = labkit("data", "where", LABKIT_DATA=str(tmp_path)).stdout
+    assert f"real   {tmp_path}" in text
+
+
+def test_data_list():
+    assert "sign_mnist" in labkit("data", "list").stdout
+
+
+def test_report_prints_csv_and_plots(tmp_path):
+    rows = [
+        ROW | {"seed": seed, "metric": metric, "value": value}
+        for seed, accuracy in enumerate((0.9, 0.92))
+        for metric, value in (("accuracy", accuracy), ("bytes", 1000))
+    ]
+    measure.Ledger(tmp_path).record(rows)
+    assert "91.00" in labkit("report", str(tmp_path)).stdout
+    lines = labkit("report", str(tmp_path), "--csv").stdout.splitlines()
+    assert lines[0] == "lab,model,technique,data,profile,seed,metric,value,unit" and len(lines) == 5
+    picture = tmp_path / "front.png"
+    assert labkit("report", str(tmp_path), "--plot", str(picture)).returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_ends_in_a_table(tmp_path):
+    ran = labkit("run", "00", "--data", "synthetic", "--out", str(tmp_path / "out"))
+    assert ran.returncode == 0, ran.stderr
+    assert "00_start_here: done" in ran.stdout and "accuracy" in ran.stdout
+    results = json.loads((tmp_path / "out" / "results" / "00.json").read_text())
+    assert f"{results['accuracy']:.1%}" in ran.stdout
+    assert {check["status"] for check in results["checks"]} == {"passed"}
+
+
+def test_build_check_of_the_course():
+    assert labkit("build", "--check").returncode == 0
