@@ -151,11 +151,12 @@ def read_bytes(source: str | Path | bytes) -> bytes:
         ) from error
 
 
-def read_graph(source: str | Path | bytes) -> Graph:
+def read_graph(source: str | Path | bytes, name: str | None = None) -> Graph:
     """Read a `.tflite` file.
 
     Args:
         source: path of the file, or its bytes.
+        name: what errors call it; by default its path.
 
     Returns:
         its graph.
@@ -164,7 +165,7 @@ def read_graph(source: str | Path | bytes) -> Graph:
         ModelFileError: not a TFLite file, truncated, or with an index or size out of bounds.
     """
     content = read_bytes(source)
-    where = "these bytes" if isinstance(source, (bytes, bytearray, memoryview)) else str(source)
+    where = name or (str(source) if isinstance(source, (str, Path)) else "these bytes")
     if content[4:8] != _IDENTIFIER:
         raise ModelFileError(
             f"{where}: not a TFLite model ({len(content):,} bytes, no {_IDENTIFIER.decode()} at "

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -216,8 +219,5 @@ def test_what_would_end_the_runtimes_process_is_refused(model_files, rewritten, 
 
 
 def test_import_does_not_load_tensorflow():
-    import subprocess
-    import sys
-
     code = "import sys; from labkit import measure; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

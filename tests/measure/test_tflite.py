@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -119,3 +122,11 @@ def test_state_does_not_leak_from_one_image_to_the_next():
     x = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
     expected = np.concatenate([model(row[None]).numpy() for row in x])
     np.testing.assert_allclose(TFLiteModel(content).predict(x), expected, atol=1e-5)
+
+
+def test_loading_a_model_prints_nothing(model_files):
+    code = "import sys; from labkit import measure; measure.TFLiteModel(sys.argv[1])"
+    run = subprocess.run(
+        [sys.executable, "-c", code, model_files["float"]], capture_output=True, check=True
+    )
+    assert (run.stdout, run.stderr) == (b"", b"")
