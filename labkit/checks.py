@@ -126,8 +126,9 @@ class check:  # noqa: N801 - reads as a verb in `with check(...)`
     def that(self, label: str, condition: Any, otherwise: str) -> None:
         """A condition that must be true; `otherwise` says what is wrong and what to do."""
         passed = bool(condition)
-        self._items.append(_Item(label, passed, "yes", "yes" if passed else "no",
-                                 "" if passed else otherwise))
+        self._items.append(
+            _Item(label, passed, "yes", "yes" if passed else "no", "" if passed else otherwise)
+        )
 
     def between(
         self, label: str, got: Any, low: float, high: float, unit: str = "", otherwise: str = ""
@@ -136,16 +137,25 @@ class check:  # noqa: N801 - reads as a verb in `with check(...)`
         passed = _is_number(got) and low <= float(got) <= high
         unit = f" {unit}" if unit else ""
         self._items.append(
-            _Item(label, passed, f"{low:,g} to {high:,g}{unit}", _text(got) + unit,
-                  "" if passed else otherwise)
+            _Item(
+                label,
+                passed,
+                f"{low:,g} to {high:,g}{unit}",
+                _text(got) + unit,
+                "" if passed else otherwise,
+            )
         )
 
     def shape(self, label: str, array: Any, expected: tuple[int, ...]) -> None:
         """The shape of an array."""
         got = tuple(getattr(array, "shape", ())) if array is not None else None
         self._items.append(
-            _Item(label, got == expected, f"shape {expected}",
-                  "None" if got is None else f"shape {got}")
+            _Item(
+                label,
+                got == expected,
+                f"shape {expected}",
+                "None" if got is None else f"shape {got}",
+            )
         )
 
     def dtype(self, label: str, array: Any, expected: Any) -> None:
@@ -163,7 +173,7 @@ class check:  # noqa: N801 - reads as a verb in `with check(...)`
             got = _text(function(*arguments))
         except NotImplementedError:
             raise
-        except Exception as error:  # noqa: BLE001 - any error is the student's answer
+        except Exception as error:
             got = type(error).__name__
             passed = isinstance(error, exception)
         else:
@@ -176,11 +186,14 @@ class check:  # noqa: N801 - reads as a verb in `with check(...)`
         if not passed:
             hint = "" if got is not None else "It returned None: is there a `return`?"
             tolerance = max(tolerance, 1e-6)  # a misconception is recognised generously
-            hint = next((text for wrong, text in misconceptions if _same(got, wrong, tolerance)), hint)
+            known = (text for wrong, text in misconceptions if _same(got, wrong, tolerance))
+            hint = next(known, hint)
         self._items.append(_Item(label, passed, _text(expected), _text(got), hint))
 
 
-def predict(name: str, question: str, choices: Sequence[str], answer: str | None = None) -> str | None:
+def predict(
+    name: str, question: str, choices: Sequence[str], answer: str | None = None
+) -> str | None:
     """Ask for a prediction before the result is visible; any answer is fine, none too.
 
     Args:

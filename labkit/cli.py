@@ -133,7 +133,9 @@ def where_data() -> None:
 @app.command()
 def run(
     labs: Labs = None,
-    profile: Annotated[Profile, typer.Option(help="Small and fast, or the real figures.")] = "quick",
+    profile: Annotated[
+        Profile, typer.Option(help="Small and fast, or the real figures.")
+    ] = "quick",
     data: Annotated[DataMode, typer.Option(help="auto: real where present.")] = "auto",
     seed: int = 0,
     out: Annotated[Path, typer.Option(help="Folder for notebooks, models and results.")] = Path(
@@ -198,7 +200,9 @@ def build(
 def report(
     out: Annotated[Path, typer.Argument(help="Folder of an earlier run.")] = Path("out"),
     csv: Annotated[bool, typer.Option(help="The tidy ledger as CSV.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Write the size-accuracy front to a PNG.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write the size-accuracy front to a PNG.")
+    ] = None,
 ) -> None:
     """Print the ledger of all labs: accuracy, bytes, bits, latency; and plot their front."""
     from labkit import measure

@@ -64,7 +64,8 @@ class Lab:
         display(
             Markdown(
                 f"**Data:** {self.dataset.describe()}  \n"
-                f"**Profile:** {profile} · **seed:** {seed} · **files go to** `{self.out.as_posix()}/`"
+                f"**Profile:** {profile} · **seed:** {seed} · **files go to** "
+                f"`{self.out.as_posix()}/`"
             )
         )
 
@@ -207,6 +208,10 @@ class Lab:
         for artefact in results["artefacts"]:
             accuracy = artefact["accuracy"]
             measured = "" if accuracy is None else f", {accuracy:.1%} on the test images"
-            rows.append({"hand in": artefact["file"], "what": f"{artefact['bytes']:,} bytes{measured}"})
-        rows.append({"hand in": path.relative_to(self.out).as_posix(), "what": "checks and figures"})
+            rows.append(
+                {"hand in": artefact["file"], "what": f"{artefact['bytes']:,} bytes{measured}"}
+            )
+        rows.append(
+            {"hand in": path.relative_to(self.out).as_posix(), "what": "checks and figures"}
+        )
         return pd.DataFrame(rows).set_index("hand in")

@@ -457,7 +457,7 @@ lab.compare("float16", "dynamic range", "int8", "16x8")
 # - int16 × int8 sums need more than 32 bits: 64-bit accumulators and biases.
 #
 # **Further reading:** M. Nagel et al., *Data-free quantization through weight equalization and bias
-# correction*, ICCV 2019 · LiteRT, [16x8 quantisation](https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_integer_quant_16x8).
+# correction*, ICCV 2019 · LiteRT, [16x8 quantisation](https://www.tensorflow.org/lite/performance/post_training_integer_quant_16x8).
 #
 # **Next:** lab 04 lets the network train with the rounding in it.
 

@@ -89,6 +89,6 @@ def test_keras_is_keras_2_and_the_start_up_is_quiet():
 
 
 def test_keras_3_before_labkit_is_an_error():
-    code = "import os; os.environ['TF_USE_LEGACY_KERAS'] = '0'; import keras, tensorflow; import labkit"
+    code = "import os; os.environ['TF_USE_LEGACY_KERAS'] = '0'; import keras, tensorflow, labkit"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "import labkit first" in ran.stderr

@@ -1,4 +1,4 @@
-"""The lock file, environment.yml and pyproject.toml say the same; the set-up script does its work."""
+"""Lock file, environment.yml and pyproject.toml agree; the set-up script does its work."""
 
 import importlib
 import platform
@@ -131,7 +131,9 @@ def test_set_up_is_done_once(setup_venv, tmp_path, monkeypatch):
         if "venv" in command:
             subprocess.run([*command, "--without-pip"], check=True)
             (venv / "pyvenv.cfg").write_text(
-                (venv / "pyvenv.cfg").read_text().replace(
+                (venv / "pyvenv.cfg")
+                .read_text()
+                .replace(
                     "include-system-site-packages = false", "include-system-site-packages = true"
                 )
             )

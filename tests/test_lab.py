@@ -15,7 +15,9 @@ def lab(tmp_path, tiny_data, monkeypatch):
 
 
 def test_unknown_parameters_are_named(tmp_path):
-    with pytest.raises(runtime.SettingError, match="PROFILE is 'fast', expected one of quick, full"):
+    with pytest.raises(
+        runtime.SettingError, match="PROFILE is 'fast', expected one of quick, full"
+    ):
         Lab("02_dynamic_range", "fast", "auto", 0, str(tmp_path))
     with pytest.raises(runtime.SettingError, match="DATA is 'fake'"):
         Lab("02_dynamic_range", "quick", "fake", 0, str(tmp_path))
@@ -40,7 +42,9 @@ def test_figures_come_from_the_file_and_are_handed_in(lab, sign_model):
         figures = lab.measure(technique, path)
         assert figures["bytes"] == path.stat().st_size
         x, y = lab.dataset.x_test, lab.dataset.y_test
-        assert figures["accuracy"] == measure.accuracy(path, x, y) == lab.mean("accuracy", technique)
+        assert (
+            figures["accuracy"] == measure.accuracy(path, x, y) == lab.mean("accuracy", technique)
+        )
     lab.write("sign_mnist.tflite", b"another seed's", seed=1)
     with checks.check("one", exercise="one") as c:
         c.equal("x", 1, 1)

@@ -173,5 +173,3 @@ def _stored_problems(source: Source) -> list[str]:
 
 def _text(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
-
-

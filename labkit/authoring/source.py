@@ -164,8 +164,9 @@ def _validate(notebook: NotebookNode, path: Path) -> None:
     checked: list[str] = []
     questions: list[str] = []
     for ordinal, cell in enumerate(notebook.cells):
-        where = f"{path.name}, cell {ordinal} ({cell.source.splitlines()[0] if cell.source else ''})"
-        markers = [line.strip() for line in cell.source.splitlines() if line.strip() in (BEGIN, END)]
+        lines = cell.source.splitlines() or [""]
+        where = f"{path.name}, cell {ordinal} ({lines[0]})"
+        markers = [line.strip() for line in lines if line.strip() in (BEGIN, END)]
         if markers != [BEGIN, END] * (len(markers) // 2):
             raise CourseError(f"{where}: {BEGIN} and {END} must come in pairs, not nested.")
         solves = tagged(cell, "exercise") or tagged(cell, "written")

@@ -81,7 +81,8 @@ def stretch_channel(
     source = copy.get_layer(normalisation)
     if not 0 <= channel < source.gamma.shape[0]:
         raise ValueError(
-            f"channel is {channel}, {normalisation!r} has channels 0 to {source.gamma.shape[0] - 1}."
+            f"channel is {channel}, {normalisation!r} has channels 0 to "
+            f"{source.gamma.shape[0] - 1}."
         )
     scale = np.ones(source.gamma.shape[0], np.float32)
     scale[channel] = factor

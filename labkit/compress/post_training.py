@@ -11,9 +11,7 @@ MODES = ("float", "float16", "dynamic_range", "int8", "int16x8")
 _CALIBRATED = ("int8", "int16x8")
 
 
-def convert(
-    model: tf.keras.Model, mode: str, representative: np.ndarray | None = None
-) -> bytes:
+def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None = None) -> bytes:
     """Convert a Keras model to a TFLite file; the model is not changed.
 
     Args:

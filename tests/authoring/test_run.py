@@ -58,5 +58,7 @@ def test_resume_keeps_what_is_finished_and_unchanged(course, edit, tmp_path):
 
 
 def test_unknown_settings_are_named(course, tmp_path):
-    with pytest.raises(runtime.SettingError, match="profile is 'fast', expected one of quick, full"):
+    with pytest.raises(
+        runtime.SettingError, match="profile is 'fast', expected one of quick, full"
+    ):
         run(out=tmp_path, profile="fast", root=course)

@@ -45,7 +45,11 @@ def test_solution_lines_are_the_telling_ones(course):
         ('tags=["exercise"] exercise="double"', "", "belongs into a cell tagged"),
         ('tags=["exercise"] exercise="double"', 'tags=["exercise"]', 'needs exercise="name"'),
         ('exercise="double" points=2', 'exercise="double"', "needs points=N"),
-        ('tags=["check"] exercise="double"', 'tags=["check"] exercise="other"', "no exercise 'other'"),
+        (
+            'tags=["check"] exercise="double"',
+            'tags=["check"] exercise="other"',
+            "no exercise 'other'",
+        ),
         ('tags=["check"] exercise="double" points=2', "", "'double'.* has no check"),
         ('question="why"', "", 'needs question="name"'),
     ],

@@ -13,7 +13,9 @@ def network(*middle):
     return tf.keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
 
 
-@pytest.mark.parametrize("activation", [layers.ReLU(), layers.Activation("tanh"), layers.LeakyReLU()])
+@pytest.mark.parametrize(
+    "activation", [layers.ReLU(), layers.Activation("tanh"), layers.LeakyReLU()]
+)
 def test_normalisation_before_activation_passes(activation):
     rules.check(network(layers.Conv2D(4, 3), layers.BatchNormalization(), activation))
 
