@@ -36,7 +36,7 @@ lint: setup
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
-	$(BIN)/python tests/test_lock.py
+	$(BIN)/python tests/test_installation.py > environment.yml
 
 setup:
 	@$(PYTHON) setup_venv.py
