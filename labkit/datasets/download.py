@@ -61,7 +61,7 @@ def from_kaggle(
         return target
     ways = (
         "Two ways to get it. (1) On kaggle.com, under Settings, API, create a legacy API key, and "
-        f"put the file kaggle.json that it gives you into {Path.home() / '.kaggle'}; then run the "
+        f"put the file kaggle.json that it gives you into {_kaggle_folders()[0]}; then run the "
         f"command again. (2) Download it in a browser from {page} and put the zip, as it is, at "
         f"{target}."
     )
@@ -101,11 +101,8 @@ def _kaggle_credentials() -> dict[str, str]:
     user, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     if user and key:
         return {"username": user, "password": key}
-    home = Path.home()
-    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    named = os.environ.get("KAGGLE_CONFIG_DIR")
-    places = [Path(named)] if named else [home / ".kaggle", configuration / "kaggle"]
-    for path in (place / "kaggle.json" for place in places):
+    places = [folder / "kaggle.json" for folder in _kaggle_folders()]
+    for path in places:
         if path.is_file():
             try:
                 content = json.loads(path.read_text("utf-8"))
@@ -116,8 +113,16 @@ def _kaggle_credentials() -> dict[str, str]:
                 ) from error
     raise DataError(
         "there are no Kaggle credentials: neither KAGGLE_USERNAME and KAGGLE_KEY in the "
-        f"environment, nor {' nor '.join(str(place / 'kaggle.json') for place in places)}."
+        f"environment, nor {' nor '.join(map(str, places))}."
     )
+
+
+def _kaggle_folders() -> list[Path]:
+    """Where Kaggle's client looks for kaggle.json."""
+    if named := os.environ.get("KAGGLE_CONFIG_DIR"):
+        return [Path(named)]
+    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [Path.home() / ".kaggle", configuration / "kaggle"]
 
 
 def _place(target: Path, check: Callable[[Path], None], fetch: Callable[[Path], object]) -> Path:

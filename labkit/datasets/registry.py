@@ -12,6 +12,7 @@ import importlib.resources
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from labkit.datasets import DataError, download, folders
 
@@ -46,6 +47,15 @@ class Entry:
     rows: dict[str, int]
     sha256: dict[str, str]
 
+    def find(self) -> tuple[Path, ...] | None:
+        """The real files on this disk; None where they are not."""
+        return self.module.find()
+
+    @property
+    def module(self) -> ModuleType:
+        """The module that finds and reads the real files."""
+        return importlib.import_module(f"labkit.datasets.{self.name}")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -62,11 +72,11 @@ class Report:
     rows: dict[str, int]
     published: bool
 
-    def describe(self) -> str:
+    def __str__(self) -> str:
         """One line for a terminal."""
         rows = " + ".join(f"{count:,} {part}" for part, count in self.rows.items())
-        bytes_ = "the published bytes" if self.published else "valid, but not the published bytes"
-        return f"{self.name}: {rows} rows, {bytes_} ({', '.join(map(str, self.files))})"
+        same = "the published bytes" if self.published else "valid, but not the published bytes"
+        return f"{self.name}: {rows} rows, {same} ({', '.join(map(str, self.files))})"
 
 
 @functools.cache
@@ -86,13 +96,13 @@ def entry(name: str) -> Entry:
         if candidate.name == name:
             return candidate
     known = ", ".join(candidate.name for candidate in entries())
-    raise DataError(f"There is no data set {name!r}. Those there are: {known}.")
+    raise DataError(f"there is no data set {name!r}; labkit knows {known}.")
 
 
 def where(name: str | None = None) -> dict[str, tuple[Path, ...]]:
     """The real files of one data set, or of all, by name; empty where they are not."""
-    names = [entry(name).name] if name else [known.name for known in entries()]
-    return {name: _module(name).find() for name in names}
+    chosen = (entry(name),) if name else entries()
+    return {known.name: known.find() or () for known in chosen}
 
 
 def verify(name: str) -> Report:
@@ -101,8 +111,8 @@ def verify(name: str) -> Report:
     Raises:
         DataError: they are missing, damaged or incomplete.
     """
-    module = _module(entry(name).name)
-    return module.verify(module.find())
+    known = entry(name)
+    return known.module.verify(known.find())
 
 
 def get(name: str, force: bool = False) -> Path:
@@ -121,17 +131,12 @@ def get(name: str, force: bool = False) -> Path:
         DataError: no credentials, no connection, or not the published data; nothing has changed.
     """
     known = entry(name)
-    found = _module(name).find()
-    if found and not force:
+    if known.find() and not force:
         return verify(name).files[0]
     target = folders.real() / known.file
 
     def check(arrived: Path) -> None:
-        if not _module(name).verify((arrived,)).published:
+        if not known.module.verify((arrived,)).published:
             raise DataError(f"its checksums are not those of the published {known.title}.")
 
     return download.from_kaggle(known.kaggle, target, check, page=known.page, force=force)
-
-
-def _module(name: str):
-    return importlib.import_module(f"labkit.datasets.{entry(name).name}")

@@ -28,6 +28,7 @@ ROWS = registry.entry("sign_mnist").rows
 QUICK = {"train": 6_000, "test": 1_500}
 
 _J = 9  # the letter that is drawn in the air; so is Z, 25
+_VALID_LABELS = [label for label in range(25) if label != _J]
 _AGAIN = "`labkit data get sign_mnist --force` downloads it again."
 
 
@@ -67,8 +68,8 @@ def synthesize(train: int, test: int, seed: int = 0) -> Dataset:
     return Dataset("sign_mnist", "synthetic", *parts, CLASS_NAMES)
 
 
-def find() -> tuple[Path, ...]:
-    """The real files: an archive, or the CSVs for training and test; empty where there are none.
+def find() -> tuple[Path, ...] | None:
+    """The real files: an archive, or the CSVs for training and test; None where there are none.
 
     Searched in the folder of real data: Kaggle's archive under the name that its client or its
     page gives it, then the CSVs side by side or in the archive's folders.
@@ -85,7 +86,7 @@ def find() -> tuple[Path, ...]:
         bases = [base for top in (folder, folder / archive.stem) for base in (top, top / csv[:-4])]
         pair.append(next((b / csv for b in bases if (b / csv).is_file()), folder / csv))
     # One without the other is a mistake to be told, not to be passed over in silence.
-    return tuple(pair) if any(path.is_file() for path in pair) else ()
+    return tuple(pair) if any(path.is_file() for path in pair) else None
 
 
 def read_real() -> Dataset:
@@ -100,7 +101,7 @@ def read_real() -> Dataset:
     return Dataset("sign_mnist", "real", *parts, CLASS_NAMES)
 
 
-def verify(found: tuple[Path, ...]) -> registry.Report:
+def verify(found: tuple[Path, ...] | None) -> registry.Report:
     """Read the real files whole and compare their checksums with the published ones.
 
     Args:
@@ -158,7 +159,7 @@ def class_index(labels: np.ndarray) -> np.ndarray:
     return labels - (labels > _J)
 
 
-def _tables(found: tuple[Path, ...]) -> Iterator[tuple[str, bytes, np.ndarray]]:
+def _tables(found: tuple[Path, ...] | None) -> Iterator[tuple[str, bytes, np.ndarray]]:
     """Each part with its file's bytes and its validated table, complete."""
     if not found:
         entry = registry.entry("sign_mnist")
@@ -168,7 +169,6 @@ def _tables(found: tuple[Path, ...]) -> Iterator[tuple[str, bytes, np.ndarray]]:
             "folder that holds it; or use the synthetic images (DATA = 'synthetic')."
         )
     for i, part in enumerate(ROWS):
-        name, content = str(found[-1]), b""
         if len(found) == 1:
             name, content = f"{found[0]}: sign_mnist_{part}.csv", _member(found[0], part)
         else:
@@ -247,9 +247,6 @@ def _parse(content: bytes, name: str) -> np.ndarray:
     ):
         raise DataError(f"{name}, {_fault(content)}")
     return table
-
-
-_VALID_LABELS = [label for label in range(25) if label != _J]
 
 
 def _header_fault(header: tuple[str, ...]) -> str:

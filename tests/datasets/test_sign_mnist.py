@@ -100,7 +100,7 @@ def test_synthetic_ignores_real_files(folder, small, monkeypatch):
 
 def test_another_data_sets_archive_is_passed_over(folder, small, make_zip):
     make_zip(folder / "archive.zip", {"train.csv": b"a,b\n"})
-    assert sign_mnist.find() == ()
+    assert sign_mnist.find() is None
     unpack(folder, flat(small))
     check_small(sign_mnist.load("auto"))
 
