@@ -221,9 +221,8 @@ def _render(starts, ends, radii, rng):
     light = _light(rng, count)
     image = _background(skin, x, y, rng)
     surface = np.full_like(image, -1e3)
-    order = np.argsort(
-        (a + b)[..., 2], axis=1
-    )  # back to front: soft edges blend with what is behind
+    # Back to front, so that soft edges blend with what is behind them.
+    order = np.argsort((a + b)[..., 2], axis=1)
     for i in order.T[..., None]:
         (ax, ay, az), (bx, by, bz) = (np.take_along_axis(v, i[..., None], 1)[:, 0].T[..., None]
                                       for v in (a, b))  # fmt: skip
