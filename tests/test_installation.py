@@ -1,9 +1,7 @@
 """Lock file, environment.yml and pyproject.toml agree; the set-up script does its work."""
 
-import importlib
 import platform
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -130,54 +128,6 @@ def test_installed_packages_are_the_locked_ones():
         except PackageNotFoundError:  # markers of other machines
             continue
     assert wrong == {}
-
-
-@pytest.fixture
-def setup_venv(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    return importlib.reload(importlib.import_module("setup_venv"))
-
-
-def test_set_up_is_done_once(setup_venv, tmp_path, monkeypatch):
-    """A finished environment is left alone; an unfinished one is not taken for finished."""
-    venv = tmp_path / "venv"
-    assert not setup_venv.works(setup_venv.interpreter(venv))
-    calls = []
-
-    def pretend(command):
-        calls.append(command)
-        if "venv" in command:
-            subprocess.run([*command, "--without-pip"], check=True)
-            (venv / "pyvenv.cfg").write_text(
-                (venv / "pyvenv.cfg")
-                .read_text()
-                .replace(
-                    "include-system-site-packages = false", "include-system-site-packages = true"
-                )
-            )
-        return 1 if fail_at and fail_at in command else 0
-
-    monkeypatch.setattr(setup_venv, "run", pretend)
-    fail_at = "--require-hashes"
-    assert setup_venv.set_up(venv, reinstall=False) == 1
-    assert not (venv / "labkit-installed").exists()
-    fail_at = None
-    assert setup_venv.set_up(venv, reinstall=False) == 0
-    assert len(calls) == 4  # make, fail; install, labkit
-    assert setup_venv.set_up(venv, reinstall=False) == 0
-    assert len(calls) == 4
-    (venv / "labkit-installed").write_text("an older lock file")
-    assert setup_venv.set_up(venv, reinstall=False) == 0
-    assert len(calls) == 6
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="writes a shell script")
-def test_unsupported_python_says_what_to_do(setup_venv, monkeypatch, capfd):
-    monkeypatch.setattr(setup_venv.sys, "version_info", (3, 8, 0))
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(setup_venv.sys, "argv", ["setup_venv.py"])
-    assert setup_venv.main() == 1
-    assert "Install Python 3.12" in capfd.readouterr().err
 
 
 if __name__ == "__main__":
