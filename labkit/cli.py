@@ -118,7 +118,7 @@ def verify_data(name: str) -> None:
     """Read and validate every row of a real data set."""
     from labkit.datasets import registry
 
-    console.print(registry.verify(name), highlight=False, soft_wrap=True)
+    console.print(str(registry.verify(name)), highlight=False, soft_wrap=True)
 
 
 @data_app.command("where")

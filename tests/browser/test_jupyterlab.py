@@ -1,0 +1,106 @@
+"""A student's first minute: JupyterLab opens a notebook in a browser, and its first cells run."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from labkit.authoring.source import course_root
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+if not (CHROMIUM and DRIVER) and not os.environ.get("CI"):
+    pytest.skip(
+        "there is no Chromium with its driver: tests/browser/install.sh installs both on Debian",
+        allow_module_level=True,
+    )
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+TOKEN = "labkit-test"
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--window-size=1400,1600",
+    "--proxy-server=direct://", "--disable-dev-shm-usage",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a JupyterLab on a copy of the notebooks."""
+    folder = tmp_path_factory.mktemp("course")
+    shutil.copytree(course_root() / "notebooks", folder / "notebooks")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+        "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", "--allow-root",
+        f"--ServerApp.root_dir={folder / 'notebooks'}", "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    ]  # fmt: skip
+    settings = {
+        "LABKIT_PROFILE": "quick", "LABKIT_DATA_MODE": "synthetic",
+        "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "w"),
+    }  # fmt: skip
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "log").read_text()
+                time.sleep(0.25)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    assert CHROMIUM and DRIVER, "CI needs Chromium: tests/browser/install.sh installs it"
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def test_the_first_cells_run(server, browser):
+    browser.get(f"{server}/lab/tree/00_start_here.ipynb?token={TOKEN}")
+    wait = WebDriverWait(browser, 60, poll_frequency=0.5)
+    wait.until(lambda b: "Lab 00" in b.find_element(By.TAG_NAME, "body").text)
+    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, ".jp-CodeCell .cm-content"))
+    wait.until(lambda b: "Idle" in b.find_element(By.CSS_SELECTOR, "#jp-main-statusbar").text)
+    # Run the cells down to the first one that has output: title, texts, parameters, set-up.
+    run = browser.find_element(
+        By.CSS_SELECTOR, "[data-command='notebook:run-cell-and-select-next']"
+    )
+    for _ in range(5):
+        run.click()
+        time.sleep(0.3)
+    wait.until(lambda b: "synthetic images, drawn by labkit" in output(b))
+    assert "quick" in output(browser)
+    assert not browser.find_elements(By.CSS_SELECTOR, ".jp-Dialog .jp-mod-warn")
+    assert "Traceback" not in output(browser)
+
+
+def output(browser):
+    """The text of all outputs on the page."""
+    areas = browser.find_elements(By.CSS_SELECTOR, ".jp-Cell-outputArea")
+    return "\n".join(area.text for area in areas)
