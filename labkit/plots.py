@@ -185,6 +185,8 @@ def comparison(report: pd.DataFrame) -> Figure:
         low, high = left.get_xlim()
         if high - low < 2:  # do not blow a tenth of a point up to the width of the figure
             low, high = (low + high) / 2 - 1, (low + high) / 2 + 1
+        if high > 100:  # nothing lies there
+            low, high = low - (high - 100.1), 100.1
         left.set(xlabel="test accuracy (%)", xlim=(low, high))
         left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
         if spread.any():

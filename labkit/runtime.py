@@ -39,8 +39,6 @@ def prepare() -> None:
     """
     for name, value in _TENSORFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for name in ("tensorflow", "absl"):  # "Assets written to", with every conversion
-        logging.getLogger(name).setLevel(logging.ERROR)
     if not any(isinstance(finder, _QuietTensorFlow) for finder in sys.meta_path):
         sys.meta_path.insert(0, _QuietTensorFlow())
     if "tensorflow" in sys.modules and "tf_keras" not in sys.modules and "keras" in sys.modules:
@@ -97,6 +95,8 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 if printed() and hasattr(error, "add_note"):
                     error.add_note(printed())
                 raise
+        # It has set its own level by now, and says "Assets written to" with every conversion.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def set_seed(seed: int) -> None:

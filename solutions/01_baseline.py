@@ -369,8 +369,8 @@ with check(
     )
 
 # %% [markdown]
-# Which letters does it confuse? Those that differ by a thumb: look at the pairs off the diagonal
-# and then at the images above.
+# Which letters does it confuse? On the real images hardly any. On the drawn ones those that differ
+# by a thumb, M, N and T above all: look at the pairs off the diagonal and then at the images above.
 
 # %%
 probabilities = measure.TFLiteModel(lab.path("sign_mnist.tflite")).predict(data.x_test)

@@ -336,8 +336,8 @@ report
 # %%
 plots.show(
     plots.comparison(report),
-    alt="Test accuracy with its spread over the seeds against bytes: dynamic range has the "
-    "accuracy of the float file at about a quarter of its size.",
+    alt="Test accuracy with its spread over the seeds, and size: dynamic range has the accuracy of "
+    "the float file at less than a third of its size.",
 )
 
 # %% [markdown]

@@ -416,7 +416,8 @@ report
 # %%
 plots.show(
     plots.comparison(report),
-    alt="Test accuracy with spread against bytes for float, float16, dynamic range, int8 and 16x8.",
+    alt="Test accuracy with its spread, and size, of float, float16, dynamic range, int8 and 16x8: "
+    "the same accuracy, float16 half and the others less than a third of the size.",
 )
 
 # %% [markdown]

@@ -599,7 +599,8 @@ report
 # %%
 plots.show(
     plots.comparison(report),
-    alt="Test accuracy with spread against bytes for float, dynamic range, int8, 16x8 and QAT.",
+    alt="Test accuracy with its spread, and size, of float, dynamic range, int8, 16x8 and QAT: the "
+    "8-bit files lie within a tenth of a point at less than a third of the size.",
 )
 
 # %% [markdown]
