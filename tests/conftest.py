@@ -24,9 +24,7 @@ def tiny_data() -> Dataset:
     classes = np.arange(48) % 24
     images = hands.draw(classes, seed=3) / np.float32(255)
     names = sign_mnist.CLASS_NAMES
-    return Dataset(
-        "sign_mnist", "synthetic", images, classes, images[:24], classes[:24], names
-    )
+    return Dataset("sign_mnist", "synthetic", images, classes, images[:24], classes[:24], names)
 
 
 @pytest.fixture(scope="session")
