@@ -9,21 +9,19 @@ import time
 import urllib.request
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from labkit.authoring.source import course_root
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
-if not (CHROMIUM and DRIVER) and not os.environ.get("CI"):
-    pytest.skip(
-        "there is no Chromium with its driver: tests/browser/install.sh installs both on Debian",
-        allow_module_level=True,
-    )
-
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER) and not os.environ.get("CI"),
+    reason="there is no Chromium with its driver: tests/browser/install.sh installs both on Debian",
+)
 
 TOKEN = "labkit-test"
 FLAGS = (
@@ -49,7 +47,8 @@ def server(tmp_path_factory):
     ]  # fmt: skip
     settings = {
         "LABKIT_PROFILE": "quick", "LABKIT_DATA_MODE": "synthetic",
-        "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "w"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
     }  # fmt: skip
     log = (folder / "log").open("w")
     process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
