@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import labkit
@@ -25,10 +27,21 @@ app.add_typer(data_app, name="data")
 console = Console()
 errors = Console(stderr=True)
 
+# A user's mistake, or the state of a file of theirs: one line is enough.
+_USER_ERRORS = {
+    "labkit.authoring.CourseError",
+    "labkit.datasets.DataError",
+    "labkit.measure.graph.ModelFileError",
+    "labkit.measure.ledger.LedgerError",
+    "labkit.models.rules.RuleError",
+    "labkit.runtime.SettingError",
+}
+
 Profile = Enum("Profile", {name: name for name in runtime.PROFILES}, type=str)
 DataMode = Enum("DataMode", {name: name for name in runtime.DATA_MODES}, type=str)
 Labs = Annotated[
-    list[str] | None, typer.Argument(help="Numbers or names, for example 02; by default all.")
+    list[str] | None,
+    typer.Argument(help="Numbers or names, for example 02; by default all.", show_default=False),
 ]
 
 
@@ -36,26 +49,37 @@ def main() -> None:
     """Run the command; a user's mistake ends in one line and exit code 2, not in a traceback."""
     try:
         app()
-    except Exception as error:
-        if not _is_user_error(error):
-            raise
-        errors.print(f"labkit: {error}", style="red", markup=False, highlight=False)
-        sys.exit(2)
     except KeyboardInterrupt:
         errors.print("labkit: interrupted; what was finished is kept (--resume goes on).")
         sys.exit(130)
+    except Exception as error:
+        message = _one_line(error)
+        if message is None:
+            raise
+        errors.print(
+            f"labkit: {message}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        sys.exit(2)
 
 
-def _is_user_error(error: Exception) -> bool:
-    from labkit.authoring import CourseError
-    from labkit.datasets import DataError
+def _one_line(error: Exception) -> str | None:
+    """What to tell the user of an error; None for one that is a fault of labkit's."""
+    # By name: to import the classes would cost seconds, and those of unused modules never occur.
+    if f"{type(error).__module__}.{type(error).__name__}" in _USER_ERRORS:
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return None
 
-    return isinstance(error, (CourseError, DataError, runtime.SettingError))
+
+def _say(line: str) -> None:
+    """Print a line as it is: not wrapped, not coloured, its brackets not taken for markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _version(value: bool) -> None:
     if value:
-        console.print(f"labkit {labkit.__version__}", highlight=False)
+        _say(f"labkit {labkit.__version__}")
         raise typer.Exit
 
 
@@ -73,52 +97,66 @@ def doctor() -> None:
     """Examine the installation; for whatever is wrong, print the command that repairs it."""
     from labkit import doctor as examiner
 
-    findings = examiner.examine()
+    with console.status("examining; TensorFlow takes some seconds to start"):
+        findings = examiner.examine()
     table = Table(box=None, pad_edge=False)
     for heading in ("", "what", "found"):
         table.add_column(heading)
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]WRONG[/]"
-        table.add_row(mark, finding.name, finding.detail)
+        table.add_row(mark, finding.name, escape(finding.detail))
     console.print(table)
     wrong = [finding for finding in findings if not finding.ok]
     for finding in wrong:
-        console.print(f"\n{finding.name}: to repair it,\n  {finding.repair}", highlight=False)
+        _say(f"\n{finding.name}: to repair it,\n  {finding.repair}")
     if wrong:
         raise typer.Exit(1)
 
 
 @data_app.command("list")
 def list_data() -> None:
-    """List the data sets, and whether the real ones are here."""
+    """List the data sets: what they are, and whether the real ones are here."""
     from labkit.datasets import registry
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "real data", "title", "licence", "page"):
-        table.add_column(heading)
     for entry in registry.entries():
-        found = "here" if entry.find() else "not here"
-        table.add_row(entry.name, found, entry.title, entry.licence, entry.page)
-    console.print(table)
+        found = entry.find()
+        facts = {
+            "real data": ", ".join(map(str, found)) if found else "not here",
+            "otherwise": entry.synthetic,
+            "page": entry.page,
+            "licence": entry.licence,
+        }
+        _say(f"{entry.name}: {entry.title}")
+        for name, fact in facts.items():
+            _say(f"  {name:<10} {fact}")
 
 
 @data_app.command("get")
 def get_data(
-    name: str, force: Annotated[bool, typer.Option(help="Download again.")] = False
+    name: Annotated[str, typer.Argument(help="As `labkit data list` says it.")],
+    force: Annotated[bool, typer.Option("--force", help="Download again.")] = False,
 ) -> None:
     """Download a real data set, verify it and put it in its place."""
     from labkit.datasets import registry
 
-    path = registry.get(name, force=force)
-    console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+    _say(f"{name}: {registry.get(name, force=force)}")
 
 
 @data_app.command("verify")
-def verify_data(name: str) -> None:
-    """Read and validate every row of a real data set."""
+def verify_data(
+    name: Annotated[
+        str | None, typer.Argument(help="By default all that are here.", show_default=False)
+    ] = None,
+) -> None:
+    """Read and validate every row of the real data."""
     from labkit.datasets import registry
 
-    console.print(str(registry.verify(name)), highlight=False, soft_wrap=True)
+    names = [name] if name else [entry.name for entry in registry.entries() if entry.find()]
+    if not names:
+        errors.print("labkit: there is no real data here; `labkit data get` downloads it.")
+        raise typer.Exit(2)
+    for each in names:
+        _say(str(registry.verify(each)))
 
 
 @data_app.command("where")
@@ -126,38 +164,58 @@ def where_data() -> None:
     """Print the folder of real data (set by LABKIT_DATA) and that of the cache."""
     from labkit.datasets import folders
 
-    console.print(f"real   {folders.real()}", highlight=False, soft_wrap=True)
-    console.print(f"cache  {folders.cache()}", highlight=False, soft_wrap=True)
+    _say(f"real   {folders.real()}")
+    _say(f"cache  {folders.cache()}")
 
 
 @app.command()
 def run(
     labs: Labs = None,
     profile: Annotated[
-        Profile, typer.Option(help="Small and fast, or the real figures.")
+        Profile,
+        typer.Option(envvar="LABKIT_PROFILE", help="A first run in minutes, or the real figures."),
     ] = "quick",
-    data: Annotated[DataMode, typer.Option(help="auto: real where present.")] = "auto",
-    seed: int = 0,
-    out: Annotated[Path, typer.Option(help="Folder for notebooks, models and results.")] = Path(
-        "out"
-    ),
+    data: Annotated[
+        DataMode, typer.Option(envvar="LABKIT_DATA_MODE", help="auto: real where it is present.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0,
+    out: Annotated[
+        Path, typer.Option(envvar="LABKIT_OUT", help="Folder for notebooks, models and results.")
+    ] = Path("out"),
     jobs: Annotated[int, typer.Option(min=1, help="Labs at a time.")] = 1,
-    student: Annotated[bool, typer.Option(help="Execute notebooks/, not solutions/.")] = False,
-    resume: Annotated[bool, typer.Option(help="Keep labs that are finished.")] = False,
+    student: Annotated[
+        bool, typer.Option("--student", help="Execute the student notebooks: all exercises open.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep labs that an earlier call has finished.")
+    ] = False,
 ) -> None:
-    """Execute labs and end in a table: lab, accuracy, bytes, time."""
+    """Execute labs and end in a table: lab, accuracy, bytes, time.
+
+    The executed notebooks, the model files and the ledger of all figures go to one folder.
+    """
     from labkit.authoring import run as runner
+    from labkit.authoring.source import sources
+
+    waiting = [source.name for source in sources(labs)]
+    what = f"profile {profile.value}, data {data.value}, seed {seed}"
+    _say(f"{len(waiting)} labs, {what}, {min(jobs, len(waiting))} at a time")
 
     def progress(outcome: runner.LabRun) -> None:
+        waiting.remove(outcome.lab)
         mark = "[green]done[/]" if outcome.ok else "[red]FAILED[/]"
         console.print(f"{outcome.lab}: {mark} in {outcome.seconds:.0f} s", highlight=False)
         if outcome.error:
             errors.print(f"  {outcome.error}", markup=False, highlight=False)
+        status.update(f"to do: {', '.join(waiting)}")
 
-    outcomes = runner.run(
-        labs, out, profile.value, data.value, seed, jobs, student, resume, report=progress
-    )
-    table = Table(title=f"profile {profile.value}, data {data.value}, seed {seed}")
+    # One at a time, each lab has a bar of its own; a second line under it would tear it apart.
+    status = console.status(f"to do: {', '.join(waiting)}")
+    with status if jobs > 1 else nullcontext():
+        outcomes = runner.run(
+            labs, out, profile.value, data.value, seed, jobs, student, resume, report=progress
+        )
+    table = Table(title=what)
     for heading, justify in (("lab", "left"), ("accuracy", "right"), ("bytes", "right"),
                              ("time (s)", "right"), ("", "left")):  # fmt: skip
         table.add_column(heading, justify=justify)
@@ -166,10 +224,7 @@ def run(
         size = "" if o.bytes is None else f"{o.bytes:,}"
         table.add_row(o.lab, accuracy, size, f"{o.seconds:.0f}", "" if o.ok else "FAILED")
     console.print(table)
-    console.print(
-        f"executed notebooks {out / 'notebooks'}, model files {out}", highlight=False,
-        soft_wrap=True,
-    )  # fmt: skip
+    _say(f"model files {out}, executed notebooks {out / 'notebooks'}")
     if not all(o.ok for o in outcomes):
         raise typer.Exit(1)
 
@@ -177,9 +232,12 @@ def run(
 @app.command()
 def build(
     labs: Labs = None,
-    check: Annotated[bool, typer.Option(help="Write nothing; fail on anything stale.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail on what is stale or leaks.")
+    ] = False,
     execute: Annotated[
-        bool, typer.Option(help="Execute the solutions (full profile) and store their outputs.")
+        bool,
+        typer.Option("--execute", help="Also execute the solutions in full and store them."),
     ] = False,
     data: Annotated[DataMode, typer.Option(help="With --execute.")] = "auto",
 ) -> None:
@@ -188,20 +246,25 @@ def build(
 
     lines = builder.build(labs, check=check)
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _say(line)
     if check and lines:
         raise typer.Exit(1)
     if execute:
         for path in builder.execute(labs, data=data.value):
-            console.print(f"solutions/{path.name}", highlight=False)
+            _say(f"solutions/{path.name}")
+    if not lines and not execute:
+        _say("the notebooks are current")
 
 
 @app.command()
 def report(
-    out: Annotated[Path, typer.Argument(help="Folder of an earlier run.")] = Path("out"),
-    csv: Annotated[bool, typer.Option(help="The tidy ledger as CSV.")] = False,
+    out: Annotated[
+        Path, typer.Argument(envvar="LABKIT_OUT", help="Folder of an earlier run.")
+    ] = Path("out"),
+    csv: Annotated[bool, typer.Option("--csv", help="The tidy ledger as CSV.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Write the size-accuracy front to a PNG.")
+        Path | None,
+        typer.Option(help="Draw accuracy over size, with its front, to a PNG.", show_default=False),
     ] = None,
 ) -> None:
     """Print the ledger of all labs: accuracy, bytes, bits, latency; and plot their front."""
@@ -209,7 +272,7 @@ def report(
 
     table = measure.Ledger(out).table()
     if table.empty:
-        errors.print(f"labkit: there is no ledger in {out}; `labkit run` makes one.", style="red")
+        errors.print(f"labkit: there is no ledger in {out}; `labkit run` makes one.")
         raise typer.Exit(2)
     if csv:
         sys.stdout.write(table.to_csv(index=False, lineterminator="\n"))
@@ -232,7 +295,7 @@ def report(
 
         with files.replacing(plot) as temporary:
             plots.front(summary, measure.front(summary)).savefig(temporary, dpi=120)
-        console.print(f"front: {plot}", highlight=False)
+        _say(f"front: {plot}")
 
 
 def _cell(value, form: str) -> str:

@@ -1,10 +1,12 @@
+import importlib
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from labkit import measure
+from labkit import cli, measure
 
 ROW = {
     "lab": "02", "model": "baseline", "technique": "float", "data": "synthetic",
@@ -13,8 +15,6 @@ ROW = {
 
 
 def labkit(*arguments, cwd=None, **environment):
-    import os
-
     code = "from labkit.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False,
@@ -45,11 +45,39 @@ def test_version():
 def test_a_users_mistake_is_one_line(arguments, message):
     ran = labkit(*arguments)
     assert ran.returncode == 2
-    assert message in " ".join(ran.stderr.split()) and "Traceback" not in ran.stderr
+    assert message in ran.stderr and ran.stderr.count("\n") == 1
 
 
 def test_wrong_choice_is_refused():
-    assert labkit("run", "--profile", "fast").returncode == 2
+    ran = labkit("run", "--profile", "fast")
+    assert ran.returncode == 2 and "'fast' is not one of 'quick', 'full'" in ran.stderr
+
+
+def test_damaged_files_are_one_line(tmp_path):
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "01.csv").write_text("lab,accuracy\n01,0.9\n")
+    (tmp_path / "sign-language-mnist.zip").write_bytes(b"not a zip")
+    (tmp_path / "file").touch()
+    for arguments, named in (
+        (["report", str(tmp_path)], "01.csv"),
+        (["data", "verify"], "sign-language-mnist.zip"),
+        (["run", "00", "--out", str(tmp_path / "file")], "file"),
+    ):
+        ran = labkit(*arguments, LABKIT_DATA=str(tmp_path))
+        assert ran.returncode == 2, arguments
+        assert str(tmp_path / named) in ran.stderr or named in ran.stderr
+        assert ran.stderr.startswith("labkit: ") and ran.stderr.count("\n") == 1
+
+
+def test_errors_that_take_one_line_exist():
+    for name in cli._USER_ERRORS:
+        module, _, error = name.rpartition(".")
+        assert issubclass(getattr(importlib.import_module(module), error), Exception)
+        assert getattr(importlib.import_module(module), error).__module__ == module
+
+
+def test_a_fault_of_labkits_keeps_its_traceback():
+    assert cli._one_line(ZeroDivisionError("division by zero")) is None
 
 
 def test_outside_a_course_says_so(tmp_path, monkeypatch):
@@ -65,8 +93,20 @@ def test_data_where_follows_the_setting(tmp_path):
     assert f"real   {tmp_path}" in text
 
 
-def test_data_list():
-    assert "sign_mnist" in labkit("data", "list").stdout
+def test_data_list(tmp_path):
+    text = labkit("data", "list", LABKIT_DATA=str(tmp_path)).stdout
+    assert text.startswith("sign_mnist: Sign Language MNIST\n") and "not here" in text
+
+
+def test_data_verify_without_data(tmp_path):
+    ran = labkit("data", "verify", LABKIT_DATA=str(tmp_path))
+    assert ran.returncode == 2 and "there is no real data here" in ran.stderr
+
+
+def test_doctor_prints_repairs_and_fails(tmp_path):
+    ran = labkit("doctor", LABKIT_DATA=str(tmp_path / "nowhere"))
+    assert ran.returncode == 1
+    assert "WRONG  settings" in ran.stdout and "set LABKIT_DATA" in ran.stdout
 
 
 def test_report_prints_csv_and_plots(tmp_path):
