@@ -268,11 +268,11 @@ lab.compare("float")
 # %% [markdown] tags=["written"] question="file_or_model" points=1
 # **Why is accuracy measured from the file and not from the Keras model?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # Because the file is what runs on the device. Conversion may fold, fuse, round or drop things, so
 # the model's accuracy is only a promise about the file's; the file can be worse without any error
 # message.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary

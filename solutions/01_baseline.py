@@ -411,22 +411,22 @@ lab.compare("float")
 # **Which choices of the baseline's design help it to be compressed later, and what did you leave
 # out to stay below 50,000 parameters?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # Every normalisation directly follows a convolution, so it folds and adds no operator. Few large
 # fully connected layers: a dense layer on a 7 × 7 × 64 map alone would have 75,000 weights, while
 # pooling leaves the weights in the 3 × 3 convolutions, where they are reused on every pixel. Only
 # standard layers, so that every converter knows them.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="split" points=4
 # **A friend reports 100 % validation accuracy on a random tenth of the training file. What would
 # you tell them?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # That the tenth holds other versions of the photographs they trained on, so it measures
 # memorising: even the nearest neighbour reads about 100 % there. The test file has other
 # photographs; nothing may be chosen by looking at it, or it becomes a second training file.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary

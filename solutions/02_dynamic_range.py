@@ -374,20 +374,20 @@ lab.compare("dynamic range")
 # **Comment on accuracy and size of `sign_mnist.tflite` and `sign_mnist_quant_dyn.tflite`. Why is
 # the second not a quarter of the first?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # The accuracy is the same within the spread of the seeds. The weights take a quarter; the graph,
 # the metadata, the scales of the channels and the biases do not shrink, and small tensors stay in
 # float. The larger the network, the closer the ratio comes to four.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="dynamic_range_limits" points=4
 # **For which devices would you not choose dynamic range?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # For those without a floating-point unit and for integer-only accelerators: activations are float
 # between the operators, and each operator measures the range of its input at run time. The working
 # memory does not shrink either, since activations keep four bytes.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary

@@ -435,20 +435,20 @@ lab.compare("float16", "dynamic range", "int8", "16x8")
 # **Comment on size and accuracy of the 16x8 file, relative to the original model and to the
 # dynamic-range file.**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # The same weights in the same eight bits, so nearly the same size as dynamic range; a little more
 # for the 64-bit biases and the scales of the activations. The accuracy equals float's, since the
 # activations are 128 times finer than in int8. Unlike dynamic range it needs no floating point.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="calibration_data" points=4
 # **Your representative dataset holds only bright images. What goes wrong in the field, and with
 # dark ones only?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # The ranges fit bright images: dark ones use few of the codes, so their rounding error grows. The
 # other way round is worse: bright images leave the range and are cut off at its end.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary

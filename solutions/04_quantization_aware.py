@@ -622,21 +622,21 @@ lab.compare("dynamic range", "int8", "16x8", "QAT int8", "QAT before conversion"
 # **Comment on size and accuracy of the QAT file, relative to the original model and to the
 # dynamic-range and 16x8 files. Which would you put on a device, and on which one?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # All 8-bit weight files have about a quarter of the float size. At eight bits post-training
 # quantisation leaves nothing to win back, so QAT equals it within the spread of the seeds. On an
 # integer-only device int8 (QAT or not) is the fastest; 16x8 if a range is too wide for 8 bits;
 # dynamic range on a phone, where floats are no problem and no calibration data is at hand.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="symmetric_weights" points=4
 # **Why are weights quantised symmetrically and activations not?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # With a zero point of the weights the sum over the inputs would have to be computed at run time.
 # The zero point of the activations costs only a constant that goes into the bias, and it lets
 # one-sided ranges (after ReLU) use all 256 codes.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary

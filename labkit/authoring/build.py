@@ -47,6 +47,8 @@ def build(
 ) -> list[str]:
     """Write the student notebooks, or check that those on disk are current and leak nothing.
 
+    The executed notebooks beside the sources get the current prose; new code they get by `execute`.
+
     Args:
         labs: some labs; by default all, then notebooks without a source are found, too.
         check: write nothing.
@@ -68,9 +70,12 @@ def build(
             if stored is not None:
                 lines += leaks(source, nbformat.reads(stored, as_version=4))
             lines += _stored_problems(source)
-        elif stored != text:
+            continue
+        if stored != text:
             files.write_text(path, text)
             lines.append(f"notebooks/{path.name}")
+        if _refresh_prose(source):
+            lines.append(f"solutions/{path.name}")
     if check and labs is None:
         names = {source.name for source in found}
         for folder in ("notebooks", "solutions"):
@@ -133,6 +138,28 @@ def execute(
     return written
 
 
+def _refresh_prose(source: Source) -> bool:
+    """Bring the prose of the executed notebook up to date, if its code is; whether it changed."""
+    path = source.path.with_suffix(".ipynb")
+    if not path.exists():
+        return False
+    stored = nbformat.read(path, as_version=4)
+    if stored.metadata.get("labkit", {}).get("source") != source.digest:
+        return False
+    executed = iter([cell for cell in stored.cells if cell.cell_type == "code"])
+    current = copy.deepcopy(source.notebook)
+    current.metadata = stored.metadata
+    for cell in current.cells:
+        if cell.cell_type == "code":
+            before = next(executed)
+            cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    text = _text(current)
+    if text == path.read_text(encoding="utf-8"):
+        return False
+    files.write_text(path, text)
+    return True
+
+
 def _cleaned(notebook: NotebookNode, source: Source, profile: str) -> NotebookNode:
     """Without what differs from machine to machine: timings, papermill's notes, progress bars."""
     for cell, original in zip(notebook.cells, source.notebook.cells, strict=True):
@@ -162,9 +189,9 @@ def _stored_problems(source: Source) -> list[str]:
     notebook = nbformat.read(path, as_version=4)
     problems = []
     if notebook.metadata.get("labkit", {}).get("source") != source.digest:
-        problems.append(f"solutions/{path.name} was executed from another source: {again}")
+        problems.append(f"solutions/{path.name} was executed with other code: {again}")
     elif [c.source for c in notebook.cells] != [c.source for c in source.notebook.cells]:
-        problems.append(f"solutions/{path.name} was edited by hand: {again}")
+        problems.append(f"solutions/{path.name} has other texts: run `labkit build`.")
     for cell in notebook.cells:
         if cell.cell_type == "code" and any(o.output_type == "error" for o in cell.outputs):
             problems.append(f"solutions/{path.name}, cell {cell.id}: it ended in an error.")

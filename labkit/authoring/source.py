@@ -5,7 +5,8 @@ Conventions, as cell metadata:
 - `tags=["parameters"]`: the cell that papermill overrides;
 - `tags=["exercise"] exercise="name"`: code with `### BEGIN SOLUTION` … `### END SOLUTION`;
 - `tags=["check"] exercise="name" points=3`: the check of that exercise, after it;
-- `tags=["written"] question="name" points=5`: a question whose answer is written in prose.
+- `tags=["written"] question="name" points=5`: a question whose answer is written in prose, the
+  model answer between `<!-- BEGIN SOLUTION -->` and `<!-- END SOLUTION -->`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from nbformat import NotebookNode
 
 from labkit.authoring import CourseError
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"  # nbgrader's
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Source:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the cells' kinds and texts."""
-        text = "\0".join(f"{c.cell_type}\0{c.source}" for c in self.notebook.cells)
+        """SHA-256 of the code, which the outputs depend on; prose may change without them."""
+        text = "\0".join(c.source for c in self.notebook.cells if c.cell_type == "code")
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -166,7 +167,7 @@ def _validate(notebook: NotebookNode, path: Path) -> None:
     for ordinal, cell in enumerate(notebook.cells):
         lines = cell.source.splitlines() or [""]
         where = f"{path.name}, cell {ordinal} ({lines[0]})"
-        markers = [line.strip() for line in lines if line.strip() in (BEGIN, END)]
+        markers = [mark for line in lines for mark in (BEGIN, END) if mark in line]
         if markers != [BEGIN, END] * (len(markers) // 2):
             raise CourseError(f"{where}: {BEGIN} and {END} must come in pairs, not nested.")
         solves = tagged(cell, "exercise") or tagged(cell, "written")

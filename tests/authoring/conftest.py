@@ -39,9 +39,9 @@ print("six", double(3))
 # %% [markdown] tags=["written"] question="why" points=3
 # **Why?**
 #
-# ### BEGIN SOLUTION
+# <!-- BEGIN SOLUTION -->
 # Because of the secret reason.
-# ### END SOLUTION
+# <!-- END SOLUTION -->
 
 # %%
 folder = Path(OUT) / "results"

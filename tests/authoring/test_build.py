@@ -53,10 +53,25 @@ def test_execute_stores_outputs_and_provenance(built):
 
 
 def test_check_finds_what_is_stale(built, edit):
-    edit("# # Lab 00", "# # Lab 0")
+    edit('print("six", double(3))', 'print("six!", double(3))')
     problems = build(check=True, root=built)
     assert "notebooks/00_tiny.ipynb is stale: run `labkit build`." in problems
-    assert any("executed from another source" in p for p in problems)
+    assert any("executed with other code: run `labkit build --execute 00`" in p for p in problems)
+    build(root=built)
+    assert len(build(check=True, root=built)) == 1  # new code needs an execution
+
+
+def test_new_prose_needs_no_execution(built, edit):
+    path = built / "solutions" / "00_tiny.ipynb"
+    before = nbformat.read(path, as_version=4)
+    edit("# # Lab 00", "# # Lab 0")
+    assert any("has other texts: run `labkit build`" in p for p in build(check=True, root=built))
+    assert build(root=built) == ["notebooks/00_tiny.ipynb", "solutions/00_tiny.ipynb"]
+    assert build(check=True, root=built) == []
+    after = nbformat.read(path, as_version=4)
+    assert after.cells[0].source.startswith("# Lab 0 ")
+    assert [c.get("outputs") for c in after.cells] == [c.get("outputs") for c in before.cells]
+    assert build(root=built) == []
 
 
 def test_check_finds_leaks(built):
@@ -81,7 +96,7 @@ def test_check_finds_orphans_missing_and_edited_notebooks(built):
     path.write_text(nbformat.writes(notebook))
     problems = "\n".join(build(check=True, root=built))
     assert "notebooks/09_gone.ipynb has no source" in problems
-    assert "was edited by hand" in problems
+    assert "has other texts" in problems
     path.unlink()
     assert "00_tiny.ipynb is missing" in "\n".join(build(check=True, root=built))
 
