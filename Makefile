@@ -4,23 +4,27 @@
 # make build  write the student notebooks from solutions/
 # make lint   the static checks alone
 # make lock   resolve pyproject.toml into requirements.lock and environment.yml anew
+# make clean  remove what the tests and checks leave behind
+#
+# PYTHON=python3.12 names the Python for a new environment, JOBS=1 the labs or tests at a time.
 
 PYTHON ?= python3
-BIN := .venv/bin
 JOBS ?= 2
+BIN = .venv/bin
 
 # Tests leave no trace in the user's cache and see no settings of the user's.
-TEST_ENVIRONMENT = LABKIT_PROFILE=quick LABKIT_DATA_MODE=synthetic LABKIT_OUT=$(CURDIR)/build/nbval \
-	LABKIT_CACHE=$(CURDIR)/build/cache LABKIT_QUIET=1
+TEST = LABKIT_PROFILE=quick LABKIT_DATA_MODE=synthetic LABKIT_QUIET=1 \
+	LABKIT_OUT="$$PWD/build/nbval" LABKIT_CACHE="$$PWD/build/cache" $(BIN)/python -m pytest
 
-.PHONY: labs test lab build lint lock setup
+.PHONY: labs test lab build lint lock clean setup
 
 labs: setup
 	$(BIN)/labkit run --profile quick --data synthetic --out out --jobs $(JOBS)
 
-test: setup lint
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests -n $(JOBS)
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest --nbval-lax solutions -n $(JOBS) --dist loadfile
+test: lint
+	rm -rf build/nbval
+	$(TEST) tests -n $(JOBS)
+	$(TEST) --nbval-lax solutions -n $(JOBS) --dist loadfile
 
 lab: setup
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
@@ -33,10 +37,15 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/labkit build --check
 
+# Versions that still satisfy pyproject.toml stay; add --upgrade to renew them all.
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
-	$(BIN)/python tests/test_installation.py > environment.yml
+	$(BIN)/python tests/test_installation.py
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	find labkit tests -name __pycache__ -prune -exec rm -rf {} +
 
 setup:
 	@$(PYTHON) setup_venv.py

@@ -131,4 +131,4 @@ def test_installed_packages_are_the_locked_ones():
 
 
 if __name__ == "__main__":
-    print(environment_yml(), end="")
+    (ROOT / "environment.yml").write_text(environment_yml(), encoding="utf-8")
