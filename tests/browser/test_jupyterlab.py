@@ -61,6 +61,8 @@ def server(tmp_path_factory):
             except OSError:
                 assert process.poll() is None, (folder / "log").read_text()
                 time.sleep(0.25)
+        else:
+            pytest.fail(f"JupyterLab does not answer: {(folder / 'log').read_text()}")
         yield address
     finally:
         process.terminate()
@@ -95,7 +97,7 @@ def test_the_first_cells_run(server, browser):
         time.sleep(0.3)
     wait.until(lambda b: "synthetic images, drawn by labkit" in output(b))
     assert "quick" in output(browser)
-    assert not browser.find_elements(By.CSS_SELECTOR, ".jp-Dialog .jp-mod-warn")
+    assert [dialog.text for dialog in browser.find_elements(By.CSS_SELECTOR, ".jp-Dialog")] == []
     assert "Traceback" not in output(browser)
 
 
