@@ -1,0 +1,47 @@
+"""The README says what is so: its example runs, its commands and files exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from labkit import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "Size(bytes=" in ran.stdout and "int16" in ran.stdout and " ms" in ran.stdout
+
+
+def test_its_commands_and_options_exist():
+    group = get_command(cli.app)
+    commands = re.findall(r"labkit ((?:run|report|data|doctor|build)\b[^`\n;]*)", TEXT)
+    assert {"run", "report", "data", "doctor", "build"} <= {c.split()[0] for c in commands}
+    for words in (command.split() for command in commands):
+        command = group.commands[words[0]]
+        if words[0] == "data" and len(words) > 1:
+            command = command.commands[words[1]]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, words
+
+
+def test_its_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"(?:^ {4}|`)make (\w+)", TEXT, re.MULTILINE))
+    assert {"labs", "test", "lab"} <= targets
+    assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TEXT))))
+def test_its_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
