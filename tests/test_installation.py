@@ -1,8 +1,10 @@
-"""Lock file, environment.yml and pyproject.toml agree; the set-up script does its work."""
+"""The lock file, environment.yml, pyproject.toml and the installed packages agree."""
 
+import ast
 import platform
 import re
 import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,31 @@ def test_lock_satisfies_pyproject(python, system):
         assert requirement.specifier.contains(versions[name]), requirement
 
 
+def third_party_imports(folder):
+    """Top-level modules that the Python files of a folder import, anywhere in them."""
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"labkit"}
+
+
+@pytest.mark.parametrize("folder", ["labkit", "solutions", "tests"])
+def test_what_is_imported_is_declared(folder):
+    """Not merely brought along by another package, which may stop to need it."""
+    names = {canonicalize_name(requirement.name) for requirement in declared()}
+    packages = packages_distributions()
+    undeclared = {
+        module
+        for module in third_party_imports(folder)
+        if module in packages and not names & {canonicalize_name(name) for name in packages[module]}
+    }
+    assert undeclared == set()
+
+
 def environment_yml():
     """What environment.yml should be; `make lock` writes it."""
     versions = locked(CONDA_PYTHON)
@@ -118,8 +145,6 @@ def test_environment_has_the_locks_pins():
 
 
 def test_installed_packages_are_the_locked_ones():
-    from importlib.metadata import PackageNotFoundError, version
-
     wrong = {}
     for name, wanted in locked(platform.python_version(), sys.platform).items():
         try:
