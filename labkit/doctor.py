@@ -114,10 +114,12 @@ def _labkit() -> Finding:
 
 def _packages() -> Finding:
     """All that labkit needs, directly or not, and the direct dependencies at the lock's pins."""
-    installed = {
-        _normal(distribution.metadata["Name"]): distribution
-        for distribution in importlib.metadata.distributions()
-    }
+    installed: dict[str, importlib.metadata.Distribution] = {}
+    for distribution in importlib.metadata.distributions():
+        # The first on the path is the one that is imported; others, setuptools' own copies among
+        # them, are not. A half-removed one has no name.
+        if name := distribution.metadata["Name"]:
+            installed.setdefault(_normal(name), distribution)
     if "labkit" not in installed:
         return Finding("packages", False, "unknown: labkit is not installed", _set_up())
     repair = _pip("install", "--require-hashes", "-r", str(_LOCK))

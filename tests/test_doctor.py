@@ -95,6 +95,16 @@ def test_missing_or_other_package(packages, name, version, detail):
     assert finding.repair.startswith(f"{sys.executable} -m pip install --require-hashes -r")
 
 
+def test_copies_further_down_the_path_do_not_count(monkeypatch, tmp_path):
+    """setuptools, once imported, puts its own copies of some packages at the path's end."""
+    for name in ("platformdirs-1.0", "-half_removed"):
+        (tmp_path / f"{name}.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: platformdirs\nVersion: 1.0\n"
+    (tmp_path / "platformdirs-1.0.dist-info" / "METADATA").write_text(metadata)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    assert doctor._packages().detail.endswith("all that labkit needs among them")
+
+
 def test_two_tensorflows(packages):
     packages["tensorflow-cpu"] = Distribution("tensorflow_cpu", "2.21.0")
     finding = doctor._packages()
