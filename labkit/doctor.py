@@ -118,7 +118,7 @@ def _packages() -> Finding:
     for distribution in importlib.metadata.distributions():
         # The first on the path is the one that is imported; others, setuptools' own copies among
         # them, are not. A half-removed one has no name.
-        if name := distribution.metadata["Name"]:
+        if name := distribution.metadata.get("Name"):
             installed.setdefault(_normal(name), distribution)
     if "labkit" not in installed:
         return Finding("packages", False, "unknown: labkit is not installed", _set_up())
