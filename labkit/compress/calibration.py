@@ -7,13 +7,11 @@ import pandas as pd
 import tensorflow as tf
 
 _HOMOGENEOUS = (
-    tf.keras.layers.ReLU,
     tf.keras.layers.MaxPooling2D,
     tf.keras.layers.AveragePooling2D,
     tf.keras.layers.GlobalAveragePooling2D,
     tf.keras.layers.Dropout,
 )
-_LINEAR = (tf.keras.layers.Conv2D, tf.keras.layers.Dense)
 
 
 def activation_ranges(model: tf.keras.Model, images: np.ndarray) -> pd.DataFrame:
@@ -27,19 +25,20 @@ def activation_ranges(model: tf.keras.Model, images: np.ndarray) -> pd.DataFrame
         a row a layer: "min", "max" and the percentiles "p0.5", "p99.5" of all its values.
     """
     kinds = (tf.keras.layers.InputLayer, tf.keras.layers.ReLU, tf.keras.layers.Activation)
-    layers = [layer for layer in model.layers if isinstance(layer, kinds)]
-    taps = tf.keras.Model(model.inputs, [layer.output for layer in layers])
-    outputs = taps.predict(images, verbose=0)
-    rows = {
-        layer.name: {
-            "min": float(np.min(values)),
-            "p0.5": float(np.percentile(values, 0.5)),
-            "p99.5": float(np.percentile(values, 99.5)),
-            "max": float(np.max(values)),
-        }
-        for layer, values in zip(layers, outputs, strict=True)
-    }
+    values = {layer.name: layer.output for layer in model.layers if isinstance(layer, kinds)}
+    outputs = tf.keras.Model(model.inputs, values).predict(images, verbose=0)
+    rows = {name: _extent(outputs[name]) for name in values}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
+
+
+def _extent(values: np.ndarray) -> dict[str, float]:
+    low, high = np.percentile(values, (0.5, 99.5))
+    return {
+        "min": float(np.min(values)),
+        "p0.5": float(low),
+        "p99.5": float(high),
+        "max": float(np.max(values)),
+    }
 
 
 def stretchable_layers(model: tf.keras.Model) -> list[str]:
@@ -47,7 +46,10 @@ def stretchable_layers(model: tf.keras.Model) -> list[str]:
     return [
         layer.name
         for layer in model.layers
-        if isinstance(layer, tf.keras.layers.BatchNormalization) and _consumer(layer) is not None
+        if isinstance(layer, tf.keras.layers.BatchNormalization)
+        and layer.scale
+        and layer.center
+        and _consumer(layer) is not None
     ]
 
 
@@ -100,7 +102,24 @@ def _consumer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
         if len(followers) != 1:
             return None
         layer = followers[0]
-        if isinstance(layer, _LINEAR):
+        if _is_linear(layer):
             return layer
-        if not isinstance(layer, _HOMOGENEOUS):
+        if not _lets_factors_through(layer):
             return None
+
+
+def _is_linear(layer: tf.keras.layers.Layer) -> bool:
+    """Whether it sums over all channels; subclasses, such as the transposed one, are laid out
+    differently."""
+    if type(layer) is tf.keras.layers.Conv2D:
+        return layer.groups == 1
+    return type(layer) is tf.keras.layers.Dense
+
+
+def _lets_factors_through(layer: tf.keras.layers.Layer) -> bool:
+    """Whether f(s x) = s f(x) for s > 0: ReLU6, for one, does not."""
+    if isinstance(layer, tf.keras.layers.ReLU):
+        return layer.max_value is None and not layer.threshold
+    if type(layer) is tf.keras.layers.Activation:
+        return layer.activation is tf.keras.activations.relu
+    return isinstance(layer, _HOMOGENEOUS)

@@ -26,19 +26,21 @@ def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None 
         the content of a `.tflite` file.
 
     Raises:
-        ValueError: unknown mode, or no usable representative images.
+        TypeError: not a Keras 2 model.
+        ValueError: unknown mode, several inputs, or no usable representative images.
 
     Source: R. Krishnamoorthi, arXiv:1806.08342, section 3.
     """
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
+    shape = _input_shape(model)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if mode != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if mode == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if mode in _CALIBRATED:
-        images = _checked(representative, model.input_shape[1:], mode)
+        images = _checked(representative, shape, mode)
         converter.representative_dataset = lambda: ([image[None]] for image in images)
     if mode == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -50,6 +52,21 @@ def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None 
     return quietly(converter)
 
 
+def _input_shape(model: tf.keras.Model) -> tuple[int | None, ...]:
+    """Shape of one input of a model, without the batch."""
+    if not isinstance(model, tf.keras.Model):
+        raise TypeError(
+            f"model is a {type(model).__module__}.{type(model).__name__}, expected a Keras 2 "
+            "model: build it with tf.keras, and import labkit before TensorFlow."
+        )
+    if len(model.inputs or ()) != 1:
+        raise ValueError(
+            f"model {model.name!r} has {len(model.inputs or ())} inputs, expected one. (A "
+            "sequential model has none before it is told its input shape.)"
+        )
+    return tuple(model.inputs[0].shape[1:])
+
+
 def _checked(images: np.ndarray | None, shape: tuple, mode: str) -> np.ndarray:
     if images is None:
         raise ValueError(
@@ -57,7 +74,10 @@ def _checked(images: np.ndarray | None, shape: tuple, mode: str) -> np.ndarray:
             "dataset.representative(200, seed=0)."
         )
     images = np.asarray(images)
-    if images.shape[1:] != tuple(shape) or len(images) == 0:
+    fits = images.ndim == len(shape) + 1 and all(
+        expected in (None, found) for expected, found in zip(shape, images.shape[1:], strict=True)
+    )
+    if not fits or len(images) == 0:
         raise ValueError(
             f"representative has shape {images.shape}, expected (N, {', '.join(map(str, shape))}) "
             "with N > 0."

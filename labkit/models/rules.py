@@ -27,20 +27,36 @@ def check(model: tf.keras.Model) -> None:
         RuleError: naming the first layer that breaks a rule.
     """
     for layer in model.layers:
-        package = type(layer).__module__.partition(".")[0]
-        if package not in ("tf_keras", "keras") or isinstance(layer, tf.keras.layers.Lambda):
+        if _is_customised(layer):
             raise RuleError(
-                f"Layer {layer.name!r} is a {type(layer).__name__}, a customised layer: the "
-                "converters do not know it. Build it from standard Keras layers."
+                f"Layer {layer.name!r} is a {type(layer).__name__}, a customised layer: not every "
+                "optimisation knows it. Build it from standard Keras layers."
             )
         if isinstance(layer, tf.keras.Model):
             check(layer)
         if isinstance(layer, tf.keras.layers.BatchNormalization):
-            _check_followed_by_activation(layer)
+            _check_followed_by_activation(layer, model)
 
 
-def _check_followed_by_activation(layer: tf.keras.layers.BatchNormalization) -> None:
-    followers = [node.outbound_layer for node in layer.outbound_nodes]
+def _is_customised(layer: tf.keras.layers.Layer) -> bool:
+    package, _, module = type(layer).__module__.partition(".")
+    # An operation on tensors, such as `2 * x`, becomes a layer of the module tf_op_layer.
+    return (
+        package not in ("tf_keras", "keras")
+        or module.endswith("tf_op_layer")
+        or isinstance(layer, tf.keras.layers.Lambda)
+    )
+
+
+def _check_followed_by_activation(
+    layer: tf.keras.layers.BatchNormalization, model: tf.keras.Model
+) -> None:
+    # A layer's nodes include those of other models that were built upon its output.
+    followers = [
+        node.outbound_layer
+        for node in layer.outbound_nodes
+        if any(node.outbound_layer is member for member in model.layers)
+    ]
     if followers and all(isinstance(f, _ACTIVATIONS) for f in followers):
         return
     found = ", ".join(f"{f.name!r} ({type(f).__name__})" for f in followers) or "nothing"

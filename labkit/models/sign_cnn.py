@@ -11,13 +11,15 @@ import json
 import time
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tqdm.auto import tqdm
 
-from labkit import files, runtime
+from labkit import __version__, files, runtime
 from labkit.datasets import Dataset
 
 FILTERS = (16, 32, 48, 64)
@@ -114,8 +116,10 @@ def train(
         tf.keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
     )
-    verbose = 2 if runtime.interactive() else 0
-    history = model.fit(batches(dataset, size, seed), epochs=epochs, verbose=verbose).history
+    with tqdm(total=epochs, unit="epoch", disable=not runtime.interactive()) as bar:
+        advance = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar.update())
+        images = batches(dataset, size, seed)
+        history = model.fit(images, epochs=epochs, verbose=0, callbacks=[advance]).history
     return {name: [float(v) for v in values] for name, values in history.items()}
 
 
@@ -149,33 +153,54 @@ def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> B
     """The trained baseline of a data set, profile and seed: loaded from `folder`, or trained.
 
     The weights and what they were trained on are kept in `folder`/baseline. A file that cannot be
-    read, or that belongs to another network, is trained anew.
+    read, or that comes from other images or another recipe, is replaced, with a warning.
     """
     stem = f"sign_cnn-{dataset.source}-{profile}-seed{seed}"
     weights = Path(folder) / "baseline" / f"{stem}.npz"
     runtime.set_seed(seed)
     model = build()
-    kept = _read(weights, model)
+    provenance = _provenance(dataset, profile, seed)
+    kept = _read(weights, model, provenance)
     if kept is not None:
         return Baseline(model, kept["history"], kept["seconds"], seed, loaded=True)
     started = time.perf_counter()
     history = train(model, dataset, profile, seed)
     seconds = time.perf_counter() - started
-    note = json.dumps({"history": history, "seconds": seconds})
+    note = json.dumps({"provenance": provenance, "history": history, "seconds": seconds})
     with files.replacing(weights) as temporary:
         np.savez(temporary, *model.get_weights(), note=np.array(note))
     return Baseline(model, history, seconds, seed, loaded=False)
 
 
-def _read(path: Path, model: tf.keras.Model) -> dict | None:
-    """Set the weights that `path` holds and return its note; None if it does not fit."""
+def _provenance(dataset: Dataset, profile: str, seed: int) -> dict:
+    """All that decides which weights a training ends with, machine and library versions aside."""
+    checksum = zlib.crc32(np.ascontiguousarray(dataset.x_train))
+    return {
+        "labkit": __version__,
+        "data": dataset.source,
+        "images": len(dataset.x_train),
+        "checksum": zlib.crc32(np.ascontiguousarray(dataset.y_train), checksum),
+        "profile": profile,
+        "seed": seed,
+        "epochs": EPOCHS[profile],
+        "batch": BATCH[profile],
+        "learning rate": PEAK_LEARNING_RATE,
+    }
+
+
+def _read(path: Path, model: tf.keras.Model, provenance: dict) -> dict | None:
+    """Set the weights that `path` holds and return its note; None if they are not the ones."""
     try:
         with np.load(path, allow_pickle=False) as stored:
+            note = json.loads(str(stored["note"]))
+            other = [key for key in provenance if note["provenance"].get(key) != provenance[key]]
+            if other:
+                raise ValueError(f"it was trained with other {', '.join(other)}")
             count = len(model.get_weights())
             model.set_weights([stored[f"arr_{i}"] for i in range(count)])
-            return json.loads(str(stored["note"]))
+            return note
     except FileNotFoundError:
         return None
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile) as error:
         warnings.warn(f"{path.name} cannot be used ({error}); training again.", stacklevel=3)
         return None

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from labkit import runtime
 from labkit.compress import affine, post_training
 
 ends = st.floats(-1e6, 1e6)
@@ -152,7 +153,7 @@ def test_requantize_is_the_rounded_product(sums, real, zero_point):
 
 def dense_layer_in_a_file(seed):
     """An int8 file of one dense layer with 40 inputs and 16 outputs."""
-    tf.keras.utils.set_random_seed(seed)
+    runtime.set_seed(seed)
     rng = np.random.default_rng(seed)
     model = tf.keras.Sequential([tf.keras.layers.Dense(16, input_shape=(40,))])
     model.layers[0].bias.assign(rng.normal(size=16))

@@ -1,6 +1,9 @@
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from labkit import measure
 from labkit.compress import post_training
@@ -50,10 +53,28 @@ def test_dynamic_range_has_int8_weights_and_float_activations(contents):
     assert set(inspection.activation_types) == {"float32"}
 
 
-def test_int8_file_has_integer_input_and_output(contents):
-    interpreter = tf.lite.Interpreter(model_content=contents["int8"])
-    assert interpreter.get_input_details()[0]["dtype"] == np.int8
-    assert interpreter.get_output_details()[0]["dtype"] == np.int8
+@pytest.mark.parametrize(
+    ("mode", "inside"), [("int8", "int8"), ("int16x8", "float32"), ("dynamic_range", "float32")]
+)
+def test_type_of_input_and_output(contents, mode, inside):
+    file = measure.TFLiteModel(contents[mode])
+    assert (file.input_type, file.output_type) == (inside, inside)
+
+
+@pytest.mark.parametrize("mode", post_training.MODES)
+def test_same_model_gives_the_same_bytes(sign_model, contents, images, mode):
+    assert post_training.convert(sign_model, mode, images) == contents[mode]
+
+
+@pytest.mark.parametrize("mode", post_training.MODES)
+def test_file_takes_batches_of_any_size(contents, images, mode):
+    """Results do not depend on the batch, and a batch is what the runtime is really given."""
+    interpreter = Interpreter(model_content=contents[mode])
+    assert interpreter.get_input_details()[0]["shape_signature"][0] == -1
+    file = measure.TFLiteModel(contents[mode])
+    together = file.predict(images[:5])
+    alone = np.concatenate([file.predict(image[None]) for image in images[:5]])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -94,14 +115,40 @@ def test_model_is_left_as_it_was(sign_model, images):
     np.testing.assert_array_equal(sign_model.predict(images, verbose=0), outputs)
 
 
-def test_errors(sign_model, images):
-    with pytest.raises(ValueError, match="expected one of float, float16"):
-        post_training.convert(sign_model, "int4")
-    with pytest.raises(ValueError, match="give representative images"):
-        post_training.convert(sign_model, "int8")
-    with pytest.raises(ValueError, match=r"shape \(28, 28, 1\), expected \(N, 28, 28, 1\)"):
-        post_training.convert(sign_model, "int8", images[0])
-    with pytest.raises(ValueError, match="float64, expected float32"):
-        post_training.convert(sign_model, "int16x8", images.astype(np.float64))
-    with pytest.raises(ValueError, match="NaN"):
-        post_training.convert(sign_model, "int8", np.full((2, 28, 28, 1), np.nan, np.float32))
+@pytest.mark.parametrize(
+    ("mode", "spoil", "message"),
+    [
+        ("int4", lambda x: x, "expected one of float, float16"),
+        ("int8", lambda x: None, "give representative images"),
+        ("int8", lambda x: x[0], r"shape \(28, 28, 1\), expected \(N, 28, 28, 1\)"),
+        ("int8", lambda x: x[:, :, :27], r"shape \(48, 28, 27, 1\)"),
+        ("int8", lambda x: x[:0], "N > 0"),
+        ("int16x8", lambda x: x.astype(np.float64), "float64, expected float32"),
+        ("int8", lambda x: x * np.float32(np.nan), "NaN"),
+    ],
+)
+def test_unusable_arguments(sign_model, images, mode, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        post_training.convert(sign_model, mode, spoil(images))
+
+
+def test_unusable_models():
+    with pytest.raises(TypeError, match=r"builtins\.str, expected a Keras 2 model"):
+        post_training.convert("model.h5", "float")
+    with pytest.raises(ValueError, match="has 0 inputs, expected one"):
+        post_training.convert(tf.keras.Sequential([tf.keras.layers.Dense(2)]), "float")
+    inputs = [tf.keras.Input((3,)), tf.keras.Input((3,))]
+    two = tf.keras.Model(inputs, tf.keras.layers.Add()(inputs))
+    with pytest.raises(ValueError, match="has 2 inputs"):
+        post_training.convert(two, "float")
+
+
+def test_what_the_converter_prints_is_shown_only_if_it_fails(sign_model, capfd):
+    post_training.convert(sign_model, "float")
+    assert capfd.readouterr() == ("", "")
+    inputs = tf.keras.Input((4,))
+    outputs = tf.keras.layers.Lambda(tf.math.bessel_i0)(inputs)
+    with pytest.raises(Exception, match="BesselI0") as caught:
+        post_training.convert(tf.keras.Model(inputs, outputs), "float")
+    if sys.version_info >= (3, 11):
+        assert "failed while converting" in "".join(caught.value.__notes__)

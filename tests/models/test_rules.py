@@ -45,6 +45,25 @@ def test_normalisation_with_two_followers_fails():
         rules.check(tf.keras.Model(inputs, joined))
 
 
+def test_what_others_build_upon_a_normalisation_does_not_count():
+    model = network(layers.Conv2D(4, 3), layers.BatchNormalization(name="norm"), layers.ReLU())
+    tf.keras.Model(model.input, layers.Flatten()(model.get_layer("norm").output))
+    rules.check(model)
+
+
+def test_operation_on_tensors_fails():
+    inputs = tf.keras.Input((4,))
+    with pytest.raises(rules.RuleError, match=r"multiply.* customised layer"):
+        rules.check(tf.keras.Model(inputs, 2 * layers.Dense(2)(inputs)))
+
+
+def test_rules_hold_inside_nested_models():
+    inner = network(layers.Conv2D(4, 3), layers.BatchNormalization(name="deep"))
+    inputs = tf.keras.Input((8, 8, 1))
+    with pytest.raises(rules.RuleError, match="'deep' is followed by 'flatten"):
+        rules.check(tf.keras.Model(inputs, inner(inputs)))
+
+
 class Custom(layers.Layer):
     def call(self, x):
         return 2 * x
