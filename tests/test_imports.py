@@ -35,7 +35,7 @@ def imports(path):
         if isinstance(node, ast.Import):
             found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("labkit.")}
         elif isinstance(node, ast.ImportFrom) and node.module == "labkit":
-            found |= {a.name for a in node.names}
+            found |= {a.name for a in node.names if a.name != "__version__"}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("labkit."):
             found.add(node.module.split(".")[1])
     return found
