@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from labkit import __version__, files, runtime
+import labkit
+from labkit import files, runtime
 from labkit.datasets import Dataset
 
 FILTERS = (16, 32, 48, 64)
@@ -176,7 +177,7 @@ def _provenance(dataset: Dataset, profile: str, seed: int) -> dict:
     """All that decides which weights a training ends with, machine and library versions aside."""
     checksum = zlib.crc32(np.ascontiguousarray(dataset.x_train))
     return {
-        "labkit": __version__,
+        "labkit": labkit.__version__,
         "data": dataset.source,
         "images": len(dataset.x_train),
         "checksum": zlib.crc32(np.ascontiguousarray(dataset.y_train), checksum),
