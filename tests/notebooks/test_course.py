@@ -9,6 +9,7 @@ from labkit.authoring import mutation
 from labkit.authoring.build import build
 from labkit.authoring.run import run
 from labkit.authoring.source import course_root, sources, tagged
+from labkit.lab import HEADLINES
 
 ROOT = course_root()
 SOURCES = sources(root=ROOT)
@@ -50,6 +51,15 @@ def test_anatomy(source):
     assert any(tagged(c, "written") for c in cells)
     assert tagged(cells[-1], "finish") and cells[-1].source == "lab.finish()"
     assert "predict(" in "".join(c.source for c in cells)
+
+
+@each_lab
+def test_the_file_of_the_lab_is_asked_for_and_written(source):
+    (asked,) = [c for c in source.notebook.cells if c.source.startswith("## What to hand in")]
+    headline = HEADLINES[source.number]
+    assert f"`{headline}`" in asked.source
+    shown = [o["data"]["text/plain"] for o in stored(source).cells[-1].outputs if "data" in o]
+    assert headline in shown[-1]
 
 
 @each_lab
