@@ -14,6 +14,7 @@ import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class check:  # noqa: N801 - reads as a verb in `with check(...)`
         if error is not None and not isinstance(error, Exception):
             return False  # an interrupt is not an answer
         status, problem = PASSED, ""
-        if isinstance(error, NotImplementedError) or _is_undefined(error):
+        if isinstance(error, NotImplementedError) or _is_undefined(error, trace):
             status = UNFILLED
             problem = f"not filled in yet: exercise {self.exercise or self.title}"
         elif error is not None:
@@ -222,9 +223,14 @@ def reveal(name: str, answer: str | None, truth: str, explanation: str) -> None:
     display(_Note(f"Measured: {truth}", [explanation, verdict]))
 
 
-def _is_undefined(error: BaseException | None) -> bool:
-    """A NameError on the notebook's level: the exercise's cell stopped before it defined it."""
-    return isinstance(error, NameError)
+def _is_undefined(error: BaseException | None, trace: TracebackType | None) -> bool:
+    """A NameError of the cell itself: the exercise's cell stopped before it defined the name.
+
+    One from inside the student's function is a mistake of theirs.
+    """
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return isinstance(error, NameError) and trace.tb_frame.f_code.co_name == "<module>"
 
 
 def _is_number(value: Any) -> bool:

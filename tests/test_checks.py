@@ -62,8 +62,18 @@ def test_unfilled_is_told_apart_from_wrong():
 
     assert "not filled in yet: exercise e" in run(lambda c: c.equal("x", unfilled(), 1))
     assert status() == ["unfilled"]
-    assert "not filled in yet" in run(lambda c: c.equal("x", undefined_name(), 1))  # noqa: F821
+
+
+def test_a_name_that_its_cell_did_not_define_is_unfilled_but_a_typo_is_not():
+    cell = "with check('title', exercise='e') as c: c.equal('x', {}(1), 1)"
+    with pytest.raises(CheckFailed, match="not filled in yet: exercise e"):
+        exec(cell.format("double"), {"check": check})
     assert status() == ["unfilled"]
+    namespace = {"check": check}
+    exec("def double(x): return 2 * y", namespace)
+    with pytest.raises(CheckFailed, match="your code raised NameError: name 'y' is not defined"):
+        exec(cell.format("double"), namespace)
+    assert status() == ["failed"]
 
 
 def test_the_students_error_is_shown():
