@@ -23,6 +23,9 @@ HEADLINES = {
     "02": "sign_mnist_quant_dyn.tflite",
     "03": "sign_mnist_quant_int16x8.tflite",
     "04": "sign_mnist_quant_aware_training.tflite",
+    "05": "sign_mnist_clustered.tflite",
+    "06": "sign_mnist_pruned.tflite",
+    "07": "sign_mnist_4bit.tflite",
 }
 
 _UNITS = {
@@ -89,10 +92,17 @@ class Lab:
             return self.out / file
         return self.out / "repeats" / f"seed{seed}" / file
 
-    def write(self, file: str, content: bytes, seed: int | None = None) -> Path:
-        """Write a model file atomically; that of the first seed is listed to be handed in."""
+    def write(
+        self, file: str, content: bytes, seed: int | None = None, hand_in: bool = True
+    ) -> Path:
+        """Write a model file atomically.
+
+        Args:
+            file: its name in the output folder, for example "sweep/clusters_16.tflite".
+            hand_in: list it to be handed in (if it is the first seed's): not for one of a sweep.
+        """
         path = files.write_bytes(self.path(file, seed), content)
-        if path == self.out / file:
+        if hand_in and path == self.out / file:
             self._artefacts[file] = Artefact(file, len(content))
         return path
 

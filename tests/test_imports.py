@@ -17,13 +17,18 @@ MAY_IMPORT = {
     "datasets": {"runtime", "files"},
     "models": {"runtime", "files", "datasets"},
     "compress": {"runtime", "files", "datasets", "models"},
+    "hwce": {"runtime", "files", "datasets", "models"},
     "measure": {"runtime", "files", "datasets", "models", "compress"},
     "checks": {"runtime", "files", "measure"},
     "plots": {"runtime", "files", "measure"},
     "doctor": {"runtime", "files", "datasets"},
     "lab": {"runtime", "files", "datasets", "models", "compress", "measure", "checks"},
     "authoring": {"runtime", "files", "checks"},
-    "cli": {"runtime", "files", "datasets", "measure", "plots", "doctor", "authoring"},
+    "grading": {"runtime", "files", "datasets", "measure", "checks", "plots", "authoring"},
+    "cli": {
+        *("runtime", "files", "datasets", "measure", "plots", "doctor", "authoring"),
+        *("hwce", "grading"),
+    },
     "__init__": {"runtime"},
 }
 

@@ -47,6 +47,7 @@ def test_figures_come_from_the_file_and_are_handed_in(lab, sign_model):
         )
     lab.write("sign_mnist.tflite", b"another seed's", seed=1)
     lab.write("written_last.tflite", b"not the file that this lab is about")
+    lab.write("sweep/one_of_many.tflite", b"measured, not handed in", hand_in=False)
     with checks.check("one", exercise="one") as c:
         c.equal("x", 1, 1)
     table = lab.finish()
