@@ -33,6 +33,7 @@ _UNITS = {
     "bytes": "byte",
     "gzip_bytes": "byte",
     "weight_bits": "bit",
+    "coded_bits": "bit",
     "latency": "ms",
 }
 
@@ -116,7 +117,7 @@ class Lab:
         """Measure a model file on the test images and record the figures in the ledger.
 
         Returns:
-            "accuracy" (fraction), "bytes", "gzip_bytes" and "weight_bits".
+            "accuracy" (fraction), "bytes", "gzip_bytes", "weight_bits" and "coded_bits".
         """
         figures = measure.evaluate(path, self.dataset.x_test, self.dataset.y_test)
         self._record(technique, model, self.seed if seed is None else seed, figures)
@@ -142,9 +143,14 @@ class Lab:
     def report(self) -> pd.DataFrame:
         """The ledger of this lab: a row a technique, mean and spread over the seeds."""
         table = measure.summary(self._rows()).drop(columns=["lab", "data", "profile"])
-        table = table.set_index("technique").dropna(axis=1, how="all")
-        whole = {name: int for name in ("bytes", "gzip (bytes)", "weights (bits)") if name in table}
-        return table.astype(whole).round({"accuracy (%)": 2, "± (%)": 2, "latency (ms)": 3})
+        table = table.set_index("technique")
+        if (table["coded (bits)"] == table["weights (bits)"]).all():  # no code is shorter
+            table = table.drop(columns="coded (bits)")
+        table = table.dropna(axis=1, how="all")
+        counted = {"bytes", "gzip (bytes)", "weights (bits)", "coded (bits)"}
+        return table.astype(dict.fromkeys(counted & set(table), int)).round(
+            {"accuracy (%)": 2, "± (%)": 2, "latency (ms)": 3}
+        )
 
     def compare(self, *techniques: str) -> pd.DataFrame:
         """Published figures and this lab's, a row each.

@@ -1,6 +1,8 @@
 import json
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from labkit import checks, measure, runtime
 from labkit.compress import post_training
@@ -70,3 +72,15 @@ def test_figures_come_from_the_file_and_are_handed_in(lab, sign_model):
 def test_what_was_not_measured_has_no_mean(lab):
     with pytest.raises(KeyError, match="no accuracy of 'int8' was measured in lab 02"):
         lab.mean("accuracy", "int8")
+
+
+def test_coded_bits_are_reported_where_a_code_is_shorter(lab, sign_model):
+    lab.measure("float", lab.write("a.tflite", post_training.convert(sign_model, "float")))
+    assert "coded (bits)" not in lab.report()
+    kernels = [np.sign(w) if w.ndim > 1 else w for w in sign_model.get_weights()]
+    signs = tf.keras.models.clone_model(sign_model)
+    signs.set_weights(kernels)
+    lab.measure("signs", lab.write("b.tflite", post_training.convert(signs, "float")))
+    table = lab.report()
+    assert table.loc["float", "coded (bits)"] == table.loc["float", "weights (bits)"]
+    assert table.loc["signs", "coded (bits)"] < table.loc["signs", "weights (bits)"] / 10

@@ -4,6 +4,7 @@ Nothing here imports TensorFlow: a file is measured without the library that wro
 """
 
 from labkit.measure.accuracy import accuracy, evaluate
+from labkit.measure.coding import coding
 from labkit.measure.graph import ModelFileError, read_graph
 from labkit.measure.inspection import Inspection, inspect, weights
 from labkit.measure.latency import Latency, latency
@@ -21,6 +22,7 @@ __all__ = [
     "Size",
     "TFLiteModel",
     "accuracy",
+    "coding",
     "evaluate",
     "front",
     "inspect",

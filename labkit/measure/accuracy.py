@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labkit.measure.coding import coding
 from labkit.measure.inspection import inspect
 from labkit.measure.size import size
 from labkit.measure.tflite import TFLiteModel
@@ -54,7 +55,8 @@ def evaluate(source: str | Path | bytes, x: np.ndarray, y: np.ndarray) -> dict[s
         y: integer (N,), their classes.
 
     Returns:
-        "accuracy" (fraction), "bytes", "gzip_bytes" and "weight_bits".
+        "accuracy" (fraction), "bytes", "gzip_bytes", "weight_bits" (as stored) and "coded_bits"
+        (each tensor in the shortest of the codes of `coding`).
 
     Raises:
         ValueError: x and y do not fit each other or the model.
@@ -66,4 +68,5 @@ def evaluate(source: str | Path | bytes, x: np.ndarray, y: np.ndarray) -> dict[s
         "bytes": measured.bytes,
         "gzip_bytes": measured.gzip_bytes,
         "weight_bits": inspect(source).weight_bits,
+        "coded_bits": int(coding(source)["best (bits)"].sum()),
     }

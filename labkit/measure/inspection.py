@@ -338,11 +338,16 @@ def _zeros(tensor: Tensor) -> int:
 
 def _unique_per_channel(operator: Operator, role: str, tensor: Tensor) -> int:
     """Most distinct codes in any one output channel of a weight tensor."""
+    return max(len(np.unique(channel)) for channel in channels(tensor, operator.name, role))
+
+
+def channels(tensor: Tensor, operator: str, role: str) -> list[np.ndarray]:
+    """A constant's stored codes by output channel; all in one where it has no channels."""
     codes = tensor.codes
     if role != "weight" or tensor.is_sparse or codes.ndim < 2:
-        return len(np.unique(codes))
-    axis = tensor.axis if tensor.is_per_channel else _CHANNEL_AXIS.get(operator.name, 0)
-    return max(len(np.unique(channel)) for channel in np.moveaxis(codes, axis, 0))
+        return [codes]
+    axis = tensor.axis if tensor.is_per_channel else _CHANNEL_AXIS.get(operator, 0)
+    return list(np.moveaxis(codes, axis, 0))
 
 
 def _layer(graph: Graph, operator: Operator) -> str:

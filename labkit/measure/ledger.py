@@ -100,13 +100,14 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         columns lab, model, technique, data, profile, "accuracy (%)", "± (%)" (sample standard
         deviation over the seeds, in points of accuracy; NaN for one seed), "seeds" (their number),
-        "bytes", "gzip (bytes)", "weights (bits)", "latency (ms)"; in the order of recording.
+        "bytes", "gzip (bytes)", "weights (bits)" (as stored), "coded (bits)" (in the shortest of
+        the codes of `measure.coding`), "latency (ms)"; in the order of recording.
     """
     group = ["lab", "model", "technique", "data", "profile"]
     rows = []
     for key, part in table.groupby(group, sort=False):
         values = part.groupby("metric")["value"]
-        mean = values.mean().reindex(["accuracy", "bytes", "gzip_bytes", "weight_bits", "latency"])
+        mean = values.mean().reindex(_METRICS)
         rows.append(
             {
                 **dict(zip(group, key, strict=True)),
@@ -116,6 +117,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                 "bytes": mean["bytes"].round(),
                 "gzip (bytes)": mean["gzip_bytes"].round(),
                 "weights (bits)": mean["weight_bits"].round(),
+                "coded (bits)": mean["coded_bits"].round(),
                 "latency (ms)": mean["latency"],
             }
         )
@@ -124,8 +126,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 _SUMMARY_COLUMNS = (
     *("lab", "model", "technique", "data", "profile", "accuracy (%)", "± (%)", "seeds"),
-    *("bytes", "gzip (bytes)", "weights (bits)", "latency (ms)"),
+    *("bytes", "gzip (bytes)", "weights (bits)", "coded (bits)", "latency (ms)"),
 )
+_METRICS = ["accuracy", "bytes", "gzip_bytes", "weight_bits", "coded_bits", "latency"]
 
 
 def front(report: pd.DataFrame, size: str = "bytes") -> pd.DataFrame:

@@ -51,6 +51,7 @@ def test_evaluate_collects_the_figures_of_the_ledger(model_files, images):
         "bytes": measure.size(model_files["int8"]).bytes,
         "gzip_bytes": measure.size(model_files["int8"]).gzip_bytes,
         "weight_bits": measure.inspect(model_files["int8"]).weight_bits,
+        "coded_bits": measure.coding(model_files["int8"])["best (bits)"].sum(),
     }
 
 
