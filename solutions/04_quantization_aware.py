@@ -46,7 +46,7 @@ import tensorflow_model_optimization as tfmot
 
 from labkit import measure, plots
 from labkit.checks import check, predict, reveal
-from labkit.compress import post_training, quantization_aware
+from labkit.compress import affine, post_training, quantization_aware
 from labkit.lab import Lab
 
 lab = Lab("04_quantization_aware", PROFILE, DATA, SEED, OUT)
@@ -386,6 +386,42 @@ with check(
         for m0, e in [quantized_multiplier(m)]
     )
     c.that("relative error below 2^-31", worst < 2.0**-30, otherwise=f"it is {worst:.1e}.")
+
+# %% [markdown]
+# **Does LiteRT really do this?** Convert a small dense layer to int8, take nothing from the file but
+# codes, scales and zero points, and compute its output in integers. (`labkit.compress.affine` has
+# what you have just written, for whole matrices; the multiplier is yours.)
+
+# %%
+layer = tf.keras.Sequential([tf.keras.layers.Dense(16, input_shape=(40,))])
+samples = np.random.default_rng(0).normal(size=(2000, 40)).astype(np.float32)
+content = post_training.convert(layer, "int8", samples[:200])
+
+graph = measure.read_graph(content)
+(operator,) = graph.operators
+x, w, y = (graph.tensors[i] for i in (*operator.inputs[:2], *operator.outputs))
+q_x = affine.quantize(samples, x.scales[0], x.zero_points[0])
+sums = affine.integer_matmul(q_x, x.zero_points[0], w.codes.T)  # int32, symmetric weights
+factors = [quantized_multiplier(x.scales[0] * scale / y.scales[0]) for scale in w.scales]
+codes = affine.requantize(sums, *np.transpose(factors), y.zero_points[0])
+
+outputs = measure.TFLiteModel(content).predict(samples)  # comes back as real numbers
+theirs = np.round(outputs / y.scales[0]) + y.zero_points[0]
+print(f"{codes.size:,} codes, {np.count_nonzero(codes != theirs)} differ, "
+      f"by {int(np.abs(codes - theirs).max())} at most")
+
+# %% [markdown]
+# Code for code the same, but for a rare one on the border between two codes: the fast kernels of
+# this computer (XNNPACK) scale back in float32, the plain ones of TFLite in integers, as you did.
+
+# %%
+with check(
+    "a layer in integers",
+    what="32,000 codes that LiteRT computed, against yours.",
+    why="if your arithmetic was not the runtime's, QAT would train for another device.",
+) as c:
+    c.between("codes that differ", np.count_nonzero(codes != theirs), 0, codes.size // 1000)
+    c.between("by", np.abs(codes - theirs).max(), 0, 1, unit="step")
 
 # %% [markdown]
 # ## 6 · The whole model
