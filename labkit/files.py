@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,3 +42,27 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
 def write_text(path: str | Path, content: str) -> Path:
     """Write `content` to `path` atomically, as UTF-8 with LF line ends, and return the path."""
     return write_bytes(path, content.encode("utf-8"))
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; on success it becomes `path`.
+
+    If the body raises, the temporary folder goes and there is no `path`.
+
+    Raises:
+        OSError: `path` exists and is not an empty folder.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        if path.is_dir():
+            path.rmdir()  # an empty one; Windows does not replace it
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

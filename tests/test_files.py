@@ -28,3 +28,17 @@ def test_permissions_are_those_of_a_new_file(tmp_path):
     (tmp_path / "plain").write_text("")
     files.write_text(tmp_path / "ours", "")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(RuntimeError), files.new_folder(tmp_path / "new") as temporary:
+        (temporary / "half").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with files.new_folder(tmp_path / "new") as temporary:
+        (temporary / "whole").write_text("x")
+        assert not (tmp_path / "new").exists()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["whole"]
+    with pytest.raises(OSError), files.new_folder(tmp_path / "new"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

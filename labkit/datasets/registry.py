@@ -29,23 +29,25 @@ class Entry:
     Attributes:
         name: of the data set and of its module in `labkit.datasets`.
         page: where people find it.
-        kaggle: owner/name on Kaggle.
+        kaggle: owner/name on Kaggle, where it is published there.
+        url: of the file, where anybody may download it.
         file: what a download is called in the folder of real data.
         rows: samples in each part, by the part's name.
-        sha256: of each part's CSV, with LF line ends.
+        sha256: what `verify` compares with; the catalogue says of what.
         synthetic: what labkit makes in its place.
     """
 
     name: str
     title: str
     page: str
-    kaggle: str
     file: str
     licence: str
     citation: str
     synthetic: str
     rows: dict[str, int]
     sha256: dict[str, str]
+    kaggle: str = ""
+    url: str = ""
 
     def find(self) -> tuple[Path, ...] | None:
         """The real files on this disk; None where they are not."""
@@ -134,6 +136,8 @@ def get(name: str, force: bool = False) -> Path:
     if known.find() and not force:
         return verify(name).files[0]
     target = folders.real() / known.file
+    if known.url:
+        return download.from_http(known.url, target, known.sha256[known.file], force=force)
 
     def check(arrived: Path) -> None:
         if not known.module.verify((arrived,)).published:

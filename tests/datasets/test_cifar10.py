@@ -1,0 +1,195 @@
+"""CIFAR-10 from the official archive, its folder, or a tree of images; small copies of them."""
+
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labkit.datasets import DataError, cifar10, registry, silhouettes
+
+ROWS = {"train": 50, "test": 20}
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch, tmp_path):
+    monkeypatch.setattr(cifar10, "ROWS", ROWS)
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return {
+        part: (silhouettes.draw(np.arange(count) % 10, stream=part), np.arange(count) % 10)
+        for part, count in ROWS.items()
+    }
+
+
+def batch(images, classes):
+    data = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    return pickle.dumps({b"data": data, b"labels": classes.tolist()}, protocol=2)
+
+
+@pytest.fixture(scope="module")
+def batches(pictures):
+    x, y = pictures["train"]
+    files = {f"data_batch_{i + 1}": batch(x[i::5], y[i::5]) for i in range(5)}
+    return files | {"test_batch": batch(*pictures["test"]), "readme.html": b"<html>"}
+
+
+def archive_of(batches):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in batches.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def test_the_official_archive_and_its_folder(folder, batches, pictures):
+    (folder / "cifar-10-python.tar.gz").write_bytes(archive_of(batches))
+    data = cifar10.load("real")
+    assert data.source == "real" and data.x_train.shape == (50, 32, 32, 3)
+    x, y = pictures["train"]
+    order = np.concatenate([np.arange(50)[i::5] for i in range(5)])
+    np.testing.assert_array_equal(np.round(data.x_train * 255), x[order])
+    np.testing.assert_array_equal(data.y_train, y[order])
+    (folder / "cifar-10-python.tar.gz").unlink()
+    (folder / "cifar-10-batches-py").mkdir()
+    for name, content in batches.items():
+        (folder / "cifar-10-batches-py" / name).write_bytes(content)
+    np.testing.assert_array_equal(cifar10.load("auto").x_test, data.x_test)
+    report = cifar10.verify(cifar10.find())
+    assert report.rows == ROWS and not report.published
+
+
+def tree_of(pictures):
+    members = {}
+    for part, (images, classes) in pictures.items():
+        for i, (image, number) in enumerate(zip(images, classes, strict=True)):
+            stream = io.BytesIO()
+            Image.fromarray(image).save(stream, "PNG")
+            members[f"{part}/{cifar10.CLASS_NAMES[number]}/{i:03}.png"] = stream.getvalue()
+    return members
+
+
+def test_a_zip_of_images_is_decoded_once(folder, pictures, make_zip, monkeypatch):
+    make_zip(folder / "cifar10-images.zip", tree_of(pictures))
+    data = cifar10.load("real")
+    x, y = pictures["test"]
+    order = np.argsort(y, kind="stable")
+    np.testing.assert_array_equal(np.round(data.x_test * 255), x[order])
+    np.testing.assert_array_equal(data.y_test, y[order])
+    monkeypatch.setattr(Image, "open", None)  # from the cache now
+    np.testing.assert_array_equal(cifar10.load("real").x_train, data.x_train)
+
+
+def test_other_classes_are_told(folder, make_zip, pictures):
+    members = {name.replace("/frog/", "/toad/"): data for name, data in tree_of(pictures).items()}
+    make_zip(folder / "cifar10-images.zip", members)
+    with pytest.raises(DataError, match=r"toad.*expected CIFAR-10's"):
+        cifar10.load("real")
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.mkdir, ("pickled",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data_batch_2", pickle.dumps(Evil()), r"data_batch_2 is not .*\(it asks for"),
+        ("test_batch", b"junk", "test_batch is not a batch of CIFAR-10"),
+        ("test_batch", pickle.dumps({b"data": np.zeros((2, 9), np.uint8), b"labels": [1, 2]}),
+         r"test_batch holds uint8 \(2, 9\) for 2 labels, expected uint8 \(2, 3072\)"),
+        ("test_batch", pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}),
+         "labels 10 to 10, expected 0 to 9"),
+        ("data_batch_5", None, "holds no data_batch_5"),
+    ],
+)  # fmt: skip
+def test_bad_batches_are_told_and_run_nothing(folder, batches, name, content, message, monkeypatch):
+    monkeypatch.chdir(folder)
+    changed = {k: content if k == name else v for k, v in batches.items()}
+    changed = {k: v for k, v in changed.items() if v is not None}
+    (folder / "cifar-10-python.tar.gz").write_bytes(archive_of(changed))
+    with pytest.raises(DataError, match=message):
+        cifar10.load("real")
+    assert not Path("pickled").exists()
+
+
+def test_truncated_archive_and_too_few_images(folder, batches, monkeypatch):
+    whole = archive_of(batches)
+    (folder / "cifar-10-python.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="labkit data get cifar10 --force"):
+        cifar10.load("auto")
+    (folder / "cifar-10-python.tar.gz").write_bytes(whole)
+    monkeypatch.setattr(cifar10, "ROWS", {"train": 50, "test": 21})
+    with pytest.raises(DataError, match="20 images in test, expected 21"):
+        cifar10.load("auto")
+
+
+def test_missing_data_says_what_to_do(folder):
+    assert cifar10.find() is None
+    with pytest.raises(DataError, match="`labkit data get cifar10` downloads it; or put"):
+        cifar10.load("real")
+
+
+def test_synthetic_images_by_default(folder):
+    data = cifar10.load("auto", "quick")
+    assert data.source == "synthetic" and data.class_names == cifar10.CLASS_NAMES
+    assert (len(data.x_train), len(data.x_test)) == (4000, 1000)
+    assert np.bincount(data.y_train).tolist() == [400] * 10
+    smaller = cifar10.synthesize(30, 10)
+    np.testing.assert_array_equal(smaller.x_train, data.x_train[:30])
+
+
+@pytest.fixture
+def server():
+    """A function that serves bytes on this machine and gives their address."""
+    servers = []
+
+    def serve(content):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/cifar-10-python.tar.gz"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_get_downloads_and_checks(folder, batches, server, monkeypatch):
+    import dataclasses
+
+    content = archive_of(batches)
+    known = registry.entry("cifar10")
+    digest = {known.file: hashlib.sha256(content).hexdigest()}
+    here = dataclasses.replace(known, url=server(content), sha256=digest)
+    monkeypatch.setattr(registry, "entries", lambda: (here,))
+    assert registry.get("cifar10") == folder / known.file
+    assert registry.verify("cifar10").published
+    other = dataclasses.replace(here, url=server(content + b"x"))
+    monkeypatch.setattr(registry, "entries", lambda: (other,))
+    with pytest.raises(DataError, match="its SHA-256 is"):
+        registry.get("cifar10", force=True)
+    assert (folder / known.file).read_bytes() == content, "what was there stays"
