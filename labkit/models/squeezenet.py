@@ -1,0 +1,90 @@
+"""SqueezeNet v1.1, as published and sized for small images.
+
+Source: Iandola et al., arXiv:1602.07360, and the authors' v1.1; Keras names and levels as in
+P. J. Pereira Vieito, master's thesis (UPC and Università di Bologna, 2017), section 4.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from labkit.datasets import image_folder
+
+#: (name, squeeze, expand) of the fire modules; each expands to 1x1 and 3x3 filters.
+FIRES = (
+    *(("fire2", 16, 64), ("fire3", 16, 64), ("fire4", 32, 128), ("fire5", 32, 128)),
+    *(("fire6", 48, 192), ("fire7", 48, 192), ("fire8", 64, 256), ("fire9", 64, 256)),
+)
+#: What the published weights expect of an image.
+PREPROCESSING = image_folder.CAFFE
+#: Images up to this height keep their resolution in the first convolution, and pool 2x2.
+SMALL = 64
+
+_POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
+
+
+def build(
+    input_shape: tuple[int, int, int] = (227, 227, 3),
+    classes: int = 1000,
+    width: float = 1.0,
+    batch_norm: bool = False,
+    dropout: float = 0.5,
+) -> tf.keras.Model:
+    """The network, untrained.
+
+    Args:
+        input_shape: height, width, channels. At 227x227x3 and full width it is SqueezeNet v1.1 with
+            1,235,496 parameters for 1,000 classes; for images up to 64 pixels the first convolution
+            has stride 1 and pooling is 2x2, or nothing would be left to see.
+        classes: outputs, probabilities.
+        width: factor on the filters of every layer but the last.
+        batch_norm: normalise between convolution and activation, for a training from scratch;
+            `folding.fold` makes of it the network without.
+        dropout: share of what fire9 gives that is dropped in training.
+
+    Source: thesis, code 4 and 5; conv10 has a ReLU there, and here.
+    """
+    small = input_shape[0] <= SMALL
+
+    def scaled(filters: int) -> int:
+        return max(1, round(filters * width))
+
+    images = x = tf.keras.Input(input_shape, name="images")
+    stem = {"padding": "same"} if small else {"strides": 2}
+    x = _convolution(x, scaled(64), 3, "conv1", batch_norm, **stem)
+    for name, squeeze, expand in FIRES:
+        if name in _POOL_BEFORE:
+            x = tf.keras.layers.MaxPooling2D(2 if small else 3, 2, name=_POOL_BEFORE[name])(x)
+        x = fire(x, scaled(squeeze), scaled(expand), name, batch_norm)
+    x = tf.keras.layers.Dropout(dropout, name="drop9")(x)
+    x = _convolution(x, classes, 1, "conv10", batch_norm=False)
+    x = tf.keras.layers.GlobalAveragePooling2D(name="pool10")(x)
+    return tf.keras.Model(images, tf.keras.layers.Softmax(name="loss")(x), name="squeezenet")
+
+
+def fire(x, squeeze: int, expand: int, name: str, batch_norm: bool = False):
+    """A fire module: squeeze by 1x1, expand by 1x1 and by 3x3 side by side.
+
+    Args:
+        x: Keras tensor (N, height, width, channels).
+        squeeze, expand: filters; the result has 2 · expand channels.
+    """
+    x = _convolution(x, squeeze, 1, f"{name}/squeeze1x1", batch_norm)
+    sides = [
+        _convolution(x, expand, size, f"{name}/expand{size}x{size}", batch_norm, padding="same")
+        for size in (1, 3)
+    ]
+    return tf.keras.layers.Concatenate(name=f"{name}/concat")(sides)
+
+
+def _convolution(x, filters: int, size: int, name: str, batch_norm: bool, **options):
+    """Convolution and ReLU in one layer, or with a normalisation between the two."""
+    if not batch_norm:
+        return tf.keras.layers.Conv2D(
+            filters, size, activation="relu", kernel_initializer="he_uniform", name=name, **options
+        )(x)
+    x = tf.keras.layers.Conv2D(
+        filters, size, use_bias=False, kernel_initializer="he_uniform", name=name, **options
+    )(x)
+    x = tf.keras.layers.BatchNormalization(momentum=0.9, name=f"{name}/bn")(x)
+    return tf.keras.layers.ReLU(name=f"{name}/relu")(x)
