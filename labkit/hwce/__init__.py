@@ -1,0 +1,33 @@
+"""A bit-true emulator of PULP's Hardware Convolution Engine (HWCE).
+
+The bits are those of the engine's documents; cycles, energy and memory are analytic, not
+validated on silicon.
+
+    q = QFormat(bits=8, msb=0)
+    w = q.codes(kernel, "nearest")
+    r = conv2d(x, w, bias, GAP8, qf=9, weight_bits=8)
+    r.y, r.saturations, r.cycles, r.energy, r.memory
+
+Source: F. Conti and L. Benini, "A ultra-low-energy convolution engine for fast brain-inspired
+vision in multicore clusters", DATE 2015; the platforms' register maps and drivers.
+"""
+
+from labkit.hwce.config import (
+    BASIS,
+    FULMINE,
+    GAP8,
+    IDEAL,
+    NEURAGHE,
+    PRESETS,
+    VEGA,
+    HwceConfig,
+    preset,
+)
+from labkit.hwce.engine import Result, Step, conv2d, trace
+from labkit.hwce.formats import EmulatedPrecisionWarning, QFormat, msb_for, requantize
+
+__all__ = [
+    "BASIS", "FULMINE", "GAP8", "IDEAL", "NEURAGHE", "PRESETS", "VEGA",
+    "EmulatedPrecisionWarning", "HwceConfig", "QFormat", "Result", "Step",
+    "conv2d", "msb_for", "preset", "requantize", "trace",
+]  # fmt: skip
