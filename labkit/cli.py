@@ -31,6 +31,7 @@ errors = Console(stderr=True)
 _USER_ERRORS = {
     "labkit.authoring.CourseError",
     "labkit.datasets.DataError",
+    "labkit.grading.GradingError",
     "labkit.measure.graph.ModelFileError",
     "labkit.measure.ledger.LedgerError",
     "labkit.models.rules.RuleError",
@@ -302,3 +303,72 @@ def _cell(value, form: str) -> str:
     if isinstance(value, str):
         return value
     return "" if value != value else format(value, form)  # NaN is not equal to itself
+
+
+@app.command()
+def grade(
+    submissions: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A folder or zip for each student, or Canvas's download, unpacked.",
+            show_default=False,
+        ),
+    ] = None,
+    assignment: Annotated[
+        Path | None, typer.Option(help="What is graded: grading/q1.yaml.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for grades and reports.")] = Path("graded"),
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks at a time.")] = 1,
+    scheduler: Annotated[
+        str, typer.Option(help="Address of a Dask scheduler: its workers do the work.")
+    ] = "",
+    isolation: Annotated[
+        str, typer.Option(help="auto, bubblewrap, namespaces, limits or container:IMAGE.")
+    ] = "auto",
+    hidden: Annotated[
+        Path | None,
+        typer.Option(help="A hidden split of your own: .npz with x and y.", show_default=False),
+    ] = None,
+    marks: Annotated[
+        Path | None,
+        typer.Option(help="written.csv with the column mark filled in.", show_default=False),
+    ] = None,
+    roster: Annotated[
+        Path | None, typer.Option(help="Canvas's exported grade book.", show_default=False)
+    ] = None,
+    secret: Annotated[
+        Path | None,
+        typer.Option(help="File that seeds hidden images and inputs.", show_default=False),
+    ] = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Grade a made-up class whose grades are known.")
+    ] = False,
+) -> None:
+    """Grade a class: execute apart, measure the files, score, report.
+
+    What an earlier call has finished in the same folder is kept.
+    """
+    from labkit.grading import GradingError, rehearsal
+    from labkit.grading import assignment as assignments
+    from labkit.grading import grade as grader
+
+    settings = grader.Settings(jobs, scheduler, isolation, hidden, marks, roster, secret)
+    if rehearse:
+        outcomes = rehearsal.rehearse(out, settings, progress=_say)
+        wrong = [o for o in outcomes if not o.ok]
+        for o in wrong:
+            _say(f"WRONG  {o.name}: {o.earned:g} points, expected {o.expected:g}")
+        _say(f"{len(outcomes) - len(wrong)} of {len(outcomes)} grades are as expected")
+        _say(f"the class's page: {out / 'graded' / 'index.html'}")
+        if wrong:
+            raise typer.Exit(1)
+        return
+    if submissions is None or assignment is None:
+        raise GradingError("give a folder of submissions and --assignment, or --rehearse.")
+    grades = grader.grade_class(submissions, assignments.load(assignment), out, settings, _say)
+    _say(f"{len(grades)} submissions; the class's page: {out / 'index.html'}")
+    if any(g["score"]["faults"] for g in grades):
+        errors.print(
+            "labkit: this machine failed on some items; the same command tries them again."
+        )
+        raise typer.Exit(1)

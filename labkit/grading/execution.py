@@ -1,0 +1,223 @@
+"""Executes notebooks and measures files, each in a sandbox; the same here and on a Dask worker.
+
+Both functions take and return plain data, so that a cluster needs no shared folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from labkit.grading import inside, measuring, runner, sandbox
+from labkit.grading.sandbox import Isolation, Limits
+
+OUT = "out"
+_MAX_ANSWER = 5_000_000
+_MAX_EXECUTED = 20_000_000
+#: One child measures all files of a submission; a 16x8 file takes 1 ms an image.
+_MEASURING = Limits(seconds=120, cpu_seconds=240, memory_mb=2000, file_mb=20, disk_mb=400)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One notebook to be executed.
+
+    Attributes:
+        notebook: the prepared notebook, as text.
+        cases: what the kernel is asked, by exercise: {"cases": [...], "answer": code}.
+        files: names of the model files to collect, with their largest size.
+        data: folder of the real data, or "".
+        cache: folder of the drawn data, or "".
+        threads: that TensorFlow may use.
+        environment: digest of the software.
+    """
+
+    lab: str
+    notebook: str
+    cases: dict
+    files: dict[str, int]
+    limits: Limits
+    data: str = ""
+    cache: str = ""
+    threads: int = 2
+    environment: str = ""
+
+    @property
+    def key(self) -> str:
+        """Equal for executions that must give the same result."""
+        cells = [c["source"] for c in json.loads(self.notebook)["cells"]]
+        content = [self.lab, cells, self.cases, self.files, asdict(self.limits), bool(self.data),
+                   self.environment]  # fmt: skip
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class Executed:
+    """What came of an execution; all of it but `status` and times is the submission's word.
+
+    Attributes:
+        status: as `sandbox.Ended.status`, or "died" for a kernel that ended by itself.
+        stopped_at: the cell that was running when it ended early.
+        errors: {"cell", "id", "error"} of each failing cell.
+        answers: by exercise, as `inside.answer` has written them.
+        files: content by name.
+    """
+
+    status: str
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_mb: float = 0.0
+    stopped_at: int | None = None
+    errors: list[dict] = field(default_factory=list)
+    answers: dict[str, list[dict]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    notebook: bytes = b""
+    output: str = ""
+
+
+def execute(task: Execution, isolation: Isolation) -> Executed:
+    """Execute a notebook in a scratch folder of its own and collect what was declared."""
+    with sandbox.scratch() as folder:
+        (folder / OUT).mkdir()
+        (folder / inside.CASES).mkdir()
+        (folder / runner.NOTEBOOK).write_text(task.notebook, encoding="utf-8")
+        for name, spec in task.cases.items():
+            (folder / inside.CASES / f"{name}.json").write_text(json.dumps(spec))
+        readable = tuple(Path(p) for p in (task.data, task.cache) if p and Path(p).exists())
+        ended = sandbox.run(
+            [sys.executable, "-I", "-m", "labkit.grading.runner"],
+            folder, task.limits, isolation, readable, _settings(task, folder),
+        )  # fmt: skip
+        if not ended.started and ended.status in ("ended", "infrastructure"):
+            # Not one line of the submission has run: this is the machine's fault.
+            return Executed("infrastructure", ended.seconds, output=ended.output[-2000:])
+        return _collected(task, folder, ended)
+
+
+def _settings(task: Execution, folder: Path) -> dict[str, str]:
+    threads = str(task.threads)
+    settings = {
+        "TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads,
+        "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
+        "IPYTHONDIR": str(folder / "home" / "ipython"), "MPLBACKEND": "agg",
+        "MPLCONFIGDIR": str(folder / "home" / "matplotlib"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "tmp" / "jupyter"),
+    }  # fmt: skip
+    if task.data:
+        settings["LABKIT_DATA"] = task.data
+    if task.cache and Path(task.cache).exists():
+        settings["LABKIT_CACHE"] = task.cache
+    return settings
+
+
+def _collected(task: Execution, folder: Path, ended: sandbox.Ended) -> Executed:
+    """What is taken out of the scratch folder, after every process is gone."""
+    run = _json(_read(folder, runner.RUN, _MAX_ANSWER)) or {}
+    run = run if isinstance(run, dict) else {}
+    errors = run.get("errors") if isinstance(run.get("errors"), list) else []
+    found = Executed(
+        status="died" if ended.status == "ended" and run.get("finished") is not True
+        else ended.status,
+        seconds=ended.seconds, cpu_seconds=ended.cpu_seconds, peak_mb=ended.peak_mb,
+        stopped_at=run.get("cell") if isinstance(run.get("cell"), int) else None,
+        errors=[
+            {k: str(e.get(k))[:500] for k in ("cell", "id", "error")}
+            for e in errors[:50] if isinstance(e, dict)
+        ],
+        notebook=_read(folder, runner.EXECUTED, _MAX_EXECUTED) or b"",
+        output=ended.output[-2000:],
+    )  # fmt: skip
+    for name, spec in task.cases.items():
+        answers = _json(_read(folder, f"{inside.ANSWERS}/{name}.json", _MAX_ANSWER))
+        if _are_answers(answers, len(spec["cases"])):
+            found.answers[name] = answers
+    for name, largest in task.files.items():
+        content = _read(folder, f"{OUT}/{name}", largest)
+        if content is not None:
+            found.files[name] = content
+    return found
+
+
+def _are_answers(answers: object, count: int) -> bool:
+    return (
+        isinstance(answers, list)
+        and len(answers) == count
+        and all(isinstance(a, dict) and ("answer" in a or isinstance(a.get("error"), str))
+                for a in answers)
+    )  # fmt: skip
+
+
+def _read(folder: Path, name: str, largest: int) -> bytes | None:
+    """A regular file of the scratch folder, if no link leads to it and it is not too large."""
+    path = folder
+    for part in name.split("/"):
+        path = path / part
+        if path.is_symlink():
+            return None
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+                return None
+            return stream.read(largest)
+    except OSError:
+        return None
+
+
+def _json(content: bytes | None):
+    try:
+        return None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def measure(files: dict[str, bytes], split: bytes, isolation: Isolation) -> dict[str, dict]:
+    """Figures of model files, by the names given; in one child, or one more after each crash.
+
+    Returns:
+        figures by name, as `measuring.measure`; {"fault": …} where the machine failed.
+    """
+    figures: dict[str, dict] = {}
+    waiting = sorted(files)
+    while waiting:
+        found, ended = _measure(waiting, files, split, isolation)
+        if not found:
+            fault = f"the measuring process did not start ({ended.status}): {ended.output[-500:]}"
+            return figures | {name: {"fault": fault} for name in waiting}
+        if ended.status != "ended" or ended.code:
+            # The last file that was begun has ended the process.
+            last = [name for name in waiting if name in found][-1]
+            if "problem" in found[last]:
+                how = (
+                    f"{ended.status} while measuring"
+                    if ended.status != "ended"
+                    else ("it crashes the interpreter")
+                )
+                found[last] = {"problem": how}
+        figures |= found
+        waiting = [name for name in waiting if name not in found]
+    return figures
+
+
+def _measure(names, files, split, isolation) -> tuple[dict, sandbox.Ended]:
+    with sandbox.scratch() as folder:
+        (folder / measuring.FILES).mkdir()
+        (folder / measuring.HIDDEN).write_bytes(split)
+        for name in names:
+            (folder / measuring.FILES / name).write_bytes(files[name])
+        ended = sandbox.run(
+            [sys.executable, "-I", "-m", "labkit.grading.measuring"], folder, _MEASURING,
+            isolation, stdin=json.dumps(names).encode(),
+        )  # fmt: skip
+        found = {}
+        for name in names:
+            content = _json(_read(folder, f"{measuring.FIGURES}/{name}.json", 100_000))
+            if isinstance(content, dict):
+                found[name] = content
+        return found, ended

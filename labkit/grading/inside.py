@@ -1,0 +1,43 @@
+"""What runs inside a submission's own kernel: calls the student's function, writes what it returns.
+
+Nothing here is trusted, and nothing here is worth attacking: the kernel knows the inputs of the
+cases, not the answers. A submission that writes the right answers has computed them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from labkit.grading import plain
+
+CASES, ANSWERS = "cases", "answers"
+
+
+def answer(exercise: str, namespace: dict) -> None:
+    """Answer the cases of an exercise with the definitions of a notebook so far.
+
+    Args:
+        exercise: names `cases/EXERCISE.json`; `answers/EXERCISE.json` is written.
+        namespace: of the notebook, `globals()`.
+    """
+    spec = json.loads(Path(CASES, f"{exercise}.json").read_text(encoding="utf-8"))
+    given = [plain.decode(case) for case in spec["cases"]]
+    found = [one(spec["answer"], inputs, namespace) for inputs in given]
+    folder = Path(ANSWERS)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{exercise}.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def one(code: str, inputs: dict, namespace: dict) -> dict:
+    """{"answer": plain value} or {"error": name and text} of one case."""
+    trial = {**namespace, **inputs, "inputs": inputs}
+    try:
+        exec(compile(code, "<answer>", "exec"), trial)
+        return {"answer": plain.encode(trial["answer"])}
+    except NotImplementedError:
+        return {"error": "not filled in yet"}
+    except plain.NotPlainError as error:
+        return {"error": f"the answer is {error}"}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:300]}

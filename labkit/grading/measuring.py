@@ -1,0 +1,126 @@
+"""Measures model files in a child process. Run as a program by `labkit.grading.execution`.
+
+A file is parsed before anything interprets it, its operators must be on the list below, and it is
+run in this process, which holds nothing else and may be killed. TensorFlow is not imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+
+#: What convolutional classifiers need, quantised or not. No control flow, no tables of strings or
+#: numbers to look answers up in, no variables, nothing custom and no TensorFlow operator.
+ALLOWED = frozenset(
+    {
+        "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DENSIFY",
+        "DEPTHWISE_CONV_2D", "DEQUANTIZE", "ELU", "EXP", "EXPAND_DIMS", "FULLY_CONNECTED",
+        "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM", "MAX_POOL_2D",
+        "MEAN", "MINIMUM", "MUL", "NEG", "PACK", "PAD", "PADV2", "PRELU", "QUANTIZE",
+        "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "RSQRT", "SHAPE", "SOFTMAX",
+        "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
+    }
+)  # fmt: skip
+HIDDEN, FILES, FIGURES = "hidden.npz", "files", "figures"
+
+
+def main() -> None:
+    """Measure the files named on standard input, one JSON file of figures each."""
+    import numpy as np
+
+    from labkit.grading import sandbox
+
+    with np.load(HIDDEN, allow_pickle=False) as stored:
+        split = {name: stored[name] for name in stored.files}
+    sandbox.started()
+    Path(FIGURES).mkdir(exist_ok=True)
+    for name in json.load(sys.stdin):
+        # Written first: should the runtime crash on this file, the grader knows which it was.
+        result = Path(FIGURES, f"{name}.json")
+        result.write_text(json.dumps({"problem": "it crashes the interpreter"}))
+        result.write_text(json.dumps(measure(Path(FILES, name).read_bytes(), split)))
+
+
+def measure(content: bytes, split: dict) -> dict:
+    """All figures of a file, or {"problem": why there are none}."""
+    from labkit.measure import ModelFileError, read_graph
+
+    facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    try:
+        graph = read_graph(content, "the file")
+        operators = sorted({operator.name for operator in graph.operators})
+        refused = [name[:60] for name in operators if name not in ALLOWED]
+        if refused:
+            return facts | {"problem": f"operators that are not allowed: {', '.join(refused)}"}
+        if len({operator.subgraph for operator in graph.operators}) > 1:
+            return facts | {"problem": "several subgraphs: control flow is not allowed"}
+        if _computes_weights(graph):
+            return facts | {"problem": "weights that are computed at run time are not allowed"}
+        return facts | {"operators": operators} | _figures(content) | _accuracy(content, split)
+    except (ModelFileError, ValueError, IndexError, MemoryError, RecursionError) as error:
+        return facts | {"problem": str(error)[:300]}
+
+
+def _computes_weights(graph) -> bool:
+    """Whether a layer's weights are no constants: what they are could not be measured."""
+    constant = {tensor.index for tensor in graph.tensors if tensor.is_constant}
+    for operator in graph.operators:
+        if operator.name in ("DEQUANTIZE", "DENSIFY") and operator.inputs[0] in constant:
+            constant.add(operator.outputs[0])
+    return any(
+        operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+        and operator.inputs[1] not in constant
+        for operator in graph.operators
+    )
+
+
+def _figures(content: bytes) -> dict:
+    from labkit import measure
+
+    found = measure.inspect(content)
+    kernels = found.weights[found.weights["role"] == "weight"]
+    biases = found.weights[found.weights["role"] == "bias"]
+    if kernels.empty:
+        raise ValueError("the file holds no weights")
+    values = kernels["values"].sum()
+    figures = {
+        "gzip_bytes": measure.size(content).gzip_bytes,
+        "parameters": found.parameters,
+        "weight_bits": found.weight_bits,
+        "storage_bits": int(kernels["bits"].max()),
+        "code_bits": _bits(kernels["unique per channel"]),
+        "bias_code_bits": _bits(biases["unique"]) if len(biases) else 0,
+        "unique_per_channel": int(kernels["unique per channel"].max()),
+        "sparsity": float((kernels["sparsity"] * kernels["values"]).sum() / values),
+        "macs": int(found.macs),
+    }
+    for name in ("weight_types", "bias_types", "activation_types", "input_types", "output_types"):
+        figures[name] = list(getattr(found, name))
+    if hasattr(measure, "coding"):
+        figures["coded_bits"] = int(measure.coding(content)["best (bits)"].sum())
+    return figures
+
+
+def _bits(unique) -> int:
+    return max(1, math.ceil(math.log2(max(int(unique.max()), 1))))
+
+
+def _accuracy(content: bytes, split: dict) -> dict:
+    import numpy as np
+
+    from labkit import measure
+
+    def accuracy(x, y):
+        return measure.accuracy(content, x / np.float32(255), y, threads=1)
+
+    found = {"accuracy": accuracy(split["x"], split["y"])}
+    if len(split["public_x"]):
+        found["public_accuracy"] = accuracy(split["public_x"], split["public_y"])
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Executes one prepared notebook inside the sandbox. Run as a program in its scratch folder.
+
+A failing cell does not stop the ones after it (papermill would): each exercise stands for itself.
+What it writes about the run is shown to people and never scored.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+NOTEBOOK, EXECUTED, RUN = "notebook.ipynb", "executed.ipynb", "run.json"
+
+
+def main() -> None:
+    """Execute every cell of the notebook in the current folder and write what came of it."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import DeadKernelError
+
+    from labkit.grading import sandbox
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    run = {"cell": None, "errors": [], "died": False, "finished": False}
+
+    def note(**facts) -> None:
+        run.update(facts)
+        Path(RUN).write_text(json.dumps(run), encoding="utf-8")
+
+    def on_start(cell, cell_index) -> None:
+        note(cell=cell_index)
+
+    def on_error(cell, cell_index, execute_reply) -> None:
+        content = execute_reply["content"]
+        error = f"{content.get('ename')}: {content.get('evalue')}"[:500]
+        note(errors=[*run["errors"], {"cell": cell_index, "id": cell.get("id"), "error": error}])
+
+    client = NotebookClient(
+        notebook, kernel_name="python3", timeout=None, allow_errors=True, startup_timeout=120,
+        extra_arguments=["--IPKernelApp.log_level=50", "--HistoryManager.enabled=False"],
+        on_cell_start=on_start, on_cell_error=on_error,
+    )  # fmt: skip
+    with client.setup_kernel():
+        sandbox.started()
+        try:
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+            note(finished=True)
+        except DeadKernelError:
+            note(died=True)
+        nbformat.write(notebook, EXECUTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""From measured figures and answers to points: pure arithmetic, no files, no processes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.grading.assignment import Curve, Item, Requirement
+
+SCORED, WAITING, FAULT = "scored", "to be marked", "fault of the grader's machine"
+
+_NAMES = {
+    "accuracy": "accuracy on the hidden images",
+    "bytes": "size of the file in bytes",
+    "gzip_bytes": "size after gzip in bytes",
+    "coded_bits": "size under the best lossless code in bits",
+    "weight_bits": "bits of all weights",
+    "parameters": "number of parameters",
+    "storage_bits": "bits of a stored weight",
+    "code_bits": "bits that the distinct weights of a channel need",
+    "bias_code_bits": "bits that the distinct biases need",
+    "unique_per_channel": "distinct weights in a channel",
+    "sparsity": "share of zero weights",
+    "macs": "multiplications for an image",
+    "weight_types": "types of the weights",
+    "bias_types": "types of the biases",
+    "activation_types": "types of the activations",
+    "input_types": "type of the input",
+    "output_types": "type of the output",
+}
+
+
+@dataclass
+class Score:
+    """What an item earned.
+
+    Attributes:
+        earned: points; None while a person has to give them, or the machine failed.
+        reasons: a line for every lost point; hints: what to do about it.
+    """
+
+    item: Item
+    earned: float | None
+    status: str = SCORED
+    reasons: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict:
+        """As in grade.json."""
+        return {
+            "id": self.item.id,
+            "part": self.item.part,
+            "kind": self.item.kind,
+            "title": self.item.title,
+            "points": self.item.points,
+            "earned": self.earned,
+            "status": self.status,
+            "reasons": self.reasons,
+            "hints": [hint for hint in dict.fromkeys(self.hints) if hint],
+        }
+
+
+def model(item: Item, figures: dict | None, missing: str) -> Score:
+    """Points of a model file.
+
+    Args:
+        figures: measured; with "problem" if the file could not be, None if there is no file.
+        missing: why there is none.
+    """
+    if figures is None:
+        return Score(item, 0.0, reasons=[missing], hints=[item.hint])
+    if "problem" in figures:
+        return Score(
+            item, 0.0, reasons=[f"{item.target}: {figures['problem']}."], hints=[item.hint]
+        )
+    broken = [r for r in item.requires if not holds(r, figures)]
+    if broken:
+        return Score(
+            item, 0.0, reasons=[told(r, figures) for r in broken],
+            hints=[r.hint or item.hint for r in broken],
+        )  # fmt: skip
+    share = share_of(item.curve, figures) if item.curve else 1.0
+    score = Score(item, round(share * item.points, 4))
+    if share < 1:
+        score.reasons.append(
+            f"{_NAMES[item.curve.figure]} is {shown(item.curve.figure, figures)}: "
+            f"{100 * share:.0f} % of the points; all of them at {_best(item.curve)}."
+        )
+        score.hints.append(item.curve.hint or item.hint)
+    return score
+
+
+def exercise(item: Item, answers: list[dict] | None, right: list[bool], why: str) -> Score:
+    """Points of an exercise: the share of the cases that agree with the solution.
+
+    Args:
+        answers: what came for each case, {"answer": …} or {"error": …}; None if nothing came.
+        right: whether each agrees.
+        why: reason if nothing came.
+    """
+    if answers is None:
+        return Score(item, 0.0, reasons=[why], hints=[item.hint])
+    score = Score(item, round(item.points * sum(right) / len(right), 4))
+    for number, (answer, good) in enumerate(zip(answers, right, strict=True), start=1):
+        if not good:
+            text = answer.get("error") or "another result than the solution's"
+            score.reasons.append(f"case {number} of {len(right)}: {text}")
+    if not all(right):
+        score.hints.append(item.hint)
+    return score
+
+
+def by_hand(item: Item, mark: tuple[float, str] | None, empty: bool = False) -> Score:
+    """Points that a person gives.
+
+    Args:
+        mark: points and comment, once given.
+        empty: there is no answer to mark.
+    """
+    if mark is None and empty:
+        return Score(item, 0.0, reasons=["there is no answer."])
+    if mark is None:
+        return Score(item, None, WAITING)
+    points, comment = mark
+    score = Score(item, points)
+    if points < item.points or comment:
+        score.reasons.append(comment or "points taken off by hand.")
+    return score
+
+
+def fault(item: Item, message: str) -> Score:
+    """The grader's machine failed: no points, and none lost."""
+    return Score(item, None, FAULT, [message])
+
+
+def holds(requirement: Requirement, figures: dict) -> bool:
+    """Whether a measured figure fulfils a requirement; one that was not measured does not."""
+    value = figures.get(requirement.figure)
+    if value is None:
+        return False
+    if isinstance(value, list):
+        return (requirement.only is None or set(value) <= set(requirement.only)) and (
+            requirement.includes is None or requirement.includes in value
+        )
+    return (requirement.at_least is None or value >= requirement.at_least) and (
+        requirement.at_most is None or value <= requirement.at_most
+    )
+
+
+def share_of(curve: Curve, figures: dict) -> float:
+    """The share of the points at a figure: straight lines between the curve's corners."""
+    value = figures.get(curve.figure)
+    if value is None:
+        return 0.0
+    corners = curve.shares
+    if value <= corners[0][0]:
+        return corners[0][1]
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
+        if value <= x1:
+            return y0 + (y1 - y0) * (value - x0) / (x1 - x0)
+    return corners[-1][1]
+
+
+def told(requirement: Requirement, figures: dict) -> str:
+    """A requirement that does not hold, in a sentence."""
+    bounds = {
+        "at least": _number(requirement.figure, requirement.at_least),
+        "at most": _number(requirement.figure, requirement.at_most),
+        "nothing but": ", ".join(requirement.only or ()),
+        "also": requirement.includes,
+    }
+    asked = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound)
+    name = _NAMES[requirement.figure]
+    return f"{name}: {shown(requirement.figure, figures)}, asked for: {asked}."
+
+
+def shown(figure: str, figures: dict) -> str:
+    """A figure for people."""
+    value = figures.get(figure)
+    if value is None:
+        return "not measured"
+    return ", ".join(value) if isinstance(value, list) else _number(figure, value)
+
+
+def _number(figure: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if figure in ("accuracy", "sparsity", "public_accuracy"):
+        return f"{100 * value:.2f} %"
+    return f"{value:,.0f}"
+
+
+def _best(curve: Curve) -> str:
+    """Where the curve first reaches its highest share, coming from the side of low shares."""
+    highest = max(share for _, share in curve.shares)
+    corners = [x for x, share in curve.shares if share == highest]
+    rising = curve.shares[-1][1] >= curve.shares[0][1]
+    return _number(curve.figure, min(corners) if rising else max(corners))
