@@ -13,7 +13,7 @@ leave the word are computed again, with saturation after every job.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple
@@ -25,9 +25,12 @@ from labkit.hwce.tiling import Pass
 
 #: Up to here a floating-point type holds every integer.
 EXACT = {np.float32: 2**24, np.float64: 2**53}
-#: Running sums of one block, so that they stay in the processor's cache, ...
-_BLOCK_SUMS = 1 << 14
-#: ... and numbers of its im2col; where all channels are one product, only this limit holds.
+#: Multiply-accumulates of one product: its words stay in the processor's cache, and OpenBLAS does
+#: not start threads of its own, which would stand in the way of blocks that run side by side.
+_PRODUCT = 1 << 18
+#: Taps and outputs of one product where all channels are summed before the rounding.
+_SIDE = 64
+#: Numbers of a block's im2col.
 _BLOCK_COLUMNS = 1 << 19
 
 
@@ -64,8 +67,11 @@ def convolve(x: np.ndarray, w: np.ndarray, y_in: np.ndarray, job: Job) -> Sums:
         start = _cut(y_in, images, rows, target.shape).astype(dtype)
         overflows = saturations = 0
         clipped = False
-        if wraps:
-            words, overflows = _wrapped(pairs, start, job.qf)
+        if len(job.steps) == 1:
+            words = _product(pairs)[: len(start)]
+            if wraps:
+                words, overflows = _wrapped(words, start, job.qf)
+            words = np.floor(words) + start
         elif clips:
             words, saturations, clipped = _clipped(pairs, start, low, high)
         else:
@@ -76,7 +82,9 @@ def convolve(x: np.ndarray, w: np.ndarray, y_in: np.ndarray, job: Job) -> Sums:
         saturations += int(np.count_nonzero(outside))
         return saturations, int(np.count_nonzero(outside | clipped)), overflows
 
-    counts = np.sum(_parallel(block, _blocks(len(x), filters, job)), axis=0)
+    blocks = _blocks(len(x), filters, job)
+    run = map if len(blocks) == 1 else _pool().map
+    counts = np.sum(list(run(lambda cut: block(*cut), blocks)), axis=0)
     return Sums(y, *counts.tolist())
 
 
@@ -110,15 +118,17 @@ def _bounds(x, w, y_in, offset, job: Job) -> tuple[type, float, float]:
 def _filters(w: np.ndarray, offset: np.ndarray, job: Job, dtype: type) -> list[_Filters]:
     """Weights by window; each window has one step for every group of input channels."""
     groups = [(first, last) for first, last, window in job.steps if window == job.steps[0].window]
+    # Zeros that make all pieces of the outputs as large: see `_product`.
+    idle = -len(w) % _pieces(len(w)) if len(job.steps) == 1 else 0
     filters = []
     for window in dict.fromkeys(step.window for step in job.steps):
         taps = job.channels_at_once * window.height * window.width
-        weights = np.zeros((len(groups), len(w), taps + int(offset.any())), dtype)
+        weights = np.zeros((len(groups), len(w) + idle, taps + int(offset.any())), dtype)
         for step, (first, last) in zip(weights, groups, strict=True):
             part = w[:, first:last, window.rows, window.columns].reshape(len(w), -1)
-            step[:, : part.shape[1]] = part * 2.0**-job.qf
+            step[: len(w), : part.shape[1]] = part * 2.0**-job.qf
         if offset.any():
-            weights[:, :, -1] = offset
+            weights[:, : len(w), -1] = offset
         filters.append(_Filters(window, weights))
     return filters
 
@@ -192,22 +202,39 @@ def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.nda
     return words, saturations, clipped
 
 
-def _wrapped(pairs, start: np.ndarray, qf: int) -> tuple[np.ndarray, int]:
-    """The word of the one step from a 32-bit register, and how many sums did not fit into it."""
+def _product(pairs) -> np.ndarray:
+    """The one sum of a single step (outputs, pixels), by small products: see `_PRODUCT`."""
     [(weights, columns)] = pairs
+    [weights], [columns] = weights, columns
+    stack = weights.reshape(_pieces(len(weights)), -1, weights.shape[1])
+    total = stack[..., :_SIDE] @ columns[:_SIDE]
+    for first in range(_SIDE, len(columns), _SIDE):
+        part = slice(first, first + _SIDE)
+        total += stack[..., part] @ columns[part]
+    return total.reshape(len(weights), -1)
+
+
+def _pieces(outputs: int) -> int:
+    return -(-outputs // _SIDE)
+
+
+def _wrapped(sums: np.ndarray, start: np.ndarray, qf: int) -> tuple[np.ndarray, int]:
+    """S · 2^-qf of a 32-bit register that holds y_in, too; and how many did not fit into it."""
     # y_in << qf may need more digits than the products alone.
-    register = ((weights[0] @ columns[0]).astype(np.float64) + start) * 2.0**qf
+    register = (sums.astype(np.float64) + start) * 2.0**qf
     wrapped = (register + 2.0**31) % 2.0**32 - 2.0**31
-    return np.floor(wrapped * 2.0**-qf), int(np.count_nonzero(wrapped != register))
+    return wrapped * 2.0**-qf - start, int(np.count_nonzero(wrapped != register))
 
 
 def _blocks(images: int, filters: list[_Filters], job: Job) -> list[tuple[slice, slice]]:
     """Slices of images and output rows whose pixels make a block."""
     steps, outputs, _ = filters[0].weights.shape
-    taps = sum(f.weights.shape[2] for f in filters) * steps
-    pixels = _BLOCK_COLUMNS // taps
+    taps = [f.weights.shape[2] for f in filters]
+    pixels = _BLOCK_COLUMNS // (sum(taps) * steps)
     if len(job.steps) > 1:
-        pixels = min(pixels, _BLOCK_SUMS // outputs)
+        pixels = min(pixels, max(_PRODUCT // max(taps), 4096) // outputs)
+    else:
+        pixels = min(pixels, _PRODUCT // (min(outputs, _SIDE) * min(taps[0], _SIDE)))
     height, width = job.geometry.out
     rows = min(height, max(1, pixels // width))
     together = max(1, pixels // (height * width))
@@ -218,15 +245,9 @@ def _blocks(images: int, filters: list[_Filters], job: Job) -> list[tuple[slice,
     ]
 
 
-def _parallel(work: Callable, blocks: list[tuple]) -> list:
-    """`work` on every block, on all processors: NumPy lets go of the interpreter lock."""
-    if len(blocks) == 1:
-        return [work(*blocks[0])]
-    return list(_pool().map(lambda block: work(*block), blocks))
-
-
 @cache
 def _pool() -> ThreadPoolExecutor:
+    """A thread for every processor: NumPy lets go of the interpreter lock."""
     try:
         processors = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS, nor on Windows

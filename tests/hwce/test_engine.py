@@ -7,6 +7,7 @@ from labkit import hwce
 from labkit.hwce import blas, engine, tiling
 from labkit.hwce.config import FULMINE, GAP8, IDEAL, NEURAGHE, PRESETS, VEGA
 
+WIDTHS = st.integers(2, 16)
 KERNELS = [(1, 1), (3, 3), (5, 5), (7, 4), (7, 7), (2, 3), (1, 5), (11, 11)]
 
 
@@ -32,9 +33,9 @@ def codes(draw, shape, low, high):
 
 
 @st.composite
-def layers(draw, kernels=KERNELS, configs=configs(), weight_bits=st.integers(2, 16)):
+def layers(draw, kernels=KERNELS, weight_bits=WIDTHS):
     """Arguments of conv2d."""
-    config = draw(configs)
+    config = draw(configs())
     rows, columns = draw(st.sampled_from(kernels))
     channels, outputs, images = (
         draw(st.integers(1, 4)),
@@ -88,7 +89,6 @@ def test_blas_equals_the_reference_in_small_blocks(layer, data):
     arguments, settings = layer
     whole = engine.conv2d(*arguments, **settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blas, "_BLOCK_SUMS", data.draw(st.integers(1, 8)))
         patch.setattr(blas, "_BLOCK_COLUMNS", data.draw(st.integers(1, 500)))
         cut = engine.conv2d(*arguments, **settings)
     np.testing.assert_array_equal(cut.y, whole.y)
@@ -169,7 +169,7 @@ def test_two_roundings_of_a_7x7():
 
 @given(layers(weight_bits=st.just(8)))
 def test_without_shift_and_saturation_it_is_a_convolution(layer):
-    (x, w, _, config), settings = layer
+    (x, w, _, config), _ = layer
     x, w = x % 16, w % 4 - 2  # small enough for any order: 121 taps · 4 channels · 15 · 2 < 32768
     config = config.with_(unsigned=False, flip=False)
     y = engine.conv2d(x, w, None, config, stride=2, weight_bits=8).y
