@@ -12,6 +12,7 @@ import time
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,14 +96,20 @@ def train(
     *,
     epochs: int | None = None,
     learning_rate: float = PEAK_LEARNING_RATE,
+    optimizer: Callable[..., tf.keras.optimizers.Optimizer] = tf.keras.optimizers.Adam,
+    callbacks: Sequence[tf.keras.callbacks.Callback] = (),
 ) -> dict[str, list[float]]:
-    """Train in place with Adam, the learning rate falling to zero along a cosine.
+    """Train in place, the learning rate falling to zero along a cosine.
 
     Args:
         model: from `build`, or a quantisation-aware copy of one.
         dataset: images (N, 28, 28, 1) in [0, 1] and classes (N,).
         profile: sets the number of epochs, unless `epochs` does.
         seed: of order and augmentation.
+        epochs: instead of the profile's.
+        learning_rate: at the start.
+        optimizer: makes one from a schedule of the learning rate.
+        callbacks: that a technique needs at each step, for example to move a pruning schedule on.
 
     Returns:
         "loss" and "accuracy" on the augmented training images, a value an epoch.
@@ -113,14 +120,15 @@ def train(
     steps = len(dataset.x_train) // size
     schedule = tf.keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs)
     model.compile(
-        tf.keras.optimizers.Adam(schedule),
+        optimizer(schedule),
         tf.keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
     )
     with tqdm(total=epochs, unit="epoch", disable=not runtime.interactive()) as bar:
         advance = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar.update())
         images = batches(dataset, size, seed)
-        history = model.fit(images, epochs=epochs, verbose=0, callbacks=[advance]).history
+        called = [advance, *callbacks]
+        history = model.fit(images, epochs=epochs, verbose=0, callbacks=called).history
     return {name: [float(v) for v in values] for name, values in history.items()}
 
 

@@ -119,3 +119,10 @@ def test_training_shows_a_bar_to_those_who_watch(tiny_data, short, monkeypatch, 
 def test_profiles_do_not_share_weights(tiny_data, tmp_path, short):
     sign_cnn.baseline(tiny_data, "quick", 0, tmp_path)
     assert not sign_cnn.baseline(tiny_data, "full", 0, tmp_path).loaded
+
+
+def test_training_calls_a_techniques_own_callbacks(tiny_data, short):
+    steps = []
+    callback = tf.keras.callbacks.LambdaCallback(on_batch_end=lambda step, logs: steps.append(step))
+    sign_cnn.train(sign_cnn.build(), tiny_data, "quick", epochs=3, callbacks=[callback])
+    assert steps == [0, 0, 0]
