@@ -25,9 +25,14 @@ from labkit.hwce.config import (
 )
 from labkit.hwce.engine import Result, Step, conv2d, trace
 from labkit.hwce.formats import EmulatedPrecisionWarning, QFormat, msb_for, requantize
+from labkit.hwce.network import differences, run
+from labkit.hwce.operations import Activation
+from labkit.hwce.plan import LayerPlan, Plan
+from labkit.hwce.report import Report
 
 __all__ = [
     "BASIS", "FULMINE", "GAP8", "IDEAL", "NEURAGHE", "PRESETS", "VEGA",
-    "EmulatedPrecisionWarning", "HwceConfig", "QFormat", "Result", "Step",
-    "conv2d", "msb_for", "preset", "requantize", "trace",
+    "Activation", "EmulatedPrecisionWarning", "HwceConfig", "LayerPlan", "Plan", "QFormat",
+    "Report", "Result", "Step",
+    "conv2d", "differences", "msb_for", "preset", "requantize", "run", "trace",
 ]  # fmt: skip

@@ -312,10 +312,7 @@ def _start(bias, job: Job, images: int, config: HwceConfig) -> np.ndarray:
     full = (images, *g.out, g.outputs)
     if bias.shape not in ((g.outputs,), full):
         raise ValueError(f"bias is {bias.shape}, expected ({g.outputs},) or {full}.")
-    if job.bias_shift:
-        low, high = _signed(32)
-    else:
-        low, high = config.pixel_range
+    low, high = _signed(32) if once else config.pixel_range
     _check_range("bias", bias, low, high, "y_in is one word")
     if bias.ndim == 1:
         return bias.astype(np.int64).reshape(1, -1, 1, 1)

@@ -169,14 +169,14 @@ def requantize(codes: np.ndarray, shift: int, bits: int, half_up: bool = True) -
         limits = np.iinfo(codes.dtype)
         inside = low <= limits.min and limits.max <= high
         return codes if inside else np.clip(codes, low, high).astype(narrow)
-    wide = codes.astype(np.int64)
+    small = codes.dtype.itemsize <= 2 and bits <= 16
+    wide = codes.astype(np.int32 if small else np.int64)
+    # Larger shifts than these change nothing more: codes are all rounded away, or all clipped.
     if shift > 0:
-        # Any shift beyond 62 gives what 62 gives: codes have at most 33 bits.
-        shift = min(shift, 62)
+        shift = min(shift, 30 if small else 62)
         wide = (wide + ((1 << (shift - 1)) if half_up else 0)) >> shift
     else:
-        # Every code but 0 leaves n bits once it is shifted by as many; more would overflow.
-        wide = np.clip(wide, low, high) << min(-shift, 31)
+        wide = np.clip(wide, low, high) << min(-shift, 15 if small else 31)
     return np.clip(wide, low, high).astype(narrow)
 
 

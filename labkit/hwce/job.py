@@ -46,7 +46,7 @@ class Geometry:
         height, width, channels = shape
         if padding == "same":
             padding = tuple(
-                _same(size, k, s)
+                same_padding(size, k, s)
                 for size, k, s in zip((height, width), kernel, stride, strict=True)
             )
         elif padding == "valid":
@@ -90,7 +90,7 @@ class Geometry:
         return oh * ow * kh * kw * self.channels * self.outputs
 
 
-def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Padding before and after, as TensorFlow's "same"."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2

@@ -1,0 +1,147 @@
+"""The engine against TensorFlow's float forward pass, and its two backends against each other.
+
+    python benchmarks/hwce.py [--images 16] [--rounds 7]
+
+SqueezeNet v1.1 at 227x227: real weights where `LABKIT_DATA` has squeezenet_v1.1.npz, random ones
+else. All measurements alternate within one run, so that other work on the machine touches all of
+them; the table shows the median of the rounds and of each round's own ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from labkit import hwce, runtime
+
+runtime.set_seed(0)
+
+import tensorflow as tf  # noqa: E402
+
+#: Squeeze and expand filters of fire2 … fire9.
+FIRES = [(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)]
+MEAN_BGR = np.array([104, 117, 123], np.float32)
+
+
+def squeezenet() -> tf.keras.Model:
+    """SqueezeNet v1.1 in plain Keras, with the layers' usual names."""
+    layers = tf.keras.layers
+
+    def fire(x, name, squeeze, expand):
+        x = layers.Conv2D(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
+        sides = [
+            layers.Conv2D(
+                expand, k, padding="same", activation="relu", name=f"{name}_expand{k}x{k}"
+            )(x)
+            for k in (1, 3)
+        ]
+        return layers.Concatenate(name=f"{name}_concat")(sides)
+
+    inputs = x = tf.keras.Input((227, 227, 3))
+    x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(x)
+    for number, sizes in enumerate(FIRES, start=2):
+        if number in (2, 4, 6):
+            x = layers.MaxPooling2D(3, 2, name=f"pool{number - 1}")(x)
+        x = fire(x, f"fire{number}", *sizes)
+    x = layers.Dropout(0.5)(x)
+    x = layers.Conv2D(1000, 1, activation="relu", name="conv10")(x)
+    x = layers.GlobalAveragePooling2D(name="pool10")(x)
+    return tf.keras.Model(inputs, layers.Softmax(name="softmax")(x))
+
+
+def load_weights(model: tf.keras.Model) -> str:
+    """Put the real weights into the model if they are there, and say which it has."""
+    path = Path(os.environ.get("LABKIT_DATA", "data/real")) / "squeezenet_v1.1.npz"
+    if not path.is_file():
+        return "random"
+    with np.load(path) as arrays:
+        for layer in model.layers:
+            name = layer.name.replace("_", "/")
+            if f"{name}/kernel" in arrays:
+                layer.set_weights([arrays[f"{name}/{part}"] for part in ("kernel", "bias")])
+    return "real"
+
+
+def photographs(count: int) -> np.ndarray:
+    """Smooth random images with the mean pixel taken off, (count, 227, 227, 3)."""
+    coarse = np.random.default_rng(0).uniform(0, 255, (count, 12, 12, 3)).astype(np.float32)
+    return tf.image.resize(coarse, (227, 227), "bicubic").numpy().clip(0, 255) - MEAN_BGR
+
+
+def seconds(work) -> float:
+    """Of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def whole_network(count: int, rounds: int) -> None:
+    """SqueezeNet on the engine, as multiples of TensorFlow's forward pass."""
+    model = squeezenet()
+    weights = load_weights(model)
+    images = photographs(count)
+    forward = tf.function(lambda x: model(x, training=False), jit_compile=False)
+    tensor = tf.constant(images)
+    runs = {"TensorFlow, float": lambda: forward(tensor).numpy()}
+    for preset in ("gap8", "fulmine", "ideal"):
+        for bits in ((16, 16, 16), (8, 16, 16), (8, 8, 8), (4, 16, 16)):
+            config = hwce.preset(preset)
+            plan = hwce.Plan.calibrated(model, images[:4], bits, config=config)
+            name = f"{preset}, {':'.join(map(str, bits))}"
+            runs[name] = lambda plan=plan: hwce.run(model, images, plan, batch=count)
+    times = {name: [] for name in runs}
+    saturations = {}
+    for name, work in runs.items():  # trace, allocate, start threads
+        report = work()
+        if name != "TensorFlow, float":
+            saturations[name] = report.totals["saturations"]
+    for _ in range(rounds):
+        for name, work in runs.items():
+            times[name].append(seconds(work))
+    print(f"\nSqueezeNet v1.1, 227x227, {weights} weights, {count} images at once, {rounds} rounds")
+    print(f"{'':24}{'ms an image':>14}{'times TensorFlow':>20}{'saturations':>14}")
+    base = np.array(times["TensorFlow, float"])
+    for name, values in times.items():
+        ratios = np.array(values) / base
+        spread = f"{np.median(ratios):.2f} ({ratios.min():.2f}-{ratios.max():.2f})"
+        clipped = saturations.get(name, "")
+        print(f"{name:24}{1e3 * np.median(values) / count:14.1f}{spread:>20}{clipped:>14}")
+
+
+def backends(rounds: int) -> None:
+    """`blas` against `reference` on one layer, 16 to 32 channels, 3x3, 28x28."""
+    random = np.random.default_rng(0)
+    x = random.integers(-(2**11), 2**11, (28, 28, 16))
+    w = random.integers(-(2**7), 2**7, (3, 3, 16, 32))
+    print(f"\nBackends, 16 -> 32 channels, 3x3, 28x28 (3.1 million MACs), {rounds} rounds")
+    print(f"{'':24}{'blas, ms':>14}{'reference, ms':>16}{'ratio':>10}")
+    for preset in ("gap8", "fulmine", "ideal"):
+        config = hwce.preset(preset)
+        ratios, fast, slow = [], [], []
+        run = partial(hwce.conv2d, x, w, None, config, qf=8, weight_bits=8)
+        run()
+        for _ in range(rounds):
+            fast.append(min(seconds(run) for _ in range(5)))
+            slow.append(seconds(partial(run, backend="reference")))
+            ratios.append(slow[-1] / fast[-1])
+        times = f"{1e3 * np.median(fast):14.2f}{1e3 * np.median(slow):16.0f}"
+        print(f"{preset:24}{times}{np.median(ratios):10.0f}")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=16, help="at once")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    whole_network(options.images, options.rounds)
+    backends(min(options.rounds, 5))
+
+
+if __name__ == "__main__":
+    main()

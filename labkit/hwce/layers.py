@@ -1,0 +1,201 @@
+"""The training-side twin of the engine: a Keras convolution with quantised numbers.
+
+This module imports TensorFlow; the rest of the package does not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from labkit.hwce.formats import MODES, QFormat
+
+#: Up to here float32 holds every integer.
+_FLOAT32_EXACT = 2**24
+
+
+def quantclip(x: tf.Tensor, msb: int, nbits: int, mode: str = "thesis") -> tf.Tensor:
+    """Quantise a tensor to n bits within ±2^msb, with a straight-through gradient.
+
+    The gradient is that of the clipping alone: 1 where |x| <= 2^msb, else 0.
+
+    Args:
+        x: floating point, any shape.
+        msb: exponent of the clipping amplitude.
+        nbits: 2 to 32.
+        mode: "thesis", "floor" or "nearest", as in `QFormat.codes`.
+
+    Returns:
+        the shape and dtype of x.
+
+    Raises:
+        ValueError: an unknown mode, or a format that does not exist.
+
+    Example:
+        >>> quantclip(tf.constant([0.3, 2.0]), msb=0, nbits=3).numpy()
+        array([0.25, 1.  ], dtype=float32)
+
+    Source: the thesis, equations 7 to 10 and code 7.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
+    return _quantize(tf.convert_to_tensor(x), QFormat(nbits, msb), mode)
+
+
+def _quantize(x: tf.Tensor, q: QFormat, mode: str) -> tf.Tensor:
+    amplitude = math.ldexp(1.0, q.msb)
+
+    @tf.custom_gradient
+    def straight_through(x):
+        scaled = (tf.clip_by_value(x, -amplitude, amplitude) if mode == "thesis" else x) / q.step
+        codes = tf.floor(scaled)
+        if mode == "nearest":
+            codes += tf.cast(scaled - codes >= 0.5, x.dtype)
+        if mode != "thesis":
+            codes = tf.clip_by_value(codes, float(q.min_code), float(q.max_code))
+        return codes * q.step, lambda upstream: upstream * tf.cast(tf.abs(x) <= amplitude, x.dtype)
+
+    return straight_through(x)
+
+
+@tf.keras.utils.register_keras_serializable("labkit")
+class QuantizedConv2D(tf.keras.layers.Conv2D):
+    """A convolution with quantised kernel, inputs and outputs, and straight-through gradients.
+
+    In the modes "floor" and "nearest" the layer gives just the bits of the emulator with ideal
+    accumulation: the sum of products and bias is exact, rounded once, and clipped to the output's
+    codes. The bias has the step of the products. In the mode "thesis" the convolution is quantised
+    first and an unquantised bias is added to it, as in the thesis's code 11.
+
+    Args:
+        filters: output channels.
+        kernel_size: rows, columns.
+        kernel_format: of the kernel; a `QFormat` or (bits, msb).
+        input_format: of the inputs.
+        output_format: of the outputs.
+        mode: "nearest", "floor" or "thesis".
+        enabled: quantise; else it is a plain Conv2D.
+        tap: give the convolution as it is before bias and activation (the thesis's
+            `perform_extraction`).
+        exact: outside training, sum in float64 where float32 could not hold every sum. Training
+            sums in float32, as any layer.
+        **arguments: of Conv2D.
+
+    `enabled`, `tap` and the formats may be changed on a layer, but functions that Keras has already
+    traced keep what they were: compile the model again, or clone it.
+
+    Raises:
+        ValueError: a format, mode or argument that the engine does not have.
+
+    Source: the thesis, section 4.5.2, codes 8 to 11.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        kernel_format=(8, 0),
+        input_format=(8, 0),
+        output_format=(8, 0),
+        mode="nearest",
+        enabled=True,
+        tap=False,
+        exact=True,
+        **arguments,
+    ):
+        if mode not in MODES:
+            raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
+        super().__init__(filters, kernel_size, **arguments)
+        if self.data_format != "channels_last" or self.groups != 1 or max(self.dilation_rate) > 1:
+            raise ValueError(
+                f"{self.name}: expected channels_last, one group and no dilation; the engine has "
+                "nothing else."
+            )
+        self.kernel_format, self.input_format, self.output_format = (
+            q if isinstance(q, QFormat) else QFormat(*q)
+            for q in (kernel_format, input_format, output_format)
+        )
+        self.mode, self.enabled, self.tap, self.exact = mode, enabled, tap, exact
+
+    @property
+    def bias_format(self) -> QFormat:
+        """32 bits at the step of the products, in which the bias is added."""
+        fraction = self.kernel_format.fraction_bits + self.input_format.fraction_bits
+        return QFormat(32, 31 - fraction)
+
+    def call(self, inputs, training=None):
+        """Convolve; `training` decides where `exact` holds."""
+        if training is None:
+            training = tf.keras.backend.learning_phase()
+        if not self.enabled:
+            outputs = self.convolution_op(inputs, self.kernel)
+            return outputs if self.tap else self._activated(self._biased(outputs))
+        inputs = _quantize(inputs, self.input_format, self.mode)
+        kernel = _quantize(tf.convert_to_tensor(self.kernel), self.kernel_format, self.mode)
+        if self.mode == "thesis":
+            outputs = _quantize(self.convolution_op(inputs, kernel), self.output_format, self.mode)
+            return outputs if self.tap else self._activated(self._biased(outputs))
+        outputs = self._summed(inputs, kernel, training)
+        return outputs if self.tap else self._activated(outputs)
+
+    def _summed(self, inputs, kernel, training) -> tf.Tensor:
+        """Products and bias, rounded once."""
+
+        def rounded(products, dtype):
+            products = tf.cast(products, dtype)
+            if self.use_bias and not self.tap:
+                bias = tf.cast(tf.convert_to_tensor(self.bias), dtype)
+                products += _quantize(bias, self.bias_format, self.mode)
+            rounded = _quantize(products, self.output_format, self.mode)
+            return tf.cast(rounded, inputs.dtype)
+
+        def exact():
+            wide = tf.float32 if self._fits_float32(kernel.shape) else tf.float64
+            products = self.convolution_op(tf.cast(inputs, wide), tf.cast(kernel, wide))
+            return rounded(products, tf.float64)
+
+        def fast():
+            return rounded(self.convolution_op(inputs, kernel), inputs.dtype)
+
+        if not self.exact:
+            return fast()
+        if tf.is_tensor(training):
+            return tf.cond(tf.cast(training, tf.bool), fast, exact)
+        return fast() if training else exact()
+
+    def _fits_float32(self, shape) -> bool:
+        largest = -self.kernel_format.min_code * -self.input_format.min_code
+        return math.prod(shape[:-1]) * largest <= _FLOAT32_EXACT
+
+    def _biased(self, outputs):
+        return tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs
+
+    def _activated(self, outputs):
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def get_config(self):
+        """Everything that makes the layer again; formats as [bits, msb]."""
+        formats = {
+            name: [getattr(self, name).bits, getattr(self, name).msb]
+            for name in ("kernel_format", "input_format", "output_format")
+        }
+        flags = {name: getattr(self, name) for name in ("mode", "enabled", "tap", "exact")}
+        return super().get_config() | formats | flags
+
+
+def layer_outputs(model: tf.keras.Model, images, names: list[str]) -> dict:
+    """Inputs and outputs of layers, in floating point.
+
+    Args:
+        model: Functional or Sequential.
+        images: (N, ...), what the model takes.
+        names: of layers.
+
+    Returns:
+        name → (inputs, outputs), float32.
+    """
+    layers = [model.get_layer(name) for name in names]
+    taps = tf.keras.Model(model.inputs, [[layer.input, layer.output] for layer in layers])
+    values = taps.predict(images, verbose=0)
+    return {name: tuple(pair) for name, pair in zip(names, values, strict=True)}

@@ -1,0 +1,239 @@
+"""Whole Keras networks on the engine: `run(model, images, plan)`, a row of a table a layer.
+
+Convolutions run on the engine, or on the cores where it has no mode for them; dense layers run on
+the cores; ReLU, pooling, concatenation and dropout work on codes, as the cores would do them, and
+softmax and batch normalisation in floating point.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from labkit.hwce import operations, report, tiling
+from labkit.hwce.engine import Result, conv2d
+from labkit.hwce.formats import QFormat
+from labkit.hwce.graph import COMPUTED, IDENTITY, Node, graph
+from labkit.hwce.operations import OPERATIONS, Activation
+from labkit.hwce.plan import Plan
+from labkit.hwce.report import Report
+
+_COUNTS = ("saturations", "saturated", "overflows")
+_FORMATS = ("kernel", "input", "output")
+
+
+def run(
+    model,
+    images: np.ndarray,
+    plan: Plan,
+    *,
+    batch: int = 16,
+    keep: Iterable[str] = (),
+    backend: str = "blas",
+) -> Report:
+    """Run a Keras model on the engine.
+
+    Args:
+        model: Functional or Sequential, of Conv2D, QuantizedConv2D, Dense, ReLU, Activation,
+            Softmax, pooling, global pooling, Concatenate, Flatten, Reshape, ZeroPadding2D, Dropout
+            and BatchNormalization layers. A batch normalisation is computed in floating point.
+        images: real (N, H, W, channels), as the model takes them.
+        plan: formats of every convolution and dense layer, and the engine.
+        batch: images at a time.
+        keep: names of layers whose outputs are to be kept.
+        backend: "blas" or "reference".
+
+    Returns:
+        outputs, and a table with a row a layer. Cycles, energy and memory are analytic, not
+        validated on silicon.
+
+    Raises:
+        ValueError: a layer that is not supported or has no plan, or images that do not fit.
+    """
+    network = _Network(model, plan, backend)
+    images, keep = np.asarray(images), set(keep)
+    if not len(images):
+        raise ValueError("there are no images to run.")
+    unknown = keep - {node.name for node in network.nodes}
+    if unknown:
+        raise ValueError(f"the model has no layer {', '.join(sorted(unknown))} to keep.")
+    outputs, kept = [], {name: [] for name in keep}
+    for first in range(0, len(images), batch):
+        for node, _, y in network.layers(images[first : first + batch]):
+            if node.name in keep:
+                kept[node.name].append(y)
+        outputs.append(y.values)
+    whole = {
+        name: Activation(np.concatenate([a.array for a in parts]), parts[0].fraction)
+        for name, parts in kept.items()
+    }
+    return Report(np.concatenate(outputs), network.table(), plan, len(images), whole)
+
+
+def differences(model, images: np.ndarray, plan: Plan) -> pd.DataFrame:
+    """What the engine's rounding and saturation change in each layer, by itself.
+
+    Every layer gets the inputs that a run with ideal accumulation gives it, and is computed both
+    ways; errors do not add up from layer to layer.
+
+    Args:
+        model: as in `run`.
+        images: real (N, H, W, channels).
+        plan: with the engine that is to be compared with the ideal one.
+
+    Returns:
+        a row a layer: share of outputs that differ, mean (with its sign), mean magnitude and
+        largest magnitude of the difference in steps of the output, and saturations.
+    """
+    ideal = _Network(model, plan.with_config(plan.config.with_(ideal=True)))
+    engine = _Network(model, plan)
+    rows = []
+    for node, inputs, _ in ideal.layers(np.asarray(images)):
+        if node.kind not in COMPUTED:
+            continue
+        (_, exact), (result, y) = (n.convolve(node, inputs[0]) for n in (ideal, engine))
+        steps = (y.values - exact.values) / plan.layers[node.name].output.step
+        rows.append(
+            {
+                "layer": node.name,
+                "differing (%)": 100 * np.mean(steps != 0),
+                "mean (steps)": steps.mean(),
+                "mean magnitude (steps)": np.abs(steps).mean(),
+                "largest (steps)": np.abs(steps).max(),
+                "saturations": result.saturations,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+class _Network:
+    """A model that is ready to run: codes of its weights, and counts of its saturations."""
+
+    def __init__(self, model, plan: Plan, backend: str = "blas"):
+        if plan.config.unsigned:
+            raise ValueError("a plan's formats are signed: unsigned words are for conv2d alone.")
+        self.plan, self.backend = plan, backend
+        # Ideal accumulation is no engine's: its one rounding is the plan's.
+        ideal = plan.config.with_(half_up=plan.mode == "nearest")
+        self.config = ideal if plan.config.ideal else plan.config
+        self.nodes = graph(model)
+        self._check()
+        self.weights = {
+            node.name: model.get_layer(node.name).get_weights()
+            for node in self.nodes
+            if node.kind in (*COMPUTED, "BatchNormalization")
+        }
+        self.kernels = {
+            node.name: plan.layers[node.name].kernel.codes(self.weights[node.name][0], plan.mode)
+            for node in self.nodes
+            if node.kind in COMPUTED
+        }
+        self.rows: dict[str, dict] = {}
+
+    def _check(self) -> None:
+        """Say what cannot run before anything does."""
+        for node in self.nodes:
+            if node.kind not in (*COMPUTED, *IDENTITY, *OPERATIONS, "BatchNormalization"):
+                raise ValueError(f"{node.name}: a layer of class {node.kind} is not supported.")
+            if node.kind in COMPUTED and node.name not in self.plan.layers:
+                raise ValueError(f"the plan has no formats for the layer {node.name}.")
+            dilation, groups = node.config.get("dilation_rate", 1), node.config.get("groups", 1)
+            channels = node.config.get("data_format") or "channels_last"
+            if np.max(dilation) > 1 or groups > 1 or channels != "channels_last":
+                raise ValueError(
+                    f"{node.name}: dilation, groups and channels_first are not supported."
+                )
+
+    def layers(self, images: np.ndarray) -> Iterator[tuple[Node, list[Activation], Activation]]:
+        """Every layer with its inputs and output for some images, in order."""
+        done: dict[str, Activation] = {}
+        uses = Counter(name for node in self.nodes for name in node.inputs)
+        for node in self.nodes:
+            inputs = [done[name] for name in node.inputs] or [Activation(images, None)]
+            done[node.name] = y = self._output(node, inputs)
+            if node.kind != "InputLayer":
+                row = {"layer": node.name, "kind": node.kind}
+                row |= {"input": _shape(inputs[0]), "output": _shape(y)}
+                self.rows[node.name] = row | self.rows.get(node.name, {})
+            yield node, inputs, y
+            uses.subtract(node.inputs)
+            for name in node.inputs:  # nothing reads it any more
+                if not uses[name]:
+                    done.pop(name, None)
+
+    def _output(self, node: Node, inputs: list[Activation]) -> Activation:
+        if node.kind in IDENTITY:
+            return inputs[0]
+        if node.kind == "BatchNormalization":
+            return operations.normalise(node.config, inputs[0], self.weights[node.name])
+        if node.kind not in COMPUTED:
+            return OPERATIONS[node.kind](node.config, inputs, self.config.half_up)
+        result, y = self.convolve(node, inputs[0])
+        self._count(node, result)
+        if node.config.get("tap"):
+            return y
+        return operations.activate(node.config["activation"], node.name, y)
+
+    def convolve(self, node: Node, x: Activation) -> tuple[Result, Activation]:
+        """A convolution or dense layer before its activation."""
+        plan, mode, config = self.plan.layers[node.name], self.plan.mode, node.config
+        kernel, bias = self.kernels[node.name], None
+        codes = x.codes(plan.input, mode)
+        if node.kind == "Dense":
+            if codes.ndim != 2:
+                raise ValueError(f"{node.name}: a dense layer takes (N, features): flatten before.")
+            codes, kernel = codes[:, None, None], kernel[None, None]
+        unit = tiling.decompose(*kernel.shape[:2], self.config).unit
+        once = self.config.ideal or unit == "cores"
+        # A sum that is rounded once goes straight to the output's format, and its bias has the
+        # step of the products. The engine's 16-bit words have a format of their own.
+        words = plan.output if once else plan.words
+        qf = max(plan.product_fraction - words.fraction_bits, 0)
+        fraction = plan.product_fraction - qf
+        if config["use_bias"] and not config.get("tap"):
+            wide = QFormat(32, 31 - plan.product_fraction) if once else QFormat(16, 15 - fraction)
+            bias = wide.codes(self.weights[node.name][1], mode)
+        direct = once and fraction == plan.output.fraction_bits
+        result = conv2d(
+            codes,
+            kernel,
+            bias,
+            self.config,
+            qf=qf,
+            stride=config.get("strides", 1),
+            padding=config.get("padding", "valid"),
+            weight_bits=plan.kernel.bits,
+            input_bits=plan.input.bits,
+            output_bits=plan.output.bits if direct else 16,
+            bias_shift=qf if once else 0,
+            backend=self.backend,
+        )
+        y = result.y[:, 0, 0] if node.kind == "Dense" else result.y
+        y = Activation(y, fraction).codes(plan.output, mode)
+        return result, Activation(y, plan.output.fraction_bits)
+
+    def _count(self, node: Node, result: Result) -> None:
+        row = self.rows.get(node.name)
+        if row is None:
+            plan = self.plan.layers[node.name]
+            formats = {f"{name} format": str(getattr(plan, name)) for name in _FORMATS}
+            work = dataclasses.replace(result.work, output_bits=plan.output.bits)
+            row = self.rows[node.name] = formats | report.costs(work)
+            row |= dict.fromkeys((*_COUNTS, "outputs"), 0)
+        for name in _COUNTS:
+            row[name] += getattr(result, name)
+        row["outputs"] += result.y.size
+
+    def table(self) -> pd.DataFrame:
+        """A row a layer."""
+        table = pd.DataFrame(list(self.rows.values()))
+        table["saturated (%)"] = 100 * table.pop("saturated") / table.pop("outputs")
+        return table
+
+
+def _shape(activation: Activation) -> str:
+    return "x".join(map(str, activation.array.shape[1:]))

@@ -1,0 +1,203 @@
+"""What the cores do between convolutions: activations, pooling, concatenation.
+
+An order-preserving operation on codes is the same before a change of format as after it, so codes
+keep the format of the layer they come from until the next convolution takes them in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from labkit.hwce.formats import QFormat, requantize
+from labkit.hwce.job import same_padding
+
+
+class Activation(NamedTuple):
+    """A tensor between two layers: codes with their fractional bits, or real numbers (None)."""
+
+    array: np.ndarray
+    fraction: int | None
+
+    @property
+    def values(self) -> np.ndarray:
+        """Real numbers, float64."""
+        if self.fraction is None:
+            return np.asarray(self.array, np.float64)
+        return self.array * math.ldexp(1.0, -self.fraction)
+
+    def codes(self, q: QFormat, mode: str) -> np.ndarray:
+        """Codes of a format."""
+        if self.fraction is None:
+            return q.codes(self.array, mode)
+        return requantize(self.array, self.fraction - q.fraction_bits, q.bits, mode == "nearest")
+
+
+def activate(name: str, layer: str, x: Activation) -> Activation:
+    """A layer's activation, by Keras's name.
+
+    Raises:
+        ValueError: an activation other than linear, relu, relu6 and softmax.
+    """
+    if name == "linear":
+        return x
+    if name == "relu":
+        return Activation(np.maximum(x.array, 0), x.fraction)
+    if name == "relu6":
+        return _limited(x, 6.0)
+    if name == "softmax":
+        return _softmax({}, [x], True)
+    raise ValueError(f"{layer}: the activation {name} is not supported.")
+
+
+def _limited(x: Activation, limit: float) -> Activation:
+    if x.fraction is not None:
+        limit = math.floor(limit * math.ldexp(1.0, x.fraction) + 0.5)
+        limit = min(limit, np.iinfo(x.array.dtype).max)
+    return Activation(np.clip(x.array, 0, limit), x.fraction)
+
+
+def normalise(config: dict, x: Activation, weights: list[np.ndarray]) -> Activation:
+    """Batch normalisation in floating point: the next layer quantises what it gives."""
+    weights = [np.asarray(w, np.float64) for w in weights]
+    scale = weights.pop(0) if config["scale"] else 1.0
+    shift = weights.pop(0) if config["center"] else 0.0
+    mean, variance = weights
+    factor = scale / np.sqrt(variance + config["epsilon"])
+    return Activation(x.values * factor + (shift - mean * factor), None)
+
+
+def _relu(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    if config.get("negative_slope") or config.get("threshold"):
+        raise ValueError(f"{config['name']}: a ReLU with a slope or a threshold is not supported.")
+    limit = config.get("max_value")
+    if limit is None:
+        return activate("relu", config["name"], inputs[0])
+    return _limited(inputs[0], float(limit))
+
+
+def _activation(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    return activate(config["activation"], config["name"], inputs[0])
+
+
+def _softmax(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    x = inputs[0].values
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return Activation(powers / powers.sum(axis=-1, keepdims=True), None)
+
+
+def _windows(array: np.ndarray, config: dict, fill) -> list[np.ndarray]:
+    """The cells of every pooling window: an array for each place in the window."""
+    (kh, kw), (sh, sw) = config["pool_size"], config["strides"]
+    if config["padding"] == "same":
+        sides = [
+            same_padding(*axis) for axis in zip(array.shape[1:3], (kh, kw), (sh, sw), strict=True)
+        ]
+        array = np.pad(array, ((0, 0), *sides, (0, 0)), constant_values=fill)
+    rows, columns = ((n - k) // s + 1 for n, k, s in zip(array.shape[1:3], (kh, kw), (sh, sw),
+                                                         strict=True))  # fmt: skip
+    return [
+        array[:, i : i + (rows - 1) * sh + 1 : sh, j : j + (columns - 1) * sw + 1 : sw]
+        for i in range(kh)
+        for j in range(kw)
+    ]
+
+
+def _max_pool(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    array, fraction = inputs[0].array, inputs[0].fraction
+    lowest = -np.inf if fraction is None else np.iinfo(array.dtype).min
+    first, *others = _windows(array, config, lowest)
+    largest = first.copy(order="K")
+    for cells in others:
+        np.maximum(largest, cells, out=largest)
+    return Activation(largest, fraction)
+
+
+def _average_pool(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    array = inputs[0].array
+    wide = array.astype(np.float64 if inputs[0].fraction is None else np.int64)
+    total = sum(_windows(wide, config, 0))
+    # Padding does not count: Keras divides by the cells that are there.
+    count = sum(_windows(np.ones((1, *array.shape[1:3], 1), np.int64), config, 0))
+    return _mean(total, count, inputs[0], half_up)
+
+
+def _global_average(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    array, keep = inputs[0].array, config.get("keepdims", False)
+    kind = np.float64 if inputs[0].fraction is None else np.int64
+    total = array.sum(axis=(1, 2), dtype=kind, keepdims=keep)
+    return _mean(total, array.shape[1] * array.shape[2], inputs[0], half_up)
+
+
+def _mean(total: np.ndarray, count, x: Activation, half_up: bool) -> Activation:
+    """The mean, with the step of what it is the mean of; rounded as the engine's shift is [A]."""
+    if x.fraction is None:
+        return Activation(total / count, None)
+    doubled = 2 * total + (count if half_up else 0)
+    return Activation((doubled // (2 * count)).astype(x.array.dtype), x.fraction)
+
+
+def _global_max(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    largest = inputs[0].array.max(axis=(1, 2), keepdims=config.get("keepdims", False))
+    return Activation(largest, inputs[0].fraction)
+
+
+def _concatenate(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    """Codes of the finest format among the inputs, which is exact."""
+    axis = config["axis"]
+    if any(x.fraction is None for x in inputs):
+        return Activation(np.concatenate([x.values for x in inputs], axis=axis), None)
+    finest = max(x.fraction for x in inputs)
+    if finest - min(x.fraction for x in inputs) > 15:
+        raise ValueError(
+            f"{config['name']}: the inputs' steps differ by more than 2^15: give their layers "
+            "output formats that are closer."
+        )
+    parts = [
+        x.array if x.fraction == finest else x.array.astype(np.int32) << (finest - x.fraction)
+        for x in inputs
+    ]
+    return Activation(_side_by_side(parts, axis), finest)
+
+
+def _side_by_side(parts: list[np.ndarray], axis: int) -> np.ndarray:
+    """Concatenated; channels of maps stay planes in memory, as the engine's backend wants them."""
+    if parts[0].ndim != 4 or axis not in (-1, 3):
+        return np.concatenate(parts, axis=axis)
+    planes = np.concatenate([part.transpose(0, 3, 1, 2) for part in parts], axis=1)
+    return planes.transpose(0, 2, 3, 1)
+
+
+def _flatten(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    x = inputs[0]
+    return Activation(np.ascontiguousarray(x.array).reshape(len(x.array), -1), x.fraction)
+
+
+def _reshape(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    x = inputs[0]
+    shape = (len(x.array), *config["target_shape"])
+    return Activation(np.ascontiguousarray(x.array).reshape(shape), x.fraction)
+
+
+def _zero_padding(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    x = inputs[0]
+    return Activation(np.pad(x.array, ((0, 0), *config["padding"], (0, 0))), x.fraction)
+
+
+#: What each class of layer does with its configuration, inputs, and the rounding of a mean.
+OPERATIONS: dict[str, Callable[[dict, list[Activation], bool], Activation]] = {
+    "Activation": _activation,
+    "AveragePooling2D": _average_pool,
+    "Concatenate": _concatenate,
+    "Flatten": _flatten,
+    "GlobalAveragePooling2D": _global_average,
+    "GlobalMaxPooling2D": _global_max,
+    "MaxPooling2D": _max_pool,
+    "ReLU": _relu,
+    "Reshape": _reshape,
+    "Softmax": _softmax,
+    "ZeroPadding2D": _zero_padding,
+}
