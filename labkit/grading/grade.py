@@ -646,9 +646,10 @@ def _remarks(student: _Student) -> list[str]:
 def _told_status(executed: Executed, assignment: Assignment) -> str:
     """How an execution ended, for people."""
     limits = assignment.limits
+    failed = f"{len(executed.errors)} cell{'s' if len(executed.errors) > 1 else ''}"
     where = "" if executed.stopped_at is None else f", in code cell {executed.stopped_at + 1}"
     return {
-        "ended": "executed" + (f", {len(executed.errors)} cells failed" if executed.errors else ""),
+        "ended": "executed" + (f", {failed} failed" if executed.errors else ""),
         "timeout": f"stopped: it took longer than {limits.seconds:g} s{where}",
         "cpu": f"stopped: more than {limits.cpu_seconds:g} s of processor time{where}",
         "memory": f"stopped: more than {limits.memory_mb:,} MB of memory{where}",

@@ -54,7 +54,7 @@ class Handed:
     def slug(self) -> str:
         """The id as a safe name of a folder."""
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", self.id).strip("._")[:60]
-        if plain == self.id:
+        if plain and plain == self.id:
             return plain
         return f"{plain or 'submission'}-{hashlib.sha256(self.id.encode()).hexdigest()[:8]}"
 

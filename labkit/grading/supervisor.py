@@ -98,8 +98,9 @@ def _at_start(spec: dict) -> dict:
         "RLIMIT_NOFILE": 1024,
     }
     if spec["backend"] != "container":
-        # Of private memory: TensorFlow reserves far more addresses than it uses.
-        own["RLIMIT_DATA"] = limits["memory_mb"] * 1_000_000
+        # Of private memory: TensorFlow reserves far more addresses than it uses. The watch comes
+        # first; this holds back a process that grows between two of its looks.
+        own["RLIMIT_DATA"] = int(1.5 * limits["memory_mb"]) * 1_000_000
         # Threads count, and so does whatever else this user runs.
         own["RLIMIT_NPROC"] = 8 * limits["processes"] + _tasks_of_user()
 

@@ -1,0 +1,98 @@
+"""Images that a linear network reads without training, its files, and the rehearsal's lab."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import labkit  # noqa: F401  (before TensorFlow, which the fixtures import)
+from labkit.authoring.source import course_root, sources
+from labkit.grading import assignment as assignments
+from labkit.grading import sandbox
+from labkit.grading.grade import Settings
+
+REHEARSAL = course_root() / "grading" / "rehearsal"
+
+
+@pytest.fixture(scope="session")
+def templates():
+    """24 random patterns, one a class; float (24, 28, 28, 1)."""
+    return np.random.default_rng(0).random((24, 28, 28, 1), np.float32)
+
+
+@pytest.fixture(scope="session")
+def split(templates, tmp_path_factory):
+    """A hidden split of noisy patterns, as an instructor would give it: a `.npz` file."""
+    rng = np.random.default_rng(1)
+    y = np.arange(48) % 24
+    x = np.clip(templates[y] + rng.normal(0, 0.2, (48, 28, 28, 1)), 0, 1)
+    path = tmp_path_factory.mktemp("split") / "hidden.npz"
+    np.savez(path, x=np.round(255 * x).astype(np.uint8), y=y)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dense():
+    """A function from patterns (N, 28, 28, 1) and classes to a Keras model that knows them."""
+    import tensorflow as tf
+
+    def dense(patterns, classes):
+        flat = patterns.reshape(len(patterns), -1)
+        flat = flat - flat.mean(axis=1, keepdims=True)
+        flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+        layers = tf.keras.layers
+        model = tf.keras.Sequential(
+            [
+                layers.Input((28, 28, 1)),
+                layers.Flatten(),
+                layers.Dense(len(flat), activation="softmax", name="known"),
+                layers.Dense(24, name="letter"),
+            ]
+        )
+        model.set_weights(
+            [30 * flat.T, np.zeros(len(flat)), np.eye(24)[classes], np.zeros(24)]
+        )  # fmt: skip
+        return model
+
+    return dense
+
+
+@pytest.fixture(scope="session")
+def model_files(dense, templates):
+    """Files of the linear network: "float", "int8" and "float16"."""
+    from labkit.compress import post_training
+
+    model = dense(templates, np.arange(24))
+    return {
+        mode: post_training.convert(model, mode, templates) for mode in ("float", "float16", "int8")
+    }
+
+
+@pytest.fixture(scope="session")
+def rehearsal_lab():
+    """The source of the rehearsal's lab."""
+    (source,) = sources(None, REHEARSAL)
+    return source
+
+
+@pytest.fixture(scope="session")
+def assignment():
+    """The rehearsal's assignment with short limits."""
+    loaded = assignments.load(REHEARSAL / "assignment.yaml")
+    limits = dataclasses.replace(loaded.limits, seconds=20, processes=40)
+    return dataclasses.replace(loaded, limits=limits)
+
+
+@pytest.fixture
+def settings(split):
+    """Two jobs, and the hidden split of noisy patterns."""
+    return Settings(jobs=2, hidden=split)
+
+
+@pytest.fixture(scope="session")
+def isolated():
+    """Skips where there is no isolation but limits."""
+    isolation = sandbox.choose()
+    if isolation.backend == "limits":
+        pytest.skip("this machine has neither bubblewrap nor namespaces")
+    return isolation

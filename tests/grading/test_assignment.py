@@ -1,0 +1,107 @@
+import json
+
+import pytest
+import yaml
+
+from labkit.authoring.source import course_root
+from labkit.grading import GradingError
+from labkit.grading.assignment import load, schema, schema_fault
+
+GRADING = course_root() / "grading"
+COURSE = sorted(GRADING.glob("q*.yaml"))
+SHEET = {"q1": 180, "q2": 75, "q3": 75}
+
+SMALL = {
+    "schema": 1, "name": "a", "title": "A", "points": 5,
+    "files": [{"name": "m.tflite"}],
+    "parts": [{"title": "p", "items": [
+        {"model": "m.tflite", "points": 4, "requires": [{"figure": "accuracy", "at_least": 0.9}]},
+        {"manual": "talk", "points": 1},
+    ]}],
+}  # fmt: skip
+
+
+def written(tmp_path, content):
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
+def test_the_courses_assignments_are_valid(path):
+    assignment = load(path)
+    assert assignment.name == path.stem
+    assert assignment.points == SHEET.get(path.stem, assignment.points)
+    for item in assignment.items:
+        hints = [item.hint, *(r.hint for r in item.requires), item.curve.hint if item.curve else ""]
+        assert item.by_hand or any(hints), f"{item.id}: say what to do about a lost point"
+
+
+def test_q4_is_extra_credit_and_wants_four_bits():
+    (item, _) = load(GRADING / "q4.yaml").items
+    assert load(GRADING / "q4.yaml").extra_credit
+    assert any(r.figure == "code_bits" and r.at_most == 4 for r in item.requires)
+
+
+def test_headline_files_are_graded():
+    from labkit.lab import HEADLINES
+
+    graded = {file.name for path in COURSE for file in load(path).files}
+    assert graded == {name for lab, name in HEADLINES.items() if "01" <= lab <= "07"}
+
+
+@pytest.mark.parametrize("name", ["assignment", "grade"])
+def test_the_published_schemas_are_those_in_use(name):
+    published = json.loads((GRADING / f"{name}.schema.json").read_text(encoding="utf-8"))
+    assert published == schema(name)
+
+
+def test_defaults(tmp_path):
+    assignment = load(written(tmp_path, SMALL))
+    assert assignment.files[0].source == "submission" and assignment.profile == "quick"
+    assert [item.by_hand for item in assignment.items] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(points=6), "add up to 5 points, `points` says 6"),
+        (lambda c: c.pop("parts"), "'parts' is a required property"),
+        (lambda c: c.update(colour="red"), "colour"),
+        (lambda c: c.update(files=[]), "is not under `files`"),
+        (lambda c: c["parts"][0]["items"].append(c["parts"][0]["items"][1]) or c.update(points=6),
+         "appears twice"),
+        (lambda c: c["parts"][0]["items"][0]["requires"][0].pop("at_least"), "has no bound"),
+        (lambda c: c["parts"][0]["items"][0].update(
+            curve={"figure": "bytes", "shares": [[2, 0], [1, 1]]}), "must rise"),
+        (lambda c: c["parts"][0]["items"][0]["requires"][0].update(figure="beauty"), "parts/0"),
+        (lambda c: c["parts"][0]["items"].append({"written": "01_x/q", "points": 1})
+         or c.update(points=6), "is not under `notebooks`"),
+        (lambda c: c.update(leaderboard={"files": ["other.tflite"]}), "leaderboard"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(tmp_path, change, message):
+    content = json.loads(json.dumps(SMALL))
+    change(content)
+    with pytest.raises(GradingError) as error:
+        load(written(tmp_path, content))
+    assert message in str(error.value) and "a.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_yaml(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: [1")
+    with pytest.raises(GradingError, match="no valid YAML"):
+        load(tmp_path / "a.yaml")
+    with pytest.raises(GradingError, match="cannot read"):
+        load(tmp_path / "b.yaml")
+
+
+def test_yaml_makes_no_objects(tmp_path):
+    (tmp_path / "a.yaml").write_text("!!python/object/apply:os.getcwd []")
+    with pytest.raises(GradingError, match="no valid YAML"):
+        load(tmp_path / "a.yaml")
+
+
+def test_schema_fault_is_none_for_what_fits():
+    assert schema_fault(SMALL, "assignment") is None

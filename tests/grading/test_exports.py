@@ -1,0 +1,188 @@
+import csv
+import io
+import json
+
+import pytest
+
+from labkit.grading import GradingError, exports, marks, report, similarity
+from labkit.grading.assignment import Assignment, Item
+from labkit.grading.sandbox import Limits
+
+NASTY = '<img src=x onerror=alert(1)>\n=HYPERLINK("http://x")\t\x07'
+ITEMS = (
+    Item("model", "m.tflite", "The file", 6.0, "Files"),
+    Item("written", "01_x/why", "Why?", 4.0, "Text", figures=("m.tflite",)),
+)
+ASSIGNMENT = Assignment(
+    "a", "A · 1", 10, False, "quick", "auto", 10, Limits(), (), (), ITEMS, ("m.tflite",), "bytes",
+    None, "0" * 64,
+)  # fmt: skip
+FIGURES = {"accuracy": 0.9, "bytes": 1000, "gzip_bytes": 900, "weight_types": ["int8"],
+           "storage_bits": 8, "code_bits": 8, "sparsity": 0.0}  # fmt: skip
+
+
+def grade(name, earned=6.0, mark=None, faults=0, size=1000, accuracy=0.9):
+    items = [
+        {"id": ITEMS[0].id, "kind": "model", "part": "Files", "title": "The file", "points": 6.0,
+         "earned": earned, "status": "scored", "reasons": [NASTY], "hints": [NASTY]},
+        {"id": ITEMS[1].id, "kind": "written", "part": "Text", "title": "Why?", "points": 4.0,
+         "earned": mark, "status": "scored" if mark is not None else "to be marked",
+         "reasons": [], "hints": []},
+    ]  # fmt: skip
+    return {
+        "submission": {"id": name, "name": name, "folder": name.strip("=")[:8].strip("<\n "),
+                       "late": False, "problems": [NASTY]},
+        "environment": {"isolation": "limits", "isolation_says": "x", "profile": "quick",
+                        "data": "synthetic", "python": "3", "labkit": "0", "platform": "x",
+                        "sha256": "0" * 64, "hidden": {"images": 10, "source": "s"}},
+        "score": {"earned": earned + (mark or 0), "possible": 10,
+                  "waiting": 0 if mark is not None else 4, "faults": faults},
+        "items": items, "remarks": [NASTY],
+        "notebooks": [{"lab": "01_x", "file": NASTY, "status": NASTY, "repairs": [NASTY],
+                       "errors": [NASTY]}],
+        "models": {"m.tflite": FIGURES | {"bytes": size, "accuracy": accuracy}},
+        "answers": {"01_x/why": NASTY},
+    }  # fmt: skip
+
+
+def table(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        report.feedback(grade(NASTY), ASSIGNMENT),
+        report.summary([grade(NASTY)], ASSIGNMENT, grade("x")["environment"],
+                       [{"a": NASTY, "b": NASTY, "code": 1.0, "text": 0.5, "files": [NASTY]}], 1.0),
+        report.written([grade(NASTY)], ASSIGNMENT),
+        report.leaderboard(exports.leaderboard([grade(NASTY)], ASSIGNMENT, b"s"), ASSIGNMENT),
+    ],
+    ids=["feedback", "class", "written", "leaderboard"],
+)  # fmt: skip
+def test_pages_escape_whatever_comes_from_a_submission(page):
+    assert "<img" not in page and "<script" not in page
+    assert "default-src 'none'" in page
+
+
+def test_feedback_says_reason_and_hint():
+    page = report.feedback(grade("ann", earned=2.0), ASSIGNMENT)
+    assert "2 of 6" in page and "Hint:" in page and "still to be marked" in page
+
+
+def test_cells_hold_no_formulas_and_no_control_characters():
+    for text in ("=1+1", "+1", "-1", "@x"):
+        assert exports.cell(text) == f"'{text}"
+    assert exports.cell("a\tb\x00\rc") == "a b  c" and exports.cell(None) == ""
+    rows = table(exports.grades_csv([grade(NASTY), grade("=cmd", mark=4.0)]))
+    assert len(rows) == 3 and rows[2][1] == "'=cmd"
+    assert rows[2][2:6] == ["10", "10", "0", "complete"]
+
+
+def test_incomplete_grades_are_not_given_to_canvas():
+    grades = [grade("1", mark=4.0), grade("2"), grade("3", faults=1, mark=1.0)]
+    rows = table(exports.canvas_csv(grades, ASSIGNMENT, None))
+    assert rows[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "A · 1"]
+    assert rows[1][0].strip() == "Points Possible" and rows[1][-1] == "10"
+    assert [row[-1] for row in rows[2:]] == ["10", "", ""]
+
+
+def test_canvas_rows_follow_the_roster(tmp_path):
+    roster = tmp_path / "roster.csv"
+    roster.write_text(
+        "Student,ID,SIS User ID,SIS Login ID,Section,Other\n    Points Possible,,,,,5\n"
+        '"Roe, Jim",2,j2,jim,S1,3\n"Doe, Jane",1,j1,jane,S1,4\n'
+    )
+    rows = table(exports.canvas_csv([grade("1", mark=4.0)], ASSIGNMENT, roster))
+    assert rows[2:] == [["Roe, Jim", "2", "j2", "jim", "S1", ""],
+                        ["Doe, Jane", "1", "j1", "jane", "S1", "10"]]  # fmt: skip
+    with pytest.raises(GradingError, match="does not list 7"):
+        exports.canvas_csv([grade("7")], ASSIGNMENT, roster)
+    roster.write_text("a,b\n")
+    with pytest.raises(GradingError, match="expected Canvas's"):
+        exports.canvas_csv([], ASSIGNMENT, roster)
+
+
+def test_gradescope():
+    content = json.loads(exports.gradescope(grade("ann", mark=3.0)))
+    assert content["score"] == 9.0
+    assert [t["score"] for t in content["tests"]] == [6.0, 3.0]
+    assert {t["output_format"] for t in content["tests"]} == {"text"}
+    assert "score" not in json.loads(exports.gradescope(grade("ann", faults=1)))
+
+
+def test_the_leaderboard_is_pseudonymous_and_marks_the_front():
+    grades = [grade("ann", size=100, accuracy=0.8), grade("bob", size=200, accuracy=0.9),
+              grade("cem", size=300, accuracy=0.85), grade("dan", earned=0.0, size=1)]  # fmt: skip
+    rows = exports.leaderboard(grades, ASSIGNMENT, b"secret")
+    assert [(r["size"], r["front"]) for r in rows] == [(100, True), (200, True), (300, False)]
+    page = report.leaderboard(rows, ASSIGNMENT)
+    assert not any(name in page for name in ("ann", "bob", "cem")) and rows[0]["who"] in page
+    assert exports.pseudonym("ann", b"other") != exports.pseudonym("ann", b"secret")
+
+
+def test_marks_are_read_back(tmp_path):
+    path = tmp_path / "written.csv"
+    grades = [grade("ann"), grade("bob")]
+    path.write_text(marks.table(grades, ASSIGNMENT, {}), encoding="utf-8")
+    assert marks.read(path, ASSIGNMENT) == {}
+    rows = table(path.read_text(encoding="utf-8"))
+    assert "m.tflite: 90.00 %, 1,000 bytes" in rows[1][6]
+    rows[2][7:9] = ["3.5", "good"]
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    found = marks.read(path, ASSIGNMENT)
+    assert found == {"bob": {ITEMS[1].id: {"points": 3.5, "comment": "good"}}}
+    assert "3.5,good" in marks.table(grades, ASSIGNMENT, found)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("ann,written:01_x/why,5", "from 0 to 4"), ("ann,written:01_x/why,nan", "from 0 to 4"),
+     ("ann,written:01_x/why,two", "from 0 to 4"), ("ann,written:other,1", "not marked by hand")],
+)  # fmt: skip
+def test_impossible_marks_are_told(tmp_path, row, message):
+    path = tmp_path / "w.csv"
+    path.write_text(f"folder,item,mark\n{row}\n")
+    with pytest.raises(GradingError, match=message):
+        marks.read(path, ASSIGNMENT)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(GradingError, match="expected the columns"):
+        marks.read(path, ASSIGNMENT)
+
+
+GIVEN = "import numpy as np\n\ndef given(a, b):\n    return np.sum(a) + np.mean(b) - np.max(a)\n"
+COPIED = """
+def unusual(values, weights):
+    total = 0
+    for my_strange_index in range(len(values)):
+        total = total + values[my_strange_index] * weights[my_strange_index] / 3.14159
+    return [total for _ in range(7)][::-1]
+"""
+OTHER = """
+def ordinary(codes, scale):
+    result = np.where(codes > 0, codes * scale, -codes / scale).sum(axis=0)
+    return np.clip(result, -1, 1).astype(np.float32), float(scale) ** 2
+"""
+
+
+def test_copies_are_found_and_what_was_given_is_not_counted():
+    written = {
+        "ann": ([GIVEN, COPIED], ["A text that both of them have written in their own words."], {}),
+        "bob": ([GIVEN, COPIED.replace("total", "total")], [], {"m": "1"}),
+        "cem": ([GIVEN, OTHER], [], {"m": "2"}),
+        "dan": ([GIVEN], [], {"m": "2"}),
+    }
+    pairs = similarity.pairs(written, [GIVEN])
+    assert [(p["a"], p["b"]) for p in pairs] == [("ann", "bob"), ("cem", "dan")]
+    assert pairs[0]["code"] == 1.0 and pairs[1]["files"] == ["m"] and pairs[1]["code"] == 0
+
+
+def test_comments_and_layout_make_no_difference():
+    disguised = COPIED.replace("    return", "\n    # my own work!\n    return")
+    written = {"a": ([COPIED], [], {}), "b": ([disguised], [], {})}
+    assert similarity.pairs(written, [])[0]["code"] == 1.0
+
+
+def test_code_that_is_no_python_is_compared_as_words():
+    assert similarity.tokens("Hello (world:") == ["hello", "world"]

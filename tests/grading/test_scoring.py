@@ -1,0 +1,79 @@
+import pytest
+
+from labkit.grading import scoring
+from labkit.grading.assignment import Curve, Item, Requirement
+
+FIGURES = {"accuracy": 0.9, "bytes": 1000, "sparsity": 0.5, "weight_types": ["float32", "int8"]}
+
+
+def an_item(**settings):
+    return Item(**{"kind": "model", "target": "m.tflite", "title": "m", "points": 10.0,
+                   "part": "p"} | settings)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("requirement", "holds"),
+    [
+        (Requirement("accuracy", at_least=0.9), True),
+        (Requirement("accuracy", at_least=0.9001), False),
+        (Requirement("bytes", at_most=1000), True),
+        (Requirement("bytes", at_most=999), False),
+        (Requirement("sparsity", at_least=0.4, at_most=0.45), False),
+        (Requirement("weight_types", only=("int8", "float32")), True),
+        (Requirement("weight_types", only=("int8",)), False),
+        (Requirement("weight_types", includes="int8"), True),
+        (Requirement("weight_types", includes="int4"), False),
+        (Requirement("coded_bits", at_most=1e9), False),  # not measured
+    ],
+)
+def test_requirements(requirement, holds):
+    assert scoring.holds(requirement, FIGURES) is holds
+    score = scoring.model(an_item(requires=(requirement,)), FIGURES, "")
+    assert score.earned == (10 if holds else 0)
+    assert bool(score.reasons) is not holds
+
+
+@pytest.mark.parametrize(
+    ("size", "share"), [(0, 1), (10, 1), (15, 0.75), (20, 0.5), (30, 0.25), (40, 0), (99, 0)]
+)
+def test_curves_are_straight_between_corners_and_level_outside(size, share):
+    curve = Curve("bytes", ((10, 1.0), (20, 0.5), (40, 0.0)))
+    assert scoring.share_of(curve, {"bytes": size}) == pytest.approx(share)
+
+
+def test_partial_credit_says_what_is_missing():
+    curve = Curve("accuracy", ((0.5, 0.0), (0.9, 1.0)), hint="train longer")
+    score = scoring.model(an_item(curve=curve), {"accuracy": 0.7}, "")
+    assert score.earned == 5 and score.hints == ["train longer"]
+    assert "70.00 %: 50 % of the points; all of them at 90.00 %" in score.reasons[0]
+    sizes = Curve("bytes", ((100, 1.0), (200, 0.0)))
+    assert (
+        "all of them at 100." in scoring.model(an_item(curve=sizes), {"bytes": 150}, "").reasons[0]
+    )
+
+
+def test_no_file_and_a_file_that_could_not_be_measured_earn_nothing():
+    assert scoring.model(an_item(), None, "it is not there").reasons == ["it is not there"]
+    assert scoring.model(an_item(), {"problem": "damaged"}, "").earned == 0
+
+
+def test_exercises_are_prorated():
+    item = an_item(kind="exercise", hint="look")
+    answers = [{"answer": 1}, {"error": "ValueError: no"}, {"answer": 2}]
+    score = scoring.exercise(item, answers, [True, False, False], "")
+    assert score.earned == pytest.approx(10 / 3, abs=1e-4)
+    assert score.reasons == ["case 2 of 3: ValueError: no",
+                             "case 3 of 3: another result than the solution's"]  # fmt: skip
+    assert scoring.exercise(item, None, [], "stopped").earned == 0
+
+
+def test_marks_by_hand():
+    item = an_item(kind="written")
+    assert scoring.by_hand(item, None).earned is None
+    assert scoring.by_hand(item, None, empty=True).earned == 0
+    assert scoring.by_hand(item, (7.5, "good")).reasons == ["good"]
+
+
+def test_a_fault_of_the_machine_is_no_zero():
+    score = scoring.fault(an_item(), "disk full")
+    assert score.earned is None and score.to_dict()["status"] == scoring.FAULT
