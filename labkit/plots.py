@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import matplotlib as mpl
+import matplotlib.colors
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
@@ -414,4 +415,57 @@ def quantisation_steps(quantise: Callable, low: float, high: float) -> Figure:
                         xycoords=bottom.get_yaxis_transform(), va="center", color=_GREY,
                         fontsize=9)  # fmt: skip
         bottom.set(xlabel="x", ylabel="error")
+    return figure
+
+
+def mask_patterns(masks: dict[str, np.ndarray]) -> Figure:
+    """Pruning masks beside each other, the weights that stay in colour.
+
+    Args:
+        masks: by name, bool (in, out).
+    """
+    with style():
+        figure, axes = _axes(2.9, 1, len(masks), squeeze=False)
+        for ax, (name, mask) in zip(axes.flat, masks.items(), strict=True):
+            ax.grid(False)
+            ax.pcolormesh(
+                np.asarray(mask, float), cmap=mpl.colors.ListedColormap(["#ececec", COLOURS[0]]),
+                vmin=0, vmax=1, edgecolors="white", linewidth=0.6,
+            )  # fmt: skip
+            ax.set(title=f"{name}: {np.mean(mask):.0%} stay", xlabel="output", aspect="equal")
+            ax.set(xticks=[], yticks=[])
+            ax.invert_yaxis()
+            ax.spines[:].set_visible(False)
+        axes[0, 0].set_ylabel("input")
+    return figure
+
+
+def accuracy_over_sparsity(points: pd.DataFrame, level: float | None = None) -> Figure:
+    """Accuracy over sparsity, a dot a model and a line a pattern through the mean of its dots.
+
+    The axis is logarithmic in the weights that are left: from 90 to 95 % as far as from 95 to 97.5.
+
+    Args:
+        points: columns "pattern", "sparsity (%)" (below 100) and "accuracy (%)".
+        level: accuracy to mark with a horizontal line.
+    """
+    with style():
+        figure, ax = _axes(3.8)
+        if level is not None:
+            ax.axhline(level, color=_GREY, linewidth=0.8, linestyle=":")
+        ends = []
+        patterns = points.groupby("pattern", sort=False)
+        for colour, (_, group) in zip(COLOURS * 9, patterns, strict=False):
+            mean = group.groupby("sparsity (%)")["accuracy (%)"].mean()
+            ax.plot(100 - mean.index, mean, color=colour)
+            ax.plot(100 - group["sparsity (%)"], group["accuracy (%)"], "o", color=colour)
+            ends.append(mean.iloc[-1])
+        low, high = points["sparsity (%)"].min() - 5, points["sparsity (%)"].max() + 1
+        ticks = [s for s in (0, 50, 75, 90, 95, 98, 99, 99.5) if low <= s <= high]
+        ax.set_xscale("log")
+        ax.set_xticks([100 - s for s in ticks], [f"{s:g}" for s in ticks])
+        ax.minorticks_off()
+        ax.invert_xaxis()
+        ax.set(xlabel="weights pruned (%)", ylabel="test accuracy (%)")
+        _name_ends(ax, ends, [name for name, _ in patterns])
     return figure

@@ -1,0 +1,50 @@
+"""The figures of lab 06."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+
+from labkit import plots
+
+
+def test_masks_show_what_stays_where_it_is():
+    mask = np.array([[True, False], [True, True], [False, False]])
+    figure = plots.mask_patterns({"one": mask, "all": np.ones((3, 2), bool)})
+    one, everything = figure.axes
+    shown = one.collections[0].get_array().reshape(3, 2)
+    np.testing.assert_array_equal(shown, mask)
+    assert one.yaxis_inverted()  # the first input on top
+    assert one.get_title("left") == "one: 50% stay"
+    assert everything.get_title("left") == "all: 100% stay"
+
+
+@pytest.fixture()
+def points():
+    return pd.DataFrame(
+        {
+            "pattern": ["anywhere", "filters", "anywhere", "filters", "anywhere"],
+            "sparsity (%)": [90.0, 75.0, 98.0, 95.0, 98.0],
+            "accuracy (%)": [99.0, 98.0, 80.0, 60.0, 70.0],
+        }
+    )
+
+
+def test_lines_go_through_the_means_and_dots_stay(points):
+    ax = plots.accuracy_over_sparsity(points).axes[0]
+    by_colour = {}
+    for line in ax.lines:
+        by_colour.setdefault(to_rgba(line.get_color()), []).append(line.get_xydata())
+    line, dots = by_colour[to_rgba(plots.COLOURS[0])]
+    np.testing.assert_allclose(line, [[10, 99], [2, 75]])
+    np.testing.assert_allclose(dots, [[10, 99], [2, 80], [2, 70]])
+    assert [text.get_text() for text in ax.texts] == ["anywhere", "filters"]
+
+
+def test_sparser_is_further_right_and_labelled_as_such(points):
+    ax = plots.accuracy_over_sparsity(points, level=90).axes[0]
+    assert ax.xaxis_inverted()
+    ticks = dict(zip([t.get_text() for t in ax.get_xticklabels()], ax.get_xticks(), strict=True))
+    assert ticks["95"] == pytest.approx(5)
+    assert ticks["98"] == pytest.approx(2)
+    assert any(np.allclose(line.get_ydata(), 90) for line in ax.lines)
