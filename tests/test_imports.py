@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "files": set(),
     "datasets": {"runtime", "files"},
     "models": {"runtime", "files", "datasets"},
-    "compress": {"runtime", "files", "datasets", "models"},
+    "compress": {"runtime", "files", "datasets", "models", "hwce"},
     "hwce": {"runtime", "files", "datasets", "models"},
     "measure": {"runtime", "files", "datasets", "models", "compress"},
     "checks": {"runtime", "files", "measure"},

@@ -1,0 +1,345 @@
+"""Progressive quantisation: a network is quantised level by level while it is trained on.
+
+Source: P. J. Pereira Vieito, master's thesis (UPC and Università di Bologna, 2017), sections 4.5
+and 5.5: quantize-and-lock, quantize-while-train, gradual resolution loss, relaxation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from labkit import files
+from labkit.hwce.formats import QFormat
+from labkit.hwce.layers import QuantizedConv2D
+from labkit.hwce.plan import LayerPlan, Plan
+from labkit.models import networks, training
+
+#: "static": no training. "lock": a level is quantised and no longer trained, the others are.
+#: "train": everything is trained throughout. "gradual": all levels at once, bit by bit.
+STRATEGIES = ("static", "lock", "train", "gradual")
+ORDERS = ("forward", "backward", "random")
+#: Widths that "gradual" goes through, as far as they are above what is wanted.
+WIDTHS = (16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
+
+
+class ProgressiveError(ValueError):
+    """A schedule or a folder of checkpoints that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Bits of a convolution's kernel, inputs and outputs: the thesis's k:i:o."""
+
+    kernel: int
+    input: int
+    output: int
+
+    @classmethod
+    def parse(cls, text: str) -> Resolution:
+        """Read "8:6:6", or "8" for the same width everywhere.
+
+        Raises:
+            ProgressiveError: it is not of that form, or a width is not from 2 to 16.
+        """
+        if not re.fullmatch(r"\s*\d+\s*(:\s*\d+\s*:\s*\d+\s*)?", text):
+            raise ProgressiveError(
+                f"the resolution is {text!r}, expected k:i:o, bits of kernel, inputs and outputs, "
+                "for example 8:6:6."
+            )
+        widths = [int(part) for part in text.split(":")]
+        if not all(2 <= width <= 16 for width in widths):
+            raise ProgressiveError(
+                f"the resolution is {text!r}, expected widths from 2 to 16 bits."
+            )
+        return cls(*(widths if len(widths) == 3 else widths * 3))
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return f"{self.kernel}:{self.input}:{self.output}"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a network is quantised.
+
+    Args:
+        strategy: one of `STRATEGIES`.
+        order: of the levels: one of `ORDERS`.
+        epochs: of training in each phase; parts of one are allowed.
+        learning_rate: at the start of a phase; it falls to zero within it.
+        relax: one more phase at the end, with everything trained.
+        seed: of the training, and of the random order.
+
+    Raises:
+        ProgressiveError: a value is not one of those.
+    """
+
+    strategy: str = "train"
+    order: str = "forward"
+    epochs: float = 1.0
+    learning_rate: float = 0.01
+    relax: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        """Check the values."""
+        for name, allowed in (("strategy", STRATEGIES), ("order", ORDERS)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ProgressiveError(
+                    f"{name} is {value!r}, expected one of {', '.join(allowed)}."
+                )
+        if self.epochs <= 0:
+            raise ProgressiveError(f"epochs is {self.epochs}, expected more than 0.")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a schedule.
+
+    Attributes:
+        name: the level that is quantised in it, the width that is reached, or "relax".
+        quantized: levels that are quantised during it.
+        locked: levels that are not trained.
+        plan: the formats.
+    """
+
+    name: str
+    quantized: tuple[str, ...]
+    locked: tuple[str, ...]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A quantised network and how it came about.
+
+    Attributes:
+        model: with `QuantizedConv2D` layers, all enabled.
+        history: a row a phase: "phase", "levels" (quantised ones), "epochs" (in all, so far),
+            "before" and "after" (accuracy on the validation images, before and after the phase's
+            training) and "loss" (of the training images; NaN without training).
+    """
+
+    model: tf.keras.Model
+    history: pd.DataFrame
+
+
+def quantized(
+    model: tf.keras.Model,
+    plan: Plan,
+    levels: Collection[str] | None = None,
+    mode: str | None = None,
+) -> tf.keras.Model:
+    """A copy with a `QuantizedConv2D` for each convolution; the model itself is not changed.
+
+    Args:
+        model: of plain or quantised convolutions. Dense layers stay as they are: the engine has
+            none.
+        plan: formats by layer.
+        levels: that are quantised, as `networks.levels` names them; the others' layers are there,
+            not enabled. None for all.
+        mode: "nearest", "floor" or "thesis"; the plan's without.
+
+    Raises:
+        ProgressiveError: a level that the model does not have, or a convolution without a plan.
+    """
+    known = networks.levels(model)
+    levels = set(known if levels is None else levels)
+    if unknown := levels - set(known):
+        raise ProgressiveError(
+            f"there is no level {min(unknown)!r}; the network has {', '.join(known)}."
+        )
+
+    def layer_of(layer):
+        if not isinstance(layer, tf.keras.layers.Conv2D):
+            return type(layer).from_config(layer.get_config())
+        if layer.name not in plan.layers:
+            raise ProgressiveError(f"the plan has no formats for the convolution {layer.name!r}.")
+        formats = plan.layers[layer.name]
+        config = layer.get_config() | {
+            "kernel_format": formats.kernel,
+            "input_format": formats.input,
+            "output_format": formats.output,
+            "mode": mode or plan.mode,
+            "enabled": layer.name.split("/")[0] in levels,
+        }
+        return QuantizedConv2D.from_config(config)
+
+    copy = tf.keras.models.clone_model(model, clone_function=layer_of)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def with_bits(plan: Plan, resolution: Resolution) -> Plan:
+    """The plan with other widths; the msb of every layer stays."""
+    layers = {
+        name: LayerPlan(
+            QFormat(resolution.kernel, formats.kernel.msb),
+            QFormat(resolution.input, formats.input.msb),
+            QFormat(resolution.output, formats.output.msb),
+        )
+        for name, formats in plan.layers.items()
+    }
+    return dataclasses.replace(plan, layers=layers)
+
+
+def phases(model: tf.keras.Model, plan: Plan, schedule: Schedule) -> list[Phase]:
+    """What a schedule does to a network, phase by phase."""
+    levels = tuple(
+        name
+        for name, layers in networks.levels(model).items()
+        if all(isinstance(model.get_layer(layer), tf.keras.layers.Conv2D) for layer in layers)
+    )
+    if schedule.strategy == "static":
+        found = [Phase("static", levels, tuple(networks.levels(model)), plan)]
+    elif schedule.strategy == "gradual":
+        found = [
+            Phase(f"{width} bits", levels, (), with_bits(plan, resolution))
+            for width, resolution in _narrowing(plan)
+        ]
+    else:
+        order = _ordered(levels, schedule)
+        done = [tuple(order[: i + 1]) for i in range(len(order))]
+        locks = schedule.strategy == "lock"
+        found = [Phase(part[-1], part, part if locks else (), plan) for part in done]
+    if schedule.relax:
+        found.append(Phase("relax", levels, (), plan))
+    return found
+
+
+def _ordered(levels: Sequence[str], schedule: Schedule) -> list[str]:
+    if schedule.order == "random":
+        return list(np.random.default_rng(schedule.seed).permutation(levels))
+    return list(levels) if schedule.order == "forward" else list(levels)[::-1]
+
+
+def _narrowing(plan: Plan) -> list[tuple[int, Resolution]]:
+    """Widths from the widest on, none below the plan's own."""
+    formats = next(iter(plan.layers.values()))
+    target = (formats.kernel.bits, formats.input.bits, formats.output.bits)
+    widths = [width for width in WIDTHS if width > min(target)] + [min(target)]
+    return [(width, Resolution(*(max(width, bits) for bits in target))) for width in widths]
+
+
+def run(
+    model: tf.keras.Model,
+    plan: Plan,
+    source: training.Source,
+    schedule: Schedule,
+    folder: str | Path | None = None,
+    on_phase: Callable[[dict], None] | None = None,
+) -> Progress:
+    """Quantise a network by a schedule.
+
+    A run that was killed goes on with the phase in which it was, and ends with the same weights
+    as one that was not.
+
+    Args:
+        model: trained, in floating point, without batch normalisation; it is not changed.
+        plan: formats of every convolution.
+        source: of training and validation images.
+        schedule: strategy, order, epochs.
+        folder: for checkpoints after each phase; None to keep none.
+        on_phase: called with each new row of the history.
+
+    Raises:
+        ProgressiveError: the folder holds the checkpoints of another run.
+    """
+    todo = phases(model, plan, schedule)
+    checkpoint = _Checkpoint(folder, _fingerprint(model, plan, source, schedule))
+    weights, rows = checkpoint.read(model.get_weights())
+    for number, phase in enumerate(todo[len(rows) :], start=len(rows)):
+        current = quantized(model, phase.plan, phase.quantized)
+        current.set_weights(weights)
+        row = {
+            "phase": phase.name,
+            "levels": len(phase.quantized),
+            "epochs": rows[-1]["epochs"] if rows else 0.0,
+            "before": training.accuracy(current, source),
+            "loss": float("nan"),
+        }
+        if _lock(current, phase.locked):
+            trained = training.fit(
+                current,
+                source,
+                schedule.epochs,
+                schedule.learning_rate,
+                seed=schedule.seed + number,
+                warm_up=0.0,
+            )
+            row["loss"] = trained[-1]["loss"]
+            row["epochs"] += schedule.epochs
+            row["after"] = training.accuracy(current, source)
+        else:
+            row["after"] = row["before"]
+        weights = current.get_weights()
+        rows.append(row)
+        checkpoint.write(weights, rows)
+        if on_phase:
+            on_phase(row)
+    final = quantized(model, plan, todo[-1].quantized)
+    final.set_weights(weights)
+    columns = ["phase", "levels", "epochs", "before", "after", "loss"]
+    return Progress(final, pd.DataFrame(rows, columns=columns))
+
+
+def _lock(model: tf.keras.Model, levels: Collection[str]) -> bool:
+    """Take the layers of some levels out of the training; whether anything is left to train."""
+    for level, layers in networks.levels(model).items():
+        for layer in layers:
+            model.get_layer(layer).trainable = level not in levels
+    return bool(model.trainable_variables)
+
+
+def _fingerprint(model, plan: Plan, source, schedule: Schedule) -> dict:
+    """All that decides how a run ends, except the training images themselves."""
+    sums = [float(np.sum(weight, dtype=np.float64)) for weight in model.get_weights()]
+    return {
+        "schedule": dataclasses.asdict(schedule),
+        "plan": plan.as_dict(),
+        "steps": source.steps,
+        "weights": sums,
+    }
+
+
+class _Checkpoint:
+    """Weights and history after the last finished phase, in one file; none without a folder."""
+
+    def __init__(self, folder: str | Path | None, fingerprint: dict):
+        self.path = None if folder is None else Path(folder) / "progressive.npz"
+        self.fingerprint = json.dumps(fingerprint, sort_keys=True)
+
+    def read(self, start: list[np.ndarray]) -> tuple[list[np.ndarray], list[dict]]:
+        if self.path is None or not self.path.exists():
+            return start, []
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                note = json.loads(str(stored["note"]))
+                weights = [stored[f"arr_{i}"] for i in range(len(start))]
+        except Exception as error:  # a damaged file raises whatever it likes
+            raise ProgressiveError(
+                f"{self.path} cannot be read ({error}): delete it to begin anew."
+            ) from error
+        if note["fingerprint"] != self.fingerprint:
+            raise ProgressiveError(
+                f"{self.path} belongs to a run with another network, plan or schedule: name "
+                "another folder, or delete it."
+            )
+        return weights, note["history"]
+
+    def write(self, weights: list[np.ndarray], rows: list[dict]) -> None:
+        if self.path is None:
+            return
+        note = json.dumps({"fingerprint": self.fingerprint, "history": rows})
+        with files.replacing(self.path) as temporary:
+            np.savez(temporary, *weights, note=np.array(note))

@@ -1,0 +1,224 @@
+"""Training of a network from a source of images: arrays in memory, or a tree on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from labkit import runtime
+from labkit.datasets.image_folder import ImageFolder, Preprocessing
+
+#: Stochastic gradient descent as in the thesis's GenericNet (code 3).
+MOMENTUM = 0.9
+
+
+class Source(Protocol):
+    """Where a training gets its images from, in batches of one size.
+
+    Attributes:
+        steps: batches of an epoch.
+    """
+
+    steps: int
+
+    def training(self, seed: int) -> Iterable[tuple]:
+        """Batches (images, classes) of training images, without an end; the same for a seed."""
+
+    def validation(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches (images, classes) that cover the validation images once."""
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Images that lie in memory.
+
+    Args:
+        x_train, x_val: float32 (N, height, width, channels), as the network takes them.
+        y_train, y_val: integer (N,).
+        batch: images at a time.
+        augment: mirror at random, and shift by up to an eighth of the width.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_val: np.ndarray
+    y_val: np.ndarray
+    batch: int = 128
+    augment: bool = True
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch; what does not fill one is left out."""
+        return max(1, len(self.x_train) // self.batch)
+
+    def training(self, seed: int) -> tf.data.Dataset:
+        """Batches without an end, in another order in every epoch."""
+        # tf.data draws from the global seed as well as from its own.
+        runtime.set_seed(seed)
+        images = tf.data.Dataset.from_tensor_slices((self.x_train, self.y_train))
+        images = images.shuffle(len(self.x_train), seed=seed).repeat()
+        images = images.batch(self.batch, drop_remainder=True)
+        if self.augment:
+            images = images.map(_augmented, num_parallel_calls=1, deterministic=True)
+        return images.prefetch(2)
+
+    def validation(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches of the validation images."""
+        for start in range(0, len(self.x_val), self.batch):
+            part = slice(start, start + self.batch)
+            yield self.x_val[part], self.y_val[part]
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Images of a tree, decoded in batches beside the training.
+
+    Args:
+        tree: with the parts "train" and "val".
+        preprocessing: of every image.
+        batch: images at a time.
+        augment: mirror at random, and shift by up to an eighth of the width.
+        threads: that decode.
+    """
+
+    tree: ImageFolder
+    preprocessing: Preprocessing
+    batch: int = 64
+    augment: bool = True
+    threads: int = 2
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch; what does not fill one is left out."""
+        return max(1, len(self.tree.members["train"]) // self.batch)
+
+    def training(self, seed: int) -> Iterator[tuple]:
+        """Batches without an end, in another order in every epoch."""
+        runtime.set_seed(seed)
+        batches = self.tree.batches(
+            "train", self.preprocessing, self.batch, shuffle=seed, forever=True,
+            threads=self.threads,
+        )  # fmt: skip
+        return map(lambda pair: _augmented(*pair), batches) if self.augment else batches
+
+    def validation(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches of the validation images."""
+        return self.tree.batches("val", self.preprocessing, self.batch, threads=self.threads)
+
+
+@tf.function
+def _augmented(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mirrored at random, and shifted, each image by its own; what is missing is reflected."""
+    images = tf.image.random_flip_left_right(images)
+    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    reach = (height // 8, width // 8)
+    padded = tf.pad(images, [[0, 0], [reach[0]] * 2, [reach[1]] * 2, [0, 0]], "REFLECT")
+    top = tf.random.uniform([count, 1], 0, 2 * reach[0] + 1, tf.int32)
+    left = tf.random.uniform([count, 1], 0, 2 * reach[1] + 1, tf.int32)
+    images = tf.gather(padded, top + tf.range(height), axis=1, batch_dims=1)
+    return tf.gather(images, left + tf.range(width), axis=2, batch_dims=1), classes
+
+
+class _Triangle(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """Up in a straight line to the peak, and down to zero."""
+
+    def __init__(self, peak: float, steps: int, warm_up: float):
+        self.peak, self.steps, self.warm_up = peak, steps, warm_up
+
+    def __call__(self, step):
+        done = (tf.cast(step, tf.float32) + 1) / (self.steps + 1)
+        rising = done / self.warm_up if self.warm_up else tf.ones_like(done)
+        return self.peak * tf.minimum(tf.minimum(rising, (1 - done) / (1 - self.warm_up)), 1)
+
+    def get_config(self):
+        return {"peak": self.peak, "steps": self.steps, "warm_up": self.warm_up}
+
+
+def fit(
+    model: tf.keras.Model,
+    source: Source,
+    epochs: float,
+    learning_rate: float,
+    seed: int = 0,
+    *,
+    warm_up: float = 0.2,
+    weight_decay: float = 0.0,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train in place by SGD with Nesterov's momentum.
+
+    Args:
+        model: ends in class probabilities.
+        source: of the images.
+        epochs: passes over the training images; 0.5 is half a pass.
+        learning_rate: at the peak; it rises to it and falls to zero in straight lines.
+        seed: of order and augmentation.
+        warm_up: part of the training in which the rate rises.
+        weight_decay: L2 penalty on kernels: decay / 2 · Σ w².
+        on_epoch: called after each epoch with its number and its "loss" and "accuracy".
+
+    Returns:
+        "loss" and "accuracy" on the training images, a row an epoch.
+    """
+    steps = max(1, round(source.steps * epochs))
+    batches = source.training(seed)
+    optimizer = tf.keras.optimizers.SGD(
+        _Triangle(learning_rate, steps, warm_up), momentum=MOMENTUM, nesterov=True
+    )
+    step = _step(model, optimizer, weight_decay)
+    history, done = [], 0
+    with tqdm(total=steps, unit="batch", leave=False, disable=not runtime.interactive()) as bar:
+        sums = np.zeros(3)
+        for images, classes in batches:
+            loss, right = step(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
+            sums += (float(loss), float(right), len(images))
+            done += 1
+            bar.update()
+            if done % source.steps == 0 or done == steps:
+                loss, accuracy = sums[0] / sums[2], sums[1] / sums[2]
+                history.append({"loss": float(loss), "accuracy": float(accuracy)})
+                sums[:] = 0
+                if on_epoch:
+                    on_epoch(len(history), history[-1])
+            if done == steps:
+                break
+    return history
+
+
+def _step(model: tf.keras.Model, optimizer, weight_decay: float) -> Callable:
+    """One step of training as a graph: (images, classes) to sum of losses, number of right ones."""
+    kernels = [v for v in model.trainable_variables if "kernel" in v.name]
+
+    @tf.function(reduce_retracing=True)
+    def step(images, classes):
+        with tf.GradientTape() as tape:
+            probabilities = model(images, training=True)
+            losses = tf.keras.losses.sparse_categorical_crossentropy(classes, probabilities)
+            loss = tf.reduce_mean(losses)
+            if weight_decay:
+                loss += weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        right = tf.argmax(probabilities, axis=1) == tf.cast(classes, tf.int64)
+        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
+
+    return step
+
+
+def accuracy(model: tf.keras.Model, source: Source, top: int = 1) -> float:
+    """Share of validation images whose class is among the `top` most probable ones."""
+
+    @tf.function(reduce_retracing=True)
+    def right(images, classes):
+        return tf.math.in_top_k(classes, model(images, training=False), top)
+
+    hits = [
+        right(tf.convert_to_tensor(images), tf.convert_to_tensor(classes)).numpy()
+        for images, classes in source.validation()
+    ]
+    return float(np.concatenate(hits).mean())

@@ -1,0 +1,103 @@
+"""The training loop, its sources and its learning rate."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from labkit.datasets import image_folder
+from labkit.datasets.image_folder import Preprocessing
+from labkit.models import training
+
+
+def linear(classes=3, shape=(8, 8, 1)):
+    model = tf.keras.Sequential(
+        [
+            tf.keras.layers.Input(shape),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(classes, "softmax", kernel_initializer="zeros"),
+        ]
+    )
+    return model
+
+
+def arrays(augment=False):
+    random = np.random.default_rng(0)
+    classes = np.arange(90) % 3
+    images = random.uniform(0, 0.3, (90, 8, 8, 1)).astype(np.float32)
+    images[np.arange(90), classes] += 0.7
+    return training.ArraySource(images, classes, images[:45], classes[:45], 10, augment)
+
+
+def test_training_learns_and_repeats():
+    histories, weights = [], []
+    for _ in range(2):
+        model = linear()
+        histories.append(training.fit(model, arrays(augment=True), 4, 0.1, seed=5))
+        weights.append(model.get_weights()[0])
+    assert histories[0] == histories[1]
+    np.testing.assert_array_equal(*weights)
+    assert len(histories[0]) == 4 and histories[0][-1]["loss"] < histories[0][0]["loss"]
+    other = linear()
+    training.fit(other, arrays(augment=True), 4, 0.1, seed=6)
+    assert (other.get_weights()[0] != weights[0]).any()
+
+
+def test_accuracy_counts_the_right_ones():
+    model = linear()
+    source = arrays()
+    assert training.accuracy(model, source, top=3) == 1
+    training.fit(model, source, 10, 0.2)
+    expected = model.predict(source.x_val, verbose=0).argmax(axis=1) == source.y_val
+    assert training.accuracy(model, source) == pytest.approx(expected.mean())
+    assert training.accuracy(model, source) > 0.9
+
+
+def test_parts_of_an_epoch_and_reports():
+    seen = []
+    history = training.fit(
+        linear(), arrays(), 1.5, 0.1, on_epoch=lambda number, row: seen.append(number)
+    )
+    assert len(history) == 2 and seen == [1, 2]
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_zero():
+    rate = training._Triangle(0.4, 99, 0.2)
+    values = np.array([float(rate(step)) for step in range(99)])
+    assert values.argmax() == 19 and values.max() == pytest.approx(0.4)
+    assert values[0] < 0.03 and values[-1] < 0.01
+    falling = [float(training._Triangle(0.4, 99, 0.0)(step)) for step in range(99)]
+    assert falling[0] > 0.39 and np.all(np.diff(falling) < 0)
+
+
+def test_weight_decay_pulls_kernels_to_zero():
+    still = training.ArraySource(
+        np.zeros((20, 8, 8, 1), np.float32), np.zeros(20, int), np.zeros((1, 8, 8, 1)), [0], 10,
+        augment=False,
+    )  # fmt: skip
+    model = linear(1)
+    model.layers[-1].kernel.assign(tf.ones((64, 1)))
+    # One class has no gradient but the penalty's: w falls by rate · decay · w a step.
+    training.fit(model, still, 1, 0.1, warm_up=0.0, weight_decay=0.5)
+    kernel = model.layers[-1].kernel.numpy()
+    assert np.all((kernel > 0.85) & (kernel < 0.95))
+
+
+def test_augmented_images_are_moved_copies():
+    images = np.zeros((50, 16, 16, 1), np.float32)
+    images[:, 8, 8] = 1
+    moved, classes = training._augmented(tf.constant(images), tf.range(50))
+    assert classes.numpy().tolist() == list(range(50))
+    at = np.argwhere(moved.numpy()[..., 0] > 0)
+    assert len(at) == 50  # one bright pixel in each
+    assert set(at[:, 1]) == {6, 7, 8, 9, 10} and set(at[:, 2]) == {5, 6, 7, 8, 9, 10}
+
+
+def test_a_tree_trains_like_arrays(tmp_path):
+    tree = image_folder.write_silhouettes(tmp_path / "tree", train=6, val=2, size=16)
+    source = training.FolderSource(tree, Preprocessing(16), batch=8)
+    assert source.steps == 7
+    model = linear(10, (16, 16, 3))
+    history = training.fit(model, source, 1, 0.01)
+    assert len(history) == 1 and 0 <= training.accuracy(model, source) <= 1
+    images = sum(len(x) for x, _ in source.validation())
+    assert images == 20
