@@ -135,6 +135,7 @@ class _Class:
             assignment.data, assignment.hidden_images, self.secret, settings.hidden
         )
         self.labs = self._labs()
+        self._made_by_execution = {f.name for f in assignment.files if f.source == "execution"}
         self.written: dict[str, tuple] = {}  # what submissions are compared by
         self.marks = marks.read(settings.marks, assignment) if settings.marks else (
             marks.kept(self.out / "marks.json")
@@ -177,9 +178,8 @@ class _Class:
         student = _Student(submission, key)
         for notebook in self.assignment.notebooks:
             self._take_notebook(student, notebook)
-        executed_files = {f.name for f in self.assignment.files if f.source == "execution"}
         for file in self.assignment.files:
-            if file.name in executed_files:
+            if file.name in self._made_by_execution:
                 continue
             path = submission.find(file.name)
             content = submission.files.get(path, b"")
@@ -357,9 +357,10 @@ class _Class:
             figures = student.figures.get(item.target)
             if figures and "fault" in figures:
                 return scoring.fault(item, figures["fault"])
-            faulty = [lab for lab, e in student.executed.items() if e.status == "infrastructure"]
-            if figures is None and faulty and item.target not in student.models:
-                return scoring.fault(item, f"{faulty[0]} could not be executed.")
+            if figures is None and item.target in self._made_by_execution:
+                for lab, executed in student.executed.items():
+                    if executed.status == "infrastructure":
+                        return scoring.fault(item, f"{lab} could not be executed.")
             return scoring.model(item, figures, student.absent.get(item.target, "no file."))
         return self._score_exercise(item, student)
 
