@@ -113,7 +113,7 @@ def test_phases_of_the_strategies(model, plan):
         ("conv1", ("fire2", "conv1"), ("fire2", "conv1")),
         ("relax", both, ()),
     ]
-    assert names(model, plan, strategy="static") == [("static", both, both)]
+    assert names(model, plan, strategy="static") == [("static", both, (*both, "dense"))]
     orders = {tuple(n for n, *_ in names(model, plan, order="random", seed=s)) for s in range(8)}
     assert orders == {("conv1", "fire2"), ("fire2", "conv1")}
 
