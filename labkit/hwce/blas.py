@@ -12,15 +12,13 @@ leave the word are computed again, with saturation after every job.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from labkit.hwce.job import Job, Sums
+from labkit.hwce.job import Job, Kernel, Sums
+from labkit.hwce.parallel import each
 from labkit.hwce.tiling import Pass
 
 #: Up to here a floating-point type holds every integer.
@@ -30,8 +28,9 @@ EXACT = {np.float32: 2**24, np.float64: 2**53}
 _PRODUCT = 1 << 18
 #: Taps and outputs of one product where all channels are summed before the rounding.
 _SIDE = 64
-#: Numbers of a block's im2col.
+#: Numbers of a block's im2col, and its words where all channels are summed before the rounding.
 _BLOCK_COLUMNS = 1 << 19
+_BLOCK_WORDS = 1 << 18
 
 
 class _Filters(NamedTuple):
@@ -41,93 +40,124 @@ class _Filters(NamedTuple):
     weights: np.ndarray
 
 
-def convolve(x: np.ndarray, w: np.ndarray, y_in: np.ndarray, job: Job) -> Sums:
+def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
     """The same bits as `engine.reference`; arguments as there.
 
     Raises:
         OverflowError: the sums may leave what float64 represents exactly.
     """
-    offset = np.full(len(w), 0.5 if job.half_up and job.qf > 0 else 0.0)
-    if job.bias_shift:  # a single step, whose y_in has fractional bits and takes part in the floor
-        offset, y_in = offset + y_in.reshape(-1) * 2.0**-job.bias_shift, np.zeros_like(y_in)
-    dtype, word, register = _bounds(x, w, y_in, offset, job)
-    filters = _filters(w, offset, job, dtype)
-    low, high = job.limits
-    clips = len(job.steps) > 1 and word > min(high, -low)
-    wraps = job.wraps and register >= 2**31
-    surplus = len(filters[0].weights) * job.channels_at_once - x.shape[1]
+    outputs, once = job.geometry.outputs, len(job.steps) == 1
+    surplus = -x.shape[1] % job.channels_at_once
     if surplus:  # the last group of channels is smaller than the others
         x = np.pad(x, ((0, 0), (0, surplus), (0, 0), (0, 0)))
+    offset = np.full(outputs, 0.5 if job.half_up and job.qf > 0 else 0.0)
+    if job.bias_shift:  # a single step, whose y_in has fractional bits and takes part in the floor
+        offset, y_in = offset + y_in.reshape(-1) * 2.0**-job.bias_shift, np.zeros_like(y_in)
+    bounds = _bounds(x, kernel, y_in, offset, job)
+    filters = kernel.derived(
+        (job.windows, job.channels_at_once, job.qf, job.flip, offset.tobytes(), bounds.dtype),
+        lambda: _filters(_grouped(kernel, job), offset, job, bounds.dtype),
+    )
+    constant = bool(offset.any())
+    clips = not once and bounds.word > min(job.limits[1], -job.limits[0])
+    narrow = (once or job.output_limits != job.limits) and (
+        bounds.word > min(job.output_limits[1], -job.output_limits[0])
+    )
+    wraps = job.wraps and bounds.register >= 2**31
     wide = job.output_limits[1] > 32767
-    y = np.empty((len(x), len(w), *job.geometry.out), np.int32 if wide else np.int16)
+    y = np.empty((len(x), outputs, *job.geometry.out), np.int32 if wide else np.int16)
 
-    def block(images: slice, rows: slice) -> tuple[int, int, int]:
+    def block(cut: tuple[slice, slice]) -> tuple[int, int, int]:
+        images, rows = cut
         target = y[images, :, rows].transpose(1, 0, 2, 3)
-        pairs = [(f.weights, _im2col(x[images], rows, f, bool(offset.any()), job)) for f in filters]
-        start = _cut(y_in, images, rows, target.shape).astype(dtype)
+        pairs = [(f.weights, _im2col(x[images], rows, f, constant, job)) for f in filters]
+        start = _cut(y_in, images, rows, target.shape).astype(bounds.dtype)
         overflows = saturations = 0
         clipped = False
-        if len(job.steps) == 1:
-            words = _product(pairs)[: len(start)]
+        if once:
+            words = _product(*pairs[0])[:outputs]
             if wraps:
                 words, overflows = _wrapped(words, start, job.qf)
-            words = np.floor(words) + start
+            np.floor(words, out=words)
+            words += start
         elif clips:
-            words, saturations, clipped = _clipped(pairs, start, low, high)
+            words, saturations, clipped = _clipped(pairs, start, *job.limits)
         else:
             words = _running(pairs, start)[0]
-        final = np.clip(words, *job.output_limits)
-        outside = final != words
-        target[:] = final.reshape(target.shape)
-        saturations += int(np.count_nonzero(outside))
-        return saturations, int(np.count_nonzero(outside | clipped)), overflows
+        if narrow:
+            final = np.clip(words, *job.output_limits)
+            outside = final != words
+            saturations += int(np.count_nonzero(outside))
+            words, clipped = final, clipped | outside
+        target[:] = words.reshape(target.shape)
+        return saturations, int(np.count_nonzero(clipped)), overflows
 
-    blocks = _blocks(len(x), filters, job)
-    run = map if len(blocks) == 1 else _pool().map
-    counts = np.sum(list(run(lambda cut: block(*cut), blocks)), axis=0)
+    counts = np.sum(each(block, _blocks(len(x), filters, job)), axis=0)
     return Sums(y, *counts.tolist())
 
 
-def _bounds(x, w, y_in, offset, job: Job) -> tuple[type, float, float]:
-    """The floating-point type that is exact, and the largest |word| and |register| there can be.
+class _Bounds(NamedTuple):
+    """The floating-point type that is exact, and the largest |word| and |register| there can be."""
 
-    The sum of a step is at most Σ|w| · max|x|; words add what the steps add, each rounded by less
-    than one.
+    dtype: type
+    word: float
+    register: float
+
+
+def _grouped(kernel: Kernel, job: Job) -> np.ndarray:
+    """Codes (outputs, channels, rows, columns), of whole groups of channels."""
+    w = kernel.planes(job.flip)
+    return np.pad(w, ((0, 0), (0, -w.shape[1] % job.channels_at_once), (0, 0), (0, 0)))
+
+
+def _sides(kernel: Kernel, job: Job) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Sums of the positive and of the negative weights (outputs, channels) of each window."""
+    parts = [_grouped(kernel, job)[:, :, p.rows, p.columns].astype(np.float64) for p in job.windows]
+    return [(np.maximum(p, 0).sum(axis=(2, 3)), np.maximum(-p, 0).sum(axis=(2, 3))) for p in parts]
+
+
+def _bounds(x, kernel: Kernel, y_in, offset, job: Job) -> _Bounds:
+    """Bounds from the weights and the smallest and largest code of every channel.
+
+    Whatever the order, a running sum of products lies between the sum of all the negative ones
+    and the sum of all the positive ones; a word adds what the steps add, each rounded by less than
+    one.
     """
-    peak = np.maximum(x.max(axis=(0, 2, 3)), -x.min(axis=(0, 2, 3)).astype(np.int64))
-    weight = np.abs(w.astype(np.float64))
-    words = np.abs(y_in).max(axis=(0, 2, 3)).astype(np.float64)
-    start = float(words.max())
-    largest = 0.0
-    for first, last, window in job.steps:
-        taps = weight[:, first:last, window.rows, window.columns].sum(axis=(2, 3))
-        sums = taps @ peak[first:last] * 2.0**-job.qf + np.abs(offset)
-        largest = max(largest, float(sums.max()))
-        words = words + np.ceil(sums)
-    products, word = largest * 2.0**job.qf, float(words.max())  # in units of a product's last bit
-    register = products + start * 2.0**job.qf
+    planes = x.reshape(*x.shape[:2], -1)
+    highest = np.maximum(planes.max(axis=2).max(axis=0), 0).astype(np.float64)
+    lowest = np.maximum(-planes.min(axis=2).min(axis=0).astype(np.float64), 0)
+    word = np.abs(y_in).max(axis=(0, 2, 3)).astype(np.float64)
+    start, products = float(word.max()), 0.0
+    key = (job.windows, job.channels_at_once, job.flip)
+    for plus, minus in kernel.derived(key, lambda: _sides(kernel, job)):
+        sides = (plus * highest + minus * lowest, plus * lowest + minus * highest)
+        steps = [side.reshape(len(side), -1, job.channels_at_once).sum(axis=2) for side in sides]
+        sums = np.maximum(*steps) * 2.0**-job.qf + np.abs(offset)[:, None]
+        products = max(products, float(sums.max()) * 2.0**job.qf)  # in units of their last bit
+        word = word + np.ceil(sums).sum(axis=1)
+    largest, register = max(products, float(word.max())), products + start * 2.0**job.qf
     for dtype, exact in EXACT.items():
-        if max(products, word) <= exact and not (job.wraps and register > 2**53):
-            return dtype, word, register
+        if largest <= exact and not (job.wraps and register > 2**53):
+            return _Bounds(dtype, float(word.max()), register)
     raise OverflowError(
-        f"a sum may reach {max(products, word, register):.3g}, beyond 2^53, where float64 is no "
-        "longer exact: fewer input channels, smaller codes, or backend='reference'."
+        f"a sum may reach {max(largest, register):.3g}, beyond 2^53, where float64 is no longer "
+        "exact: fewer input channels, smaller codes, or backend='reference'."
     )
 
 
 def _filters(w: np.ndarray, offset: np.ndarray, job: Job, dtype: type) -> list[_Filters]:
     """Weights by window; each window has one step for every group of input channels."""
-    groups = [(first, last) for first, last, window in job.steps if window == job.steps[0].window]
+    constant = int(offset.any())
     # Zeros that make all pieces of the outputs as large: see `_product`.
     idle = -len(w) % _pieces(len(w)) if len(job.steps) == 1 else 0
     filters = []
-    for window in dict.fromkeys(step.window for step in job.steps):
-        taps = job.channels_at_once * window.height * window.width
-        weights = np.zeros((len(groups), len(w) + idle, taps + int(offset.any())), dtype)
-        for step, (first, last) in zip(weights, groups, strict=True):
-            part = w[:, first:last, window.rows, window.columns].reshape(len(w), -1)
-            step[: len(w), : part.shape[1]] = part * 2.0**-job.qf
-        if offset.any():
+    for window in job.windows:
+        part = w[:, :, window.rows, window.columns]
+        groups = part.shape[1] // job.channels_at_once
+        part = part.reshape(len(w), groups, -1).transpose(1, 0, 2)
+        weights = np.zeros((groups, len(w) + idle, part.shape[2] + constant), dtype)
+        np.multiply(part, 2.0**-job.qf, out=weights[:, : len(w), : part.shape[2]], casting="unsafe")
+        if constant:
             weights[:, : len(w), -1] = offset
         filters.append(_Filters(window, weights))
     return filters
@@ -137,15 +167,18 @@ def _im2col(x, rows: slice, filters: _Filters, constant: bool, job: Job) -> np.n
     """Columns (steps, taps, pixels) for some output rows of some images; a row of ones last."""
     window, (steps, _, taps) = filters.window, filters.weights.shape
     (down, across), (_, width) = job.geometry.stride, job.geometry.out
-    images, count = len(x), rows.stop - rows.start
-    columns = np.empty((steps, taps, images * count * width), filters.weights.dtype)
+    images, count, dtype = len(x), rows.stop - rows.start, filters.weights.dtype
+    columns = np.empty((steps, taps, images * count * width), dtype)
     columns[:, taps - constant :] = 1
-    source = x.transpose(1, 0, 2, 3).reshape(steps, -1, images, *x.shape[2:])
+    top = window.row + rows.start * down
+    source = x[:, :, top : top + (count - 1) * down + window.height].transpose(1, 0, 2, 3)
+    if window.height * window.width > 1:
+        source = source.astype(dtype)  # once, and not again for every tap
+    source = source.reshape(steps, -1, *source.shape[1:])
     shape = (*source.shape[:2], window.height, window.width, images, count, width)
     cells = columns[:, : taps - constant].reshape(shape)  # a view: axes are only split
     for i in range(window.height):
-        top = window.row + i + rows.start * down
-        lines = slice(top, top + (count - 1) * down + 1, down)
+        lines = slice(i, i + (count - 1) * down + 1, down)
         for j in range(window.width):
             left = window.column + j
             cells[:, :, i, j] = source[..., lines, left : left + (width - 1) * across + 1 : across]
@@ -181,13 +214,13 @@ def _running(pairs, start: np.ndarray, extremes: bool = False) -> tuple[np.ndarr
     return words, least, most
 
 
-def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.ndarray]:
+def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.ndarray | bool]:
     """The words with saturation after every job, how many saturated, and which outputs did."""
     words, least, most = _running(pairs, start, extremes=True)
+    if least.min() >= low and most.max() <= high:
+        return words, 0, False
     clipped = (least < low) | (most > high)
     pixels = np.flatnonzero(clipped.any(axis=0))
-    if not pixels.size:
-        return words, 0, clipped
     pairs = [(weights, columns[..., pixels]) for weights, columns in pairs]
     again = np.empty((len(words), pixels.size), words.dtype)
     again[:] = start if start.shape[1] == 1 else start[:, pixels]
@@ -202,16 +235,23 @@ def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.nda
     return words, saturations, clipped
 
 
-def _product(pairs) -> np.ndarray:
+def _product(weights: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """The one sum of a single step (outputs, pixels), by small products: see `_PRODUCT`."""
-    [(weights, columns)] = pairs
     [weights], [columns] = weights, columns
-    stack = weights.reshape(_pieces(len(weights)), -1, weights.shape[1])
-    total = stack[..., :_SIDE] @ columns[:_SIDE]
-    for first in range(_SIDE, len(columns), _SIDE):
-        part = slice(first, first + _SIDE)
-        total += stack[..., part] @ columns[part]
-    return total.reshape(len(weights), -1)
+    outputs, taps = weights.shape
+    pixels = columns.shape[1]
+    # (pieces of outputs, 1, outputs, taps) @ (pieces of pixels, taps, pixels)
+    stack = weights.reshape(_pieces(outputs), 1, -1, taps)
+    width = _PRODUCT // (stack.shape[2] * min(taps, _SIDE))
+    if pixels % width:
+        columns = np.pad(columns, ((0, 0), (0, -pixels % width)))
+    pieces = columns.reshape(taps, -1, width).transpose(1, 0, 2)
+    total = stack[..., :_SIDE] @ pieces[:, :_SIDE]
+    part = np.empty_like(total)
+    for first in range(_SIDE, taps, _SIDE):
+        cut = slice(first, first + _SIDE)
+        total += np.matmul(stack[..., cut], pieces[:, cut], out=part)
+    return total.transpose(0, 2, 1, 3).reshape(outputs, -1)[:, :pixels]
 
 
 def _pieces(outputs: int) -> int:
@@ -234,7 +274,7 @@ def _blocks(images: int, filters: list[_Filters], job: Job) -> list[tuple[slice,
     if len(job.steps) > 1:
         pixels = min(pixels, max(_PRODUCT // max(taps), 4096) // outputs)
     else:
-        pixels = min(pixels, _PRODUCT // (min(outputs, _SIDE) * min(taps[0], _SIDE)))
+        pixels = min(pixels, _BLOCK_WORDS // outputs)
     height, width = job.geometry.out
     rows = min(height, max(1, pixels // width))
     together = max(1, pixels // (height * width))
@@ -243,13 +283,3 @@ def _blocks(images: int, filters: list[_Filters], job: Job) -> list[tuple[slice,
         for n in range(0, images, together)
         for r in range(0, height, rows)
     ]
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """A thread for every processor: NumPy lets go of the interpreter lock."""
-    try:
-        processors = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS, nor on Windows
-        processors = os.cpu_count() or 1
-    return ThreadPoolExecutor(processors, thread_name_prefix="hwce")

@@ -24,7 +24,7 @@ import numpy as np
 from labkit.hwce import cost, tiling
 from labkit.hwce.blas import convolve as blas
 from labkit.hwce.config import GAP8, HwceConfig
-from labkit.hwce.job import Geometry, Job, Sums, steps
+from labkit.hwce.job import Geometry, Job, Kernel, Sums, steps
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Result:
 
 def conv2d(
     x_codes: np.ndarray,
-    w_codes: np.ndarray,
+    w_codes: np.ndarray | Kernel,
     bias: np.ndarray | None = None,
     config: HwceConfig = GAP8,
     *,
@@ -80,7 +80,8 @@ def conv2d(
 
     Args:
         x_codes: integer (N, H, W, channels) or (H, W, channels), words of 16 bits.
-        w_codes: integer (rows, columns, channels, outputs), signed, of `weight_bits`.
+        w_codes: integer (rows, columns, channels, outputs), signed, of `weight_bits`; a `Kernel`
+            of them where the same filters are used again.
         bias: integer (outputs,): the constant y_in of the first channel; or 16-bit partial sums
             (N, OH, OW, outputs) to go on from; None for zero.
         config: the engine.
@@ -110,11 +111,14 @@ def conv2d(
         63
     """
     batched = np.ndim(x_codes) == 4
-    x, w = _integers("x_codes", x_codes), _integers("w_codes", w_codes)
-    geometry = _geometry(x, w, stride, padding)
-    _check_range("x_codes", x, *config.pixel_range, "the engine's pixels are 16-bit words")
+    x = _integers("x_codes", x_codes)
+    kernel = w_codes if isinstance(w_codes, Kernel) else Kernel(w_codes)
+    geometry = _geometry(x, kernel.codes.shape, stride, padding)
+    if x.dtype != np.int16 or config.unsigned:
+        ends = int(x.min()), int(x.max())
+        _check_range("x_codes", ends, config.pixel_range, "the engine's pixels are 16-bit words")
     _check_bits("weight_bits", weight_bits, 2)
-    _check_range("w_codes", w, *_signed(weight_bits), f"weights have {weight_bits} bits")
+    _check_range("w_codes", kernel.range, _signed(weight_bits), f"weights have {weight_bits} bits")
     for name, value in (("input_bits", input_bits), ("output_bits", output_bits)):
         _check_bits(name, value, 1)
     if not 0 <= qf <= 31:
@@ -125,40 +129,39 @@ def conv2d(
         steps=steps(geometry, parts, config),
         qf=qf,
         half_up=config.half_up,
+        flip=config.flip,
         limits=config.pixel_range,
         output_limits=_output_limits(output_bits, config),
         bias_shift=bias_shift,
         wraps=parts.unit == "cores" and not config.ideal,
     )
-    if config.flip:
-        w = w[::-1, ::-1]
-    y_in = _start(bias, job, len(x.reshape(-1, *x.shape[-3:])), config)
-    x = np.pad(
-        x.reshape(-1, *x.shape[-3:]).transpose(0, 3, 1, 2), ((0, 0), (0, 0), *geometry.padding)
-    )
+    x = (x if batched else x[None]).transpose(0, 3, 1, 2)
+    y_in = _start(bias, job, len(x), config)
+    if np.any(geometry.padding):
+        x = np.pad(x, ((0, 0), (0, 0), *geometry.padding))
     if backend not in ("blas", "reference"):
         raise ValueError(f"backend is {backend!r}, expected 'blas' or 'reference'.")
-    sums = (blas if backend == "blas" else reference)(x, w.transpose(3, 2, 0, 1), y_in, job)
-    y = sums.y.transpose(0, 2, 3, 1)
+    sums = (blas if backend == "blas" else reference)(x, kernel, y_in, job)
+    y = sums.y.transpose(0, 2, 3, 1)  # a view: maps stay planes in memory
     work = cost.Work(
         geometry, parts, config, weight_bits, input_bits, output_bits, bias is not None
     )
-    y = y.astype(np.int32 if config.unsigned else np.int16)
+    y = y.astype(np.int32 if config.unsigned else np.int16, copy=False)
     return Result(y if batched else y[0], sums.saturations, sums.saturated, sums.overflows, work)
 
 
-def reference(x: np.ndarray, w: np.ndarray, y_in: np.ndarray, job: Job) -> Sums:
+def reference(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
     """The specification, in Python's integers.
 
     Args:
         x: codes (N, channels, rows, columns), padded.
-        w: codes (outputs, channels, rows, columns).
+        kernel: the filters.
         y_in: codes (N or 1, outputs, OH or 1, OW or 1).
         job: the order of the sums, and how they are rounded.
     """
-    shape = (len(x), len(w), *job.geometry.out)
+    shape = (len(x), job.geometry.outputs, *job.geometry.out)
     y_in = np.broadcast_to(y_in, shape).tolist()
-    x, w = x.tolist(), w.tolist()
+    x, w = x.tolist(), kernel.planes(job.flip).tolist()
     y = np.zeros(shape, np.int64)
     saturations = saturated = overflows = 0
     for n, k, r, c in np.ndindex(shape):
@@ -228,14 +231,14 @@ def trace(
         steps=steps(result.work.geometry, result.work.parts, config),
         qf=qf,
         half_up=config.half_up,
+        flip=config.flip,
         limits=config.pixel_range,
         output_limits=config.pixel_range,
         bias_shift=0,
         wraps=result.work.parts.unit == "cores" and not config.ideal,
     )
-    if config.flip:
-        w = w[::-1, ::-1]
-    x, w = (a.transpose(2, 0, 1).tolist() for a in (x, w))
+    x, w = x.transpose(2, 0, 1), Kernel(w[..., None]).planes(config.flip)[0]
+    x, w = x.tolist(), w.tolist()
     return list(_walk(x, w, int(bias), (0, 0), job))
 
 
@@ -266,15 +269,15 @@ def _integers(name: str, codes: np.ndarray) -> np.ndarray:
     return codes
 
 
-def _geometry(x, w, stride, padding) -> Geometry:
-    if x.ndim not in (3, 4) or w.ndim != 4 or not x.size or not w.size:
+def _geometry(x, filters, stride, padding) -> Geometry:
+    if x.ndim not in (3, 4) or not x.size:
         raise ValueError(
-            f"x_codes are {x.shape} and w_codes {w.shape}, expected (N, H, W, channels) and (rows, "
-            "columns, channels, outputs), none of them empty."
+            f"x_codes are {x.shape}, expected (N, H, W, channels), none of them empty."
         )
-    if x.shape[-1] != w.shape[2]:
-        raise ValueError(f"x_codes have {x.shape[-1]} channels, the filters {w.shape[2]}.")
-    return Geometry.of(x.shape[-3:], w.shape[3], w.shape[:2], stride, padding)
+    *kernel, channels, outputs = filters
+    if x.shape[-1] != channels:
+        raise ValueError(f"x_codes have {x.shape[-1]} channels, the filters {channels}.")
+    return Geometry.of(x.shape[-3:], outputs, kernel, stride, padding)
 
 
 def _check_bits(name: str, bits: int, least: int) -> None:
@@ -282,10 +285,10 @@ def _check_bits(name: str, bits: int, least: int) -> None:
         raise ValueError(f"{name} is {bits}, expected {least} to 16.")
 
 
-def _check_range(name: str, codes: np.ndarray, low: int, high: int, why: str) -> None:
-    if codes.min() < low or codes.max() > high:
+def _check_range(name: str, ends: tuple[int, int], limits: tuple[int, int], why: str) -> None:
+    if ends[0] < limits[0] or ends[1] > limits[1]:
         raise ValueError(
-            f"{name} run from {codes.min()} to {codes.max()}, expected {low} to {high}: {why}."
+            f"{name} run from {ends[0]} to {ends[1]}, expected {limits[0]} to {limits[1]}: {why}."
         )
 
 
@@ -306,14 +309,16 @@ def _start(bias, job: Job, images: int, config: HwceConfig) -> np.ndarray:
             f"bias_shift is {job.bias_shift}, expected 0"
             + (f" to {job.qf} (qf)." if once else ": the engine's y_in is a word of y's format.")
         )
+    if job.bias_shift and np.ndim(bias) > 1:
+        raise ValueError("bias_shift is for a constant bias, expected bias (outputs,).")
     if bias is None:
         return np.zeros((1, g.outputs, 1, 1), np.int64)
     bias = _integers("bias", bias)
     full = (images, *g.out, g.outputs)
     if bias.shape not in ((g.outputs,), full):
         raise ValueError(f"bias is {bias.shape}, expected ({g.outputs},) or {full}.")
-    low, high = _signed(32) if once else config.pixel_range
-    _check_range("bias", bias, low, high, "y_in is one word")
+    limits = _signed(32) if once else config.pixel_range
+    _check_range("bias", (int(bias.min()), int(bias.max())), limits, "y_in is one word")
     if bias.ndim == 1:
         return bias.astype(np.int64).reshape(1, -1, 1, 1)
     return bias.astype(np.int64).transpose(0, 3, 1, 2)

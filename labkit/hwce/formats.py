@@ -93,7 +93,9 @@ class QFormat:
         """
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
-        x = np.asarray(x, np.float64)
+        x = np.asarray(x)
+        if x.dtype != np.float32 or self.bits > 24:  # float32 is exact, too, up to 24 bits
+            x = x.astype(np.float64)
         if np.isnan(x).any():
             raise ValueError("x holds NaN, which has no code: look for it before quantising.")
         amplitude = math.ldexp(1.0, self.msb)
@@ -169,15 +171,16 @@ def requantize(codes: np.ndarray, shift: int, bits: int, half_up: bool = True) -
         limits = np.iinfo(codes.dtype)
         inside = low <= limits.min and limits.max <= high
         return codes if inside else np.clip(codes, low, high).astype(narrow)
-    small = codes.dtype.itemsize <= 2 and bits <= 16
-    wide = codes.astype(np.int32 if small else np.int64)
-    # Larger shifts than these change nothing more: codes are all rounded away, or all clipped.
     if shift > 0:
-        shift = min(shift, 30 if small else 62)
-        wide = (wide + ((1 << (shift - 1)) if half_up else 0)) >> shift
+        if shift >= 8 * codes.dtype.itemsize:  # NumPy leaves such shifts undefined
+            codes, shift = codes.astype(np.int64), min(shift, 62)
+        coarse = codes >> shift
+        if half_up:
+            coarse += (codes >> (shift - 1)) & 1  # the bit below: no sum that could overflow
     else:
-        wide = np.clip(wide, low, high) << min(-shift, 15 if small else 31)
-    return np.clip(wide, low, high).astype(narrow)
+        # Larger shifts change nothing more: every code but 0 is clipped.
+        coarse = np.clip(codes.astype(np.int64), low, high) << min(-shift, 31)
+    return np.clip(coarse, low, high).astype(narrow, copy=False)
 
 
 def container_bits(bits: int) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -67,18 +69,18 @@ class Geometry:
             )
         return geometry
 
-    @property
+    @cached_property
     def padded(self) -> tuple[int, int]:
         """Rows, columns of the input with its padding."""
         (top, bottom), (left, right) = self.padding
         return self.height + top + bottom, self.width + left + right
 
-    @property
+    @cached_property
     def dense(self) -> tuple[int, int]:
         """Rows, columns of the output before the stride drops any."""
         return tuple(p - k + 1 for p, k in zip(self.padded, self.kernel, strict=True))
 
-    @property
+    @cached_property
     def out(self) -> tuple[int, int]:
         """Rows, columns of the output."""
         return tuple((d - 1) // s + 1 for d, s in zip(self.dense, self.stride, strict=True))
@@ -104,6 +106,42 @@ class Sum(NamedTuple):
     window: Pass
 
 
+class Kernel:
+    """Filters that are used more than once: what is derived from their codes is kept.
+
+    Args:
+        codes: integer (rows, columns, channels, outputs).
+
+    Raises:
+        ValueError: codes that are not integers, or not such an array.
+    """
+
+    def __init__(self, codes: np.ndarray):
+        self.codes = np.asarray(codes)
+        if not np.issubdtype(self.codes.dtype, np.integer):
+            raise ValueError(
+                f"w_codes are {self.codes.dtype}, expected integer codes: use QFormat.codes."
+            )
+        if self.codes.ndim != 4 or not self.codes.size:
+            raise ValueError(
+                f"w_codes are {self.codes.shape}, expected (rows, columns, channels, outputs), "
+                "none of them empty."
+            )
+        self.range = int(self.codes.min()), int(self.codes.max())
+        self._derived: dict = {}
+
+    def derived(self, key: Hashable, make: Callable):
+        """What `make` gives, made once for each key."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
+
+    def planes(self, flip: bool) -> np.ndarray:
+        """Codes as (outputs, channels, rows, columns), turned by 180° where `flip` says so."""
+        turned = self.codes[::-1, ::-1] if flip else self.codes
+        return self.derived(flip, lambda: np.ascontiguousarray(turned.transpose(3, 2, 0, 1)))
+
+
 @dataclass(frozen=True)
 class Job:
     """Everything that decides the bits of a convolution.
@@ -113,6 +151,7 @@ class Job:
         steps: the sums, in order; each is rounded and saturated.
         qf: right shift.
         half_up: add half a step before the shift.
+        flip: turn the filters by 180°.
         limits: smallest and largest word.
         output_limits: smallest and largest output.
         bias_shift: fractional bits of y_in below the output's, with a single step.
@@ -123,15 +162,21 @@ class Job:
     steps: tuple[Sum, ...]
     qf: int
     half_up: bool
+    flip: bool
     limits: tuple[int, int]
     output_limits: tuple[int, int]
     bias_shift: int
     wraps: bool
 
-    @property
+    @cached_property
     def channels_at_once(self) -> int:
         """Input channels of a step; the last one may have fewer."""
         return self.steps[0].last - self.steps[0].first
+
+    @cached_property
+    def windows(self) -> tuple[Pass, ...]:
+        """Parts of the filter; every group of channels has a step for each."""
+        return tuple(dict.fromkeys(step.window for step in self.steps))
 
 
 class Sums(NamedTuple):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,9 @@ from labkit.hwce import operations, report, tiling
 from labkit.hwce.engine import Result, conv2d
 from labkit.hwce.formats import QFormat
 from labkit.hwce.graph import COMPUTED, IDENTITY, Node, graph
+from labkit.hwce.job import Kernel
 from labkit.hwce.operations import OPERATIONS, Activation
+from labkit.hwce.parallel import each, processors
 from labkit.hwce.plan import Plan
 from labkit.hwce.report import Report
 
@@ -61,17 +65,17 @@ def run(
     unknown = keep - {node.name for node in network.nodes}
     if unknown:
         raise ValueError(f"the model has no layer {', '.join(sorted(unknown))} to keep.")
-    outputs, kept = [], {name: [] for name in keep}
-    for first in range(0, len(images), batch):
-        for node, _, y in network.layers(images[first : first + batch]):
-            if node.name in keep:
-                kept[node.name].append(y)
-        outputs.append(y.values)
-    whole = {
-        name: Activation(np.concatenate([a.array for a in parts]), parts[0].fraction)
-        for name, parts in kept.items()
+    # Each processor takes its part of a batch through the whole network.
+    size = max(1, batch // processors())
+    parts = [images[first : first + size] for first in range(0, len(images), size)]
+    done = each(partial(network.run, keep=keep), parts)
+    activations = {
+        name: Activation(np.concatenate([part.kept[name].array for part in done]), a.fraction)
+        for name, a in done[0].kept.items()
     }
-    return Report(np.concatenate(outputs), network.table(), plan, len(images), whole)
+    outputs = np.concatenate([part.outputs for part in done])
+    table = _table([part.rows for part in done])
+    return Report(outputs, table, plan, len(images), activations)
 
 
 def differences(model, images: np.ndarray, plan: Plan) -> pd.DataFrame:
@@ -92,7 +96,7 @@ def differences(model, images: np.ndarray, plan: Plan) -> pd.DataFrame:
     ideal = _Network(model, plan.with_config(plan.config.with_(ideal=True)))
     engine = _Network(model, plan)
     rows = []
-    for node, inputs, _ in ideal.layers(np.asarray(images)):
+    for node, inputs, _, _ in ideal.layers(np.asarray(images)):
         if node.kind not in COMPUTED:
             continue
         (_, exact), (result, y) = (n.convolve(node, inputs[0]) for n in (ideal, engine))
@@ -128,11 +132,13 @@ class _Network:
             if node.kind in (*COMPUTED, "BatchNormalization")
         }
         self.kernels = {
-            node.name: plan.layers[node.name].kernel.codes(self.weights[node.name][0], plan.mode)
-            for node in self.nodes
-            if node.kind in COMPUTED
+            node.name: self._kernel(node) for node in self.nodes if node.kind in COMPUTED
         }
-        self.rows: dict[str, dict] = {}
+
+    def _kernel(self, node: Node) -> Kernel:
+        real = self.weights[node.name][0]
+        codes = self.plan.layers[node.name].kernel.codes(real, self.plan.mode)
+        return Kernel(codes[None, None] if node.kind == "Dense" else codes)
 
     def _check(self) -> None:
         """Say what cannot run before anything does."""
@@ -148,35 +154,40 @@ class _Network:
                     f"{node.name}: dilation, groups and channels_first are not supported."
                 )
 
-    def layers(self, images: np.ndarray) -> Iterator[tuple[Node, list[Activation], Activation]]:
-        """Every layer with its inputs and output for some images, in order."""
+    def run(self, images: np.ndarray, keep: set[str]) -> _Part:
+        """Some images through all layers."""
+        rows, kept = {}, {}
+        for node, inputs, y, result in self.layers(images):
+            if node.kind != "InputLayer":
+                rows[node.name] = self._row(node, inputs, y, result)
+            if node.name in keep:
+                kept[node.name] = y
+        return _Part(y.values, rows, kept)
+
+    def layers(self, images: np.ndarray) -> Iterator[tuple]:
+        """Every layer with its inputs, its output, and the engine's result, in order."""
         done: dict[str, Activation] = {}
         uses = Counter(name for node in self.nodes for name in node.inputs)
         for node in self.nodes:
             inputs = [done[name] for name in node.inputs] or [Activation(images, None)]
-            done[node.name] = y = self._output(node, inputs)
-            if node.kind != "InputLayer":
-                row = {"layer": node.name, "kind": node.kind}
-                row |= {"input": _shape(inputs[0]), "output": _shape(y)}
-                self.rows[node.name] = row | self.rows.get(node.name, {})
-            yield node, inputs, y
+            y, result = self._output(node, inputs)
+            done[node.name] = y
+            yield node, inputs, y, result
             uses.subtract(node.inputs)
             for name in node.inputs:  # nothing reads it any more
                 if not uses[name]:
                     done.pop(name, None)
 
-    def _output(self, node: Node, inputs: list[Activation]) -> Activation:
+    def _output(self, node: Node, inputs: list[Activation]) -> tuple[Activation, Result | None]:
         if node.kind in IDENTITY:
-            return inputs[0]
+            return inputs[0], None
         if node.kind == "BatchNormalization":
-            return operations.normalise(node.config, inputs[0], self.weights[node.name])
+            return operations.normalise(node.config, inputs[0], self.weights[node.name]), None
         if node.kind not in COMPUTED:
-            return OPERATIONS[node.kind](node.config, inputs, self.config.half_up)
+            return OPERATIONS[node.kind](node.config, inputs, self.config.half_up), None
         result, y = self.convolve(node, inputs[0])
-        self._count(node, result)
-        if node.config.get("tap"):
-            return y
-        return operations.activate(node.config["activation"], node.name, y)
+        activation = "linear" if node.config.get("tap") else node.config["activation"]
+        return operations.activate(activation, node.name, y), result
 
     def convolve(self, node: Node, x: Activation) -> tuple[Result, Activation]:
         """A convolution or dense layer before its activation."""
@@ -186,8 +197,8 @@ class _Network:
         if node.kind == "Dense":
             if codes.ndim != 2:
                 raise ValueError(f"{node.name}: a dense layer takes (N, features): flatten before.")
-            codes, kernel = codes[:, None, None], kernel[None, None]
-        unit = tiling.decompose(*kernel.shape[:2], self.config).unit
+            codes = codes[:, None, None]
+        unit = tiling.decompose(*kernel.codes.shape[:2], self.config).unit
         once = self.config.ideal or unit == "cores"
         # A sum that is rounded once goes straight to the output's format, and its bias has the
         # step of the products. The engine's 16-bit words have a format of their own.
@@ -216,23 +227,34 @@ class _Network:
         y = Activation(y, fraction).codes(plan.output, mode)
         return result, Activation(y, plan.output.fraction_bits)
 
-    def _count(self, node: Node, result: Result) -> None:
-        row = self.rows.get(node.name)
-        if row is None:
-            plan = self.plan.layers[node.name]
-            formats = {f"{name} format": str(getattr(plan, name)) for name in _FORMATS}
-            work = dataclasses.replace(result.work, output_bits=plan.output.bits)
-            row = self.rows[node.name] = formats | report.costs(work)
-            row |= dict.fromkeys((*_COUNTS, "outputs"), 0)
-        for name in _COUNTS:
-            row[name] += getattr(result, name)
-        row["outputs"] += result.y.size
+    def _row(self, node: Node, inputs: list[Activation], y: Activation, result) -> dict:
+        row = {"layer": node.name, "kind": node.kind}
+        row |= {"input": _shape(inputs[0]), "output": _shape(y)}
+        if result is None:
+            return row
+        plan = self.plan.layers[node.name]
+        row |= {f"{name} format": str(getattr(plan, name)) for name in _FORMATS}
+        row |= report.costs(dataclasses.replace(result.work, output_bits=plan.output.bits))
+        return row | {name: getattr(result, name) for name in _COUNTS} | {"outputs": result.y.size}
 
-    def table(self) -> pd.DataFrame:
-        """A row a layer."""
-        table = pd.DataFrame(list(self.rows.values()))
-        table["saturated (%)"] = 100 * table.pop("saturated") / table.pop("outputs")
-        return table
+
+class _Part(NamedTuple):
+    """What some of the images gave: outputs, a row a layer, and outputs of layers."""
+
+    outputs: np.ndarray
+    rows: dict[str, dict]
+    kept: dict[str, Activation]
+
+
+def _table(parts: list[dict[str, dict]]) -> pd.DataFrame:
+    """The rows of all parts: costs are those of one image, counts are added up."""
+    table = pd.DataFrame(parts[0].values())
+    for name in (*_COUNTS, "outputs"):
+        table[name] = [
+            sum(rows[layer].get(name, np.nan) for rows in parts) for layer in table["layer"]
+        ]
+    table["saturated (%)"] = 100 * table.pop("saturated") / table.pop("outputs")
+    return table
 
 
 def _shape(activation: Activation) -> str:

@@ -89,39 +89,33 @@ def _softmax(config: dict, inputs: list[Activation], half_up: bool) -> Activatio
     return Activation(powers / powers.sum(axis=-1, keepdims=True), None)
 
 
-def _windows(array: np.ndarray, config: dict, fill) -> list[np.ndarray]:
-    """The cells of every pooling window: an array for each place in the window."""
-    (kh, kw), (sh, sw) = config["pool_size"], config["strides"]
-    if config["padding"] == "same":
-        sides = [
-            same_padding(*axis) for axis in zip(array.shape[1:3], (kh, kw), (sh, sw), strict=True)
-        ]
-        array = np.pad(array, ((0, 0), *sides, (0, 0)), constant_values=fill)
-    rows, columns = ((n - k) // s + 1 for n, k, s in zip(array.shape[1:3], (kh, kw), (sh, sw),
-                                                         strict=True))  # fmt: skip
-    return [
-        array[:, i : i + (rows - 1) * sh + 1 : sh, j : j + (columns - 1) * sw + 1 : sw]
-        for i in range(kh)
-        for j in range(kw)
-    ]
+def _pooled(array: np.ndarray, config: dict, fill, combine: np.ufunc) -> np.ndarray:
+    """Cells of each pooling window combined: columns of the windows first, then rows."""
+    for axis, size, stride in zip((1, 2), config["pool_size"], config["strides"], strict=True):
+        if config["padding"] == "same":
+            sides = [(0, 0)] * array.ndim
+            sides[axis] = same_padding(array.shape[axis], size, stride)
+            array = np.pad(array, sides, constant_values=fill)
+        last = (array.shape[axis] - size) // stride * stride + 1
+        across = (slice(None),) * axis
+        cells = [array[(*across, slice(i, i + last, stride))] for i in range(size)]
+        array = cells[0].copy(order="K")
+        for others in cells[1:]:
+            combine(array, others, out=array)
+    return array
 
 
 def _max_pool(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
-    array, fraction = inputs[0].array, inputs[0].fraction
+    array, fraction = inputs[0]
     lowest = -np.inf if fraction is None else np.iinfo(array.dtype).min
-    first, *others = _windows(array, config, lowest)
-    largest = first.copy(order="K")
-    for cells in others:
-        np.maximum(largest, cells, out=largest)
-    return Activation(largest, fraction)
+    return Activation(_pooled(array, config, lowest, np.maximum), fraction)
 
 
 def _average_pool(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
-    array = inputs[0].array
-    wide = array.astype(np.float64 if inputs[0].fraction is None else np.int64)
-    total = sum(_windows(wide, config, 0))
+    array, fraction = inputs[0]
+    total = _pooled(array.astype(np.float64 if fraction is None else np.int64), config, 0, np.add)
     # Padding does not count: Keras divides by the cells that are there.
-    count = sum(_windows(np.ones((1, *array.shape[1:3], 1), np.int64), config, 0))
+    count = _pooled(np.ones((1, *array.shape[1:3], 1), np.int64), config, 0, np.add)
     return _mean(total, count, inputs[0], half_up)
 
 

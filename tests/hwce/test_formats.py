@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labkit.hwce import formats
@@ -106,7 +106,15 @@ def test_requantize_against_integers(code, shift, bits, half_up):
     half = (1 << (shift - 1)) if half_up and shift > 0 else 0
     exact = (code + half) >> shift if shift >= 0 else code << -shift
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    assert formats.requantize(np.array(code), shift, bits, half_up) == min(max(exact, low), high)
+    expected = min(max(exact, low), high)
+    assert formats.requantize(np.array([code]), shift, bits, half_up).tolist() == [expected]
+
+
+@given(st.integers(-(2**15), 2**15 - 1), st.integers(-20, 40), st.booleans())
+@example(-(2**15), 16, True)
+def test_requantize_in_16_bits_is_requantize_in_64(code, shift, half_up):
+    wide = formats.requantize(np.array([code]), shift, 8, half_up)
+    assert formats.requantize(np.array([code], np.int16), shift, 8, half_up) == wide
 
 
 @given(st.sampled_from([16, 8, 4]), st.data())

@@ -1,0 +1,39 @@
+"""Work on all processors: NumPy lets go of the interpreter lock."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+_thread = threading.local()
+
+
+def processors() -> int:
+    """That this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS, nor on Windows
+        return os.cpu_count() or 1
+
+
+def each(work: Callable, items: Iterable) -> list:
+    """The results of `work` on every item, in order.
+
+    Work that is started by such work runs in its own thread: the others are busy.
+    """
+    items = list(items)
+    if len(items) == 1 or getattr(_thread, "busy", False):
+        return [work(item) for item in items]
+    return list(_pool().map(work, items))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(processors(), "hwce", initializer=_mark)
+
+
+def _mark() -> None:
+    _thread.busy = True
