@@ -469,3 +469,25 @@ def accuracy_over_sparsity(points: pd.DataFrame, level: float | None = None) -> 
         ax.set(xlabel="weights pruned (%)", ylabel="test accuracy (%)")
         _name_ends(ax, ends, [name for name, _ in patterns])
     return figure
+
+
+def accuracy_over_size(points: pd.DataFrame, level: float | None = None) -> Figure:
+    """Accuracy over bytes after gzip, a dot a file and a line from one to the next of a pattern.
+
+    Args:
+        points: columns "pattern", "gzip (bytes)" and "accuracy (%)".
+        level: accuracy to mark with a horizontal line.
+    """
+    with style():
+        figure, ax = _axes(3.8)
+        if level is not None:
+            ax.axhline(level, color=_GREY, linewidth=0.8, linestyle=":")
+        ends = []
+        patterns = points.groupby("pattern", sort=False)
+        for colour, (_, group) in zip(COLOURS * 9, patterns, strict=False):
+            group = group.sort_values("gzip (bytes)")
+            ax.plot(group["gzip (bytes)"] / 1000, group["accuracy (%)"], "o-", color=colour)
+            ends.append(group["accuracy (%)"].iloc[-1])
+        ax.set(xlabel="size after gzip (kB)", ylabel="test accuracy (%)")
+        _name_ends(ax, ends, [name for name, _ in patterns])
+    return figure

@@ -48,3 +48,18 @@ def test_sparser_is_further_right_and_labelled_as_such(points):
     assert ticks["95"] == pytest.approx(5)
     assert ticks["98"] == pytest.approx(2)
     assert any(np.allclose(line.get_ydata(), 90) for line in ax.lines)
+
+
+def test_files_are_joined_from_the_smallest_to_the_largest():
+    files = pd.DataFrame(
+        {
+            "pattern": ["both", "alone", "both"],
+            "gzip (bytes)": [6000, 7000, 4000],
+            "accuracy (%)": [97.0, 97.5, 92.0],
+        }
+    )
+    ax = plots.accuracy_over_size(files).axes[0]
+    both, alone = ax.lines
+    np.testing.assert_allclose(both.get_xydata(), [[4, 92], [6, 97]])
+    np.testing.assert_allclose(alone.get_xydata(), [[7, 97.5]])
+    assert [text.get_text() for text in ax.texts] == ["both", "alone"]
