@@ -93,7 +93,7 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
             [sys.executable, "-I", "-m", "labkit.grading.runner"],
             folder, task.limits, isolation, readable, _settings(task, folder),
         )  # fmt: skip
-        if not ended.started and ended.status in ("ended", "infrastructure"):
+        if not ended.started:
             # Not one line of the submission has run: this is the machine's fault.
             return Executed("infrastructure", ended.seconds, output=ended.output[-2000:])
         return _collected(task, folder, ended)

@@ -48,6 +48,7 @@ from labkit.grading.execution import Executed, Execution, execute, measure
 from labkit.grading.sandbox import Isolation
 
 SCHEMA = 1
+_COMPARED = 50_000  # characters of a cell that are compared with others
 _ATTEMPTS = 3  # of a task that fails by a fault of the machine
 
 
@@ -623,7 +624,7 @@ def _text(student: _Student, item: Item) -> str:
 def _written(student: _Student) -> tuple[list[str], list[str], dict[str, str]]:
     """What a student wrote or handed in: code, texts, and digests of model files."""
     code = [
-        cell.source for restored in student.restored.values() for cell in restored.cells
+        cell.source[:_COMPARED] for restored in student.restored.values() for cell in restored.cells
         if cell.cell_type == "code"
     ]  # fmt: skip
     texts = [text for restored in student.restored.values() for text in restored.answers.values()]

@@ -12,6 +12,8 @@ from pathlib import Path
 from labkit.grading import plain
 
 CASES, ANSWERS = "cases", "answers"
+NOT_FILLED_IN = "not filled in yet"
+NOT_PLAIN = "the result is neither a number nor an array, nor a list of those"
 
 
 def answer(exercise: str, namespace: dict) -> None:
@@ -36,8 +38,8 @@ def one(code: str, inputs: dict, namespace: dict) -> dict:
         exec(compile(code, "<answer>", "exec"), trial)
         return {"answer": plain.encode(trial["answer"])}
     except NotImplementedError:
-        return {"error": "not filled in yet"}
+        return {"error": NOT_FILLED_IN}
     except plain.NotPlainError as error:
-        return {"error": f"the answer is {error}"}
+        return {"error": f"{NOT_PLAIN}: {error}"}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"[:300]}

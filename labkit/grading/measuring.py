@@ -24,6 +24,8 @@ ALLOWED = frozenset(
         "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
     }
 )  # fmt: skip
+#: Below this accuracy on the hidden images, the public ones are read for comparison.
+SUSPICIOUS = 0.7
 HIDDEN, FILES, FIGURES = "hidden.npz", "files", "figures"
 
 
@@ -117,7 +119,8 @@ def _accuracy(content: bytes, split: dict) -> dict:
         return measure.accuracy(content, x / np.float32(255), y, threads=1)
 
     found = {"accuracy": accuracy(split["x"], split["y"])}
-    if len(split["public_x"]):
+    # A file that reads the hidden images well has not merely memorised the public ones.
+    if len(split["public_x"]) and found["accuracy"] < SUSPICIOUS:
         found["public_accuracy"] = accuracy(split["public_x"], split["public_y"])
     return found
 

@@ -91,6 +91,12 @@ def _picture(rows: list[dict], width: int = 640, height: int = 280) -> dict:
     }  # fmt: skip
 
 
+def _error(text: str) -> str:
+    """A cell's error, "cell: kind: text", without its text; see `scoring.kind_of_error`."""
+    cell, _, error = text.partition(": ")
+    return f"cell {cell}: {scoring.kind_of_error(error)}"
+
+
 def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
@@ -107,5 +113,6 @@ def _templates() -> jinja2.Environment:
     )  # fmt: skip
     environment.filters["figure"] = lambda found, name: scoring.shown(name, found)
     environment.filters["points"] = lambda value: "–" if value is None else f"{value:g}"
+    environment.filters["error"] = _error
     environment.filters["line"] = lambda text: " ".join(str(text).split())
     return environment

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.grading.assignment import Curve, Item, Requirement
+from labkit.grading.inside import NOT_FILLED_IN, NOT_PLAIN
 
 SCORED, WAITING, FAULT = "scored", "to be marked", "fault of the grader's machine"
+
+#: What the grader's own code says inside a submission's process, and the labs' checks.
+_OWN_WORDS = (NOT_FILLED_IN, NOT_PLAIN, "CheckFailed")
 
 _NAMES = {
     "accuracy": "accuracy on the hidden images",
@@ -104,11 +109,25 @@ def exercise(item: Item, answers: list[dict] | None, right: list[bool], why: str
     score = Score(item, round(item.points * sum(right) / len(right), 4))
     for number, (answer, good) in enumerate(zip(answers, right, strict=True), start=1):
         if not good:
-            text = answer.get("error") or "another result than the solution's"
-            score.reasons.append(f"case {number} of {len(right)}: {text}")
+            text = answer.get("error")
+            told = kind_of_error(text) if text else "another result than the solution's"
+            score.reasons.append(f"case {number} of {len(right)}: {told}")
     if not all(right):
         score.hints.append(item.hint)
     return score
+
+
+def kind_of_error(text: str) -> str:
+    """What a student is told of an error: its kind, where that is one of Python's.
+
+    Its text is the submission's, which knows the hidden inputs and might repeat them.
+    """
+    name = text.partition(":")[0].strip()
+    if name in _OWN_WORDS:
+        return name
+    kind = getattr(builtins, name, None)
+    is_known = isinstance(kind, type) and issubclass(kind, BaseException)
+    return name if is_known else "an error"
 
 
 def by_hand(item: Item, mark: tuple[float, str] | None, empty: bool = False) -> Score:

@@ -148,6 +148,12 @@ def attackers(rehearsal_lab, model_files, dense, reachable, tmp_path_factory):
     hand_in("claiming outputs", claimed(blank))
     hand_in("edited checks", edited(blank))
     hand_in("deleted cells", deleted(blank))
+    leaking = {"step": "def step(low, high, bits):\n    raise ValueError(f'{low} {high}')"}
+    leaking = with_first(
+        rehearsal.filled(rehearsal_lab, leaking),
+        ("raise RuntimeError(open('cases/step.json').read())"),
+    )
+    hand_in("leaking inputs", leaking)
     hand_in("float as int8", blank, int8=model_files["float"])
     hand_in("16 bits as 4 bits", blank, four_bits=model_files["float16"])
     hand_in("truncated model", blank, float=model_files["float"][:2000])
@@ -247,8 +253,8 @@ def graded(attackers, assignment, split, isolated, tmp_path_factory):
 
 
 ATTACKS = [
-    *CODE, "reading outside", "claiming outputs", "edited checks", "deleted cells",
-    "float as int8", "16 bits as 4 bits", "truncated model", "malformed model",
+    *CODE, "reading outside", "leaking inputs", "claiming outputs", "edited checks",
+    "deleted cells", "float as int8", "16 bits as 4 bits", "truncated model", "malformed model",
     "a pickle as a model", "<img src=x onerror=alert(1)>\n&amp;", "zip that leads outside",
     "zip bomb",
 ]  # fmt: skip
@@ -349,11 +355,13 @@ def test_feedback_shows_no_hidden_inputs_and_no_answers(graded):
     _, out = graded
     (cases,) = (out / "private" / "cases").glob("*.json")
     content = json.loads(cases.read_text())
-    expected = [answer["value"] for answer in content["step"]["expected"]]
+    hidden = [answer["value"] for answer in content["step"]["expected"]]
+    hidden += [case["dict"]["high"]["value"] for case in content["step"]["inputs"]]
     secret = (out / "private" / "secret").read_text().strip()
-    for page in out.glob("students/*/*.*"):
-        text = page.read_text(encoding="utf-8")
-        assert secret not in text and not any(str(value) in text for value in expected)
+    for name in ("feedback.html", "results.json"):
+        for page in out.glob(f"students/*/{name}"):
+            text = page.read_text(encoding="utf-8")
+            assert secret not in text and not any(str(value) in text for value in hidden)
     assert stat.S_IMODE((out / "private").stat().st_mode) == 0o700
 
 

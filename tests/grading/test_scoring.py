@@ -62,7 +62,7 @@ def test_exercises_are_prorated():
     answers = [{"answer": 1}, {"error": "ValueError: no"}, {"answer": 2}]
     score = scoring.exercise(item, answers, [True, False, False], "")
     assert score.earned == pytest.approx(10 / 3, abs=1e-4)
-    assert score.reasons == ["case 2 of 3: ValueError: no",
+    assert score.reasons == ["case 2 of 3: ValueError",
                              "case 3 of 3: another result than the solution's"]  # fmt: skip
     assert scoring.exercise(item, None, [], "stopped").earned == 0
 
@@ -77,3 +77,13 @@ def test_marks_by_hand():
 def test_a_fault_of_the_machine_is_no_zero():
     score = scoring.fault(an_item(), "disk full")
     assert score.earned is None and score.to_dict()["status"] == scoring.FAULT
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("ValueError: 0.123 456", "ValueError"), ("low_is_0_123: x", "an error"),
+     ("not filled in yet", "not filled in yet"), ("CheckFailed: 0.123", "CheckFailed"),
+     ("print: 0.1", "an error"), ("", "an error")],
+)  # fmt: skip
+def test_errors_are_told_by_their_kind_alone(text, told):
+    assert scoring.kind_of_error(text) == told
