@@ -229,6 +229,25 @@ def masked(model: tf.keras.Model, masks: Mapping[str, np.ndarray]) -> tf.keras.M
     return copy
 
 
+def with_new_statistics(
+    model: tf.keras.Model, images: np.ndarray, batch: int = 128
+) -> tf.keras.Model:
+    """A copy whose normalisations have measured their means and variances anew; nothing is trained.
+
+    The statistics of a pruned network's activations are not those that it was trained with.
+
+    Args:
+        model: with batch normalisation.
+        images: float32 (N, *input shape), of the training data; some dozens of batches, since the
+            statistics are moving averages.
+        batch: images a step.
+    """
+    copy = copy_of(model)
+    for start in range(0, len(images), batch):
+        copy(images[start : start + batch], training=True)
+    return copy
+
+
 def steps_of(dataset: Dataset, profile: str, epochs: int) -> int:
     """Training steps of so many epochs."""
     size = min(sign_cnn.BATCH[profile], len(dataset.x_train))
@@ -286,7 +305,11 @@ def fine_tune(
     epochs: int | None = None,
     learning_rate: float = PEAK_LEARNING_RATE,
 ) -> dict[str, list[float]]:
-    """Fine-tune a model from `prune` in place; returns loss and accuracy an epoch."""
+    """Fine-tune a model from `prune`, or a plain one, in place.
+
+    Returns:
+        "loss" and "accuracy" an epoch, see `sign_cnn.train`.
+    """
     return sign_cnn.train(
         model,
         dataset,

@@ -14,7 +14,7 @@ def small_model():
     inputs = x = layers.Input((28, 28, 1), name="image")
     for i in (1, 2):
         x = layers.Conv2D(8, 3, strides=2, use_bias=False, name=f"conv{i}")(x)
-        x = layers.BatchNormalization(name=f"norm{i}")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x)
         x = layers.ReLU(name=f"relu{i}")(x)
     x = layers.GlobalAveragePooling2D(name="mean")(x)
     outputs = layers.Dense(24, activation="softmax", name="letter")(x)

@@ -196,6 +196,18 @@ def test_zeros_of_the_model_are_zeros_of_the_file(pruned, tiny_data):
     assert table.loc["conv2", "sparsity"] >= 0.8 - 2e-3
 
 
+def test_statistics_are_measured_anew_and_nothing_is_trained(small_model, tiny_data):
+    images = np.concatenate([tiny_data.x_train] * 100)
+    new = pruning.with_new_statistics(small_model, images, batch=48)
+    inner = tf.keras.Model(new.input, new.get_layer("conv1").output)
+    activations = inner.predict(tiny_data.x_train, verbose=0).reshape(-1, 8)
+    norm = new.get_layer("norm1")
+    np.testing.assert_allclose(norm.moving_mean, activations.mean(axis=0), atol=0.01)
+    np.testing.assert_allclose(norm.moving_variance, activations.var(axis=0), atol=0.01)
+    for old, kept in zip(small_model.trainable_variables, new.trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, kept)
+
+
 # --- filters
 
 
