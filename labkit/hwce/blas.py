@@ -28,9 +28,9 @@ EXACT = {np.float32: 2**24, np.float64: 2**53}
 _PRODUCT = 1 << 18
 #: Taps and outputs of one product where all channels are summed before the rounding.
 _SIDE = 64
-#: Numbers of a block's im2col, and its words where all channels are summed before the rounding.
-_BLOCK_COLUMNS = 1 << 19
+#: Bytes of a block's words, and of its im2col.
 _BLOCK_WORDS = 1 << 18
+_BLOCK_COLUMNS = 1 << 18
 
 
 class _Filters(NamedTuple):
@@ -46,6 +46,7 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
     Raises:
         OverflowError: the sums may leave what float64 represents exactly.
     """
+    x = np.ascontiguousarray(x)
     outputs, once = job.geometry.outputs, len(job.steps) == 1
     surplus = -x.shape[1] % job.channels_at_once
     if surplus:  # the last group of channels is smaller than the others
@@ -75,7 +76,7 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
         overflows = saturations = 0
         clipped = False
         if once:
-            words = _product(*pairs[0])[:outputs]
+            words = _product(pairs)[:outputs]
             if wraps:
                 words, overflows = _wrapped(words, start, job.qf)
             np.floor(words, out=words)
@@ -83,7 +84,7 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
         elif clips:
             words, saturations, clipped = _clipped(pairs, start, *job.limits)
         else:
-            words = _running(pairs, start)[0]
+            words = _join(_running(pairs, start)[0], pairs[0][1].shape[-1])
         if narrow:
             final = np.clip(words, *job.output_limits)
             outside = final != words
@@ -193,6 +194,21 @@ def _cut(y_in: np.ndarray, images: slice, rows: slice, shape: tuple[int, ...]) -
     return whole.reshape(len(whole), -1)
 
 
+def _split(columns: np.ndarray, width: int) -> np.ndarray:
+    """Columns (..., n, pixels) as (..., pieces, n, width), the last piece filled with zeros."""
+    *others, n, pixels = columns.shape
+    if pixels % width:
+        filled = np.zeros((*others, n, pixels + -pixels % width), columns.dtype)
+        filled[..., :pixels] = columns
+        columns = filled
+    return columns.reshape(*others, n, -1, width).swapaxes(-3, -2)
+
+
+def _join(pieces: np.ndarray, pixels: int) -> np.ndarray:
+    """The inverse of `_split`: (pieces, n, width) to (n, pixels)."""
+    return pieces.swapaxes(0, 1).reshape(pieces.shape[1], -1)[:, :pixels]
+
+
 def _terms(pairs, scratch: np.ndarray) -> Iterator[np.ndarray]:
     """The rounded sums of each step, in the order of the jobs, all in `scratch`."""
     for step in range(len(pairs[0][0])):
@@ -203,8 +219,12 @@ def _terms(pairs, scratch: np.ndarray) -> Iterator[np.ndarray]:
 
 def _running(pairs, start: np.ndarray, extremes: bool = False) -> tuple[np.ndarray, ...]:
     """The words after the last job without saturation; with their extremes on the way."""
-    words = np.empty((len(start), pairs[0][1].shape[-1]), start.dtype)
-    words[:] = start
+    outputs, pixels = len(start), pairs[0][1].shape[-1]
+    taps = max(weights.shape[2] for weights, _ in pairs)
+    width = min(pixels, max(_PRODUCT // (outputs * taps), 16))
+    pairs = [(weights, _split(columns, width)) for weights, columns in pairs]
+    words = np.empty((pairs[0][1].shape[1], outputs, width), start.dtype)
+    words[:] = start if start.shape[1] == 1 else _split(start, width)
     least, most = (words.copy(), words.copy()) if extremes else (words, words)
     for term in _terms(pairs, np.empty_like(words)):
         words += term
@@ -217,9 +237,10 @@ def _running(pairs, start: np.ndarray, extremes: bool = False) -> tuple[np.ndarr
 def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.ndarray | bool]:
     """The words with saturation after every job, how many saturated, and which outputs did."""
     words, least, most = _running(pairs, start, extremes=True)
+    every = pairs[0][1].shape[-1]
     if least.min() >= low and most.max() <= high:
-        return words, 0, False
-    clipped = (least < low) | (most > high)
+        return _join(words, every), 0, False
+    words, clipped = _join(words, every), _join((least < low) | (most > high), every)
     pixels = np.flatnonzero(clipped.any(axis=0))
     pairs = [(weights, columns[..., pixels]) for weights, columns in pairs]
     again = np.empty((len(words), pixels.size), words.dtype)
@@ -235,23 +256,20 @@ def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.nda
     return words, saturations, clipped
 
 
-def _product(weights: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _product(pairs) -> np.ndarray:
     """The one sum of a single step (outputs, pixels), by small products: see `_PRODUCT`."""
-    [weights], [columns] = weights, columns
+    [([weights], [columns])] = pairs
     outputs, taps = weights.shape
     pixels = columns.shape[1]
     # (pieces of outputs, 1, outputs, taps) @ (pieces of pixels, taps, pixels)
     stack = weights.reshape(_pieces(outputs), 1, -1, taps)
-    width = _PRODUCT // (stack.shape[2] * min(taps, _SIDE))
-    if pixels % width:
-        columns = np.pad(columns, ((0, 0), (0, -pixels % width)))
-    pieces = columns.reshape(taps, -1, width).transpose(1, 0, 2)
-    total = stack[..., :_SIDE] @ pieces[:, :_SIDE]
+    columns = _split(columns, min(pixels, _PRODUCT // (stack.shape[2] * min(taps, _SIDE))))
+    total = stack[..., :_SIDE] @ columns[:, :_SIDE]
     part = np.empty_like(total)
     for first in range(_SIDE, taps, _SIDE):
         cut = slice(first, first + _SIDE)
-        total += np.matmul(stack[..., cut], pieces[:, cut], out=part)
-    return total.transpose(0, 2, 1, 3).reshape(outputs, -1)[:, :pixels]
+        total += np.matmul(stack[..., cut], columns[:, cut], out=part)
+    return total.swapaxes(1, 2).reshape(outputs, -1)[:, :pixels]
 
 
 def _pieces(outputs: int) -> int:
@@ -269,12 +287,10 @@ def _wrapped(sums: np.ndarray, start: np.ndarray, qf: int) -> tuple[np.ndarray, 
 def _blocks(images: int, filters: list[_Filters], job: Job) -> list[tuple[slice, slice]]:
     """Slices of images and output rows whose pixels make a block."""
     steps, outputs, _ = filters[0].weights.shape
-    taps = [f.weights.shape[2] for f in filters]
-    pixels = _BLOCK_COLUMNS // (sum(taps) * steps)
-    if len(job.steps) > 1:
-        pixels = min(pixels, max(_PRODUCT // max(taps), 4096) // outputs)
-    else:
-        pixels = min(pixels, _BLOCK_WORDS // outputs)
+    numbers = steps * sum(f.weights.shape[2] for f in filters)
+    size = filters[0].weights.itemsize
+    words = _BLOCK_WORDS if len(job.steps) > 1 else 4 * _BLOCK_WORDS
+    pixels = min(_BLOCK_COLUMNS // (size * numbers), words // (size * outputs))
     height, width = job.geometry.out
     rows = min(height, max(1, pixels // width))
     together = max(1, pixels // (height * width))

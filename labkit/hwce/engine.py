@@ -24,6 +24,7 @@ import numpy as np
 from labkit.hwce import cost, tiling
 from labkit.hwce.blas import convolve as blas
 from labkit.hwce.config import GAP8, HwceConfig
+from labkit.hwce.formats import container_bits
 from labkit.hwce.job import Geometry, Job, Kernel, Sums, steps
 
 
@@ -124,6 +125,8 @@ def conv2d(
     if not 0 <= qf <= 31:
         raise ValueError(f"qf is {qf}, expected 0 to 31: choose a coarser or finer output format.")
     parts = tiling.decompose(*geometry.kernel, config)
+    if parts.unit == "engine":
+        container_bits(weight_bits)  # warns of widths without a mode
     job = Job(
         geometry=geometry,
         steps=steps(geometry, parts, config),

@@ -237,6 +237,6 @@ def tile(
     if rows == 0:
         return Tiling(0, 0, fixed + per_row, 0)
     tiles = math.ceil(lines / rows)
-    read = 2 * width * (lines + (tiles - 1) * (filter_rows - 1)) * inputs * groups
+    read = 2 * width * (lines + tiles * (filter_rows - 1)) * inputs * groups
     traffic = read + tiles * weight_bytes + 2 * lines * out_width * outputs
     return Tiling(rows, tiles, fixed + rows * per_row, traffic)

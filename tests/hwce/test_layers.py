@@ -1,0 +1,208 @@
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from labkit import hwce
+from labkit.hwce.formats import MODES, QFormat
+from labkit.hwce.layers import QuantizedConv2D, layer_outputs, quantclip
+
+layers = tf.keras.layers
+
+
+def normal(*shape, scale=1.0, seed=0):
+    return np.random.default_rng(seed).normal(0, scale, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("bits", "msb"), [(16, 0), (8, 0), (6, 2), (4, -1), (2, 1)])
+def test_quantclip_is_the_format(mode, bits, msb):
+    x = np.concatenate([normal(2000), [0, 1, -1, 0.5, -0.5, 1e30, -1e30]]).astype(np.float32)
+    expected = QFormat(bits, msb).quantize(x, mode)
+    np.testing.assert_array_equal(quantclip(tf.constant(x), msb, bits, mode).numpy(), expected)
+
+
+def test_quantclip_by_hand():
+    """Thesis, equations 7 to 10: n = 3, msb = 0, so A = 1 and q = 1/4."""
+    y = quantclip(tf.constant([0.3, -0.3, 2.0, -2.0]), msb=0, nbits=3).numpy()
+    assert y.tolist() == [0.25, -0.5, 1.0, -1.0]
+    with pytest.raises(ValueError, match="thesis, floor, nearest"):
+        quantclip(tf.constant([0.0]), 0, 8, "round")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gradient_is_that_of_the_clipping(mode):
+    x = tf.constant([-1.5, -1.0, -0.3, 0.0, 0.7, 1.0, 1.5])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.reduce_sum(quantclip(x, 0, 3, mode) * [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    assert tape.gradient(y, x).numpy().tolist() == [0, 2, 3, 4, 5, 6, 0]
+
+
+def test_gradients_of_a_layer_by_hand():
+    """One 1x1 weight 0.3, inputs 0.6 and 3: products of quantised numbers, clipped ones pass 0."""
+    layer = QuantizedConv2D(1, 1, (3, 0), (3, 0), (8, 1), mode="nearest")
+    x = tf.constant([0.6, 3.0], shape=(1, 1, 2, 1))
+    layer.build(x.shape)
+    layer.set_weights([np.full((1, 1, 1, 1), 0.3, np.float32), np.array([0.1], np.float32)])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True)
+        loss = tf.reduce_sum(y)
+    dx, (dw, db) = tape.gradient(loss, (x, layer.trainable_weights))[0], tape_gradients(layer, x)
+    # w = 0.25, x = 0.5 and 0.75 (the largest code of 3 bits), bias 2/16 (steps of 1/4 · 1/4)
+    np.testing.assert_allclose(y.numpy().ravel(), [0.125 + 0.125, 0.1875 + 0.125])
+    assert dx.numpy().ravel().tolist() == [0.25, 0.0]  # 3 is beyond ±1
+    assert dw.numpy().item() == 0.5 + 0.75
+    assert db.numpy().item() == 2.0
+
+
+def tape_gradients(layer, x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x, training=True))
+    return tape.gradient(loss, layer.trainable_weights)
+
+
+def network(mode, bits, msb=(0, 1, 2), **arguments):
+    """Every kind of layer that may stand between two convolutions."""
+    tf.keras.utils.set_random_seed(1)
+    pairs = tuple(zip(bits, msb, strict=True))
+
+    def convolution(filters, size, **more):
+        noise = tf.keras.initializers.RandomNormal(stddev=0.3)
+        return QuantizedConv2D(
+            filters, size, *pairs, mode=mode, bias_initializer=noise, **arguments, **more
+        )
+
+    x = inputs = tf.keras.Input((17, 19, 3))
+    x = convolution(8, 3, strides=2, activation="relu", padding="same")(x)
+    x = layers.MaxPooling2D(3, 2)(x)
+    a = convolution(4, 1, activation="relu")(x)
+    b = layers.ReLU()(convolution(6, 3, padding="same")(x))
+    x = layers.Dropout(0.5)(layers.Concatenate()([a, b]))
+    x = convolution(5, 5, padding="same")(x)
+    return tf.keras.Model(inputs, x)
+
+
+BITS = [(8, 8, 8), (16, 16, 16), (4, 4, 16), (8, 16, 6)]
+
+
+@pytest.mark.filterwarnings("ignore::labkit.hwce.formats.EmulatedPrecisionWarning")
+@pytest.mark.parametrize("mode", ["floor", "nearest"])
+@pytest.mark.parametrize("bits", BITS, ids=str)
+def test_the_twin_is_the_emulator_bit_for_bit(mode, bits):
+    model = network(mode, bits)
+    x = normal(3, 17, 19, 3)
+    report = hwce.run(model, x, hwce.Plan.from_layers(model, hwce.IDEAL))
+    np.testing.assert_array_equal(model.predict(x, verbose=0), report.outputs)
+
+
+def test_the_twin_on_sums_beyond_float32():
+    """512 channels of 16 bits: float32 would round, so the layer sums in float64."""
+    layer = QuantizedConv2D(4, 3, (16, 0), (16, 0), (16, 4), mode="nearest")
+    model = tf.keras.Sequential([tf.keras.Input((4, 4, 512)), layer])
+    layer.set_weights([normal(3, 3, 512, 4, scale=0.2), normal(4)])
+    x = normal(2, 4, 4, 512, scale=0.4)
+    emulated = hwce.run(model, x, hwce.Plan.from_layers(model, hwce.IDEAL)).outputs
+    np.testing.assert_array_equal(model.predict(x, verbose=0), emulated)
+    layer.exact = False
+    assert (layer(x).numpy() != emulated).any()
+
+
+def test_training_goes_through_the_same_grid():
+    model = network("nearest", (8, 8, 8))
+    x = normal(2, 17, 19, 3)
+    codes = model(x, training=True).numpy() / 2.0**-5  # 8 bits, msb 2
+    np.testing.assert_array_equal(codes, np.round(codes))
+
+
+def test_it_learns():
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((6, 6, 1)),
+            QuantizedConv2D(4, 3, (4, 0), (8, 1), (8, 2), activation="relu"),
+            QuantizedConv2D(1, 4, (4, 0), (8, 2), (8, 3)),
+        ]
+    )
+    x = normal(256, 6, 6, 1, scale=0.5)
+    y = x.mean(axis=(1, 2, 3), keepdims=True) * 8
+    model.compile(tf.keras.optimizers.Adam(0.01), "mse")
+    before = model.evaluate(x, y, verbose=0)
+    model.fit(x, y, epochs=10, batch_size=32, verbose=0)
+    assert model.evaluate(x, y, verbose=0) < before / 2
+
+
+def test_disabled_it_is_a_convolution():
+    tf.keras.utils.set_random_seed(0)
+    layer = QuantizedConv2D(3, 3, enabled=False, activation="relu")
+    plain = layers.Conv2D(3, 3, activation="relu")
+    x = normal(1, 6, 6, 2)
+    layer.build(x.shape), plain.build(x.shape)
+    plain.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(layer(x), plain(x))
+
+
+def test_the_tap_is_the_convolution_before_bias_and_activation():
+    layer = QuantizedConv2D(2, 3, (8, 0), (8, 1), (16, 4), activation="relu", tap=True)
+    x = normal(1, 5, 5, 3)
+    layer.build(x.shape)
+    layer.set_weights([layer.get_weights()[0], np.array([5.0, -5.0], np.float32)])
+    kernel = QFormat(8, 0).quantize(layer.get_weights()[0], "nearest")
+    exact = tf.nn.conv2d(QFormat(8, 1).quantize(x), kernel, 1, "VALID").numpy()
+    np.testing.assert_array_equal(layer(x).numpy(), QFormat(16, 4).quantize(exact))
+    assert (layer(x).numpy() < 0).any()
+    model = tf.keras.Sequential([tf.keras.Input(x.shape[1:]), layer])
+    emulated = hwce.run(model, x, hwce.Plan.from_layers(model, hwce.IDEAL)).outputs
+    np.testing.assert_array_equal(model.predict(x, verbose=0), emulated)
+
+
+def test_the_thesis_quantises_before_the_bias():
+    layer = QuantizedConv2D(1, 1, (8, 0), (8, 0), (3, 0), mode="thesis")
+    x = tf.constant(0.9, shape=(1, 1, 1, 1))
+    layer.build(x.shape)
+    layer.set_weights([np.full((1, 1, 1, 1), 0.9, np.float32), np.array([0.3], np.float32)])
+    # 0.9 -> 115/128, squared 0.807, floor to quarters 0.75; the bias stays 0.3 and is not clipped.
+    assert layer(x).numpy().item() == pytest.approx(1.05)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_saved_and_reloaded(tmp_path, suffix):
+    model = network("floor", (8, 6, 4), tap=False, exact=False)
+    path = tmp_path / f"model{suffix}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras on HDF5
+        model.save(path)
+    again = tf.keras.models.load_model(path)
+    x = normal(1, 17, 19, 3)
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    for one, other in zip(model.layers, again.layers, strict=True):
+        if isinstance(one, QuantizedConv2D):
+            assert one.get_config() == other.get_config()
+            assert other.kernel_format == QFormat(8, 0) and other.mode == "floor"
+    assert isinstance(tf.keras.models.clone_model(model).layers[1], QuantizedConv2D)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "round"}, "mode is 'round'"),
+        ({"kernel_format": (1, 0)}, "bits is 1"),
+        ({"groups": 2}, "no dilation"),
+        ({"dilation_rate": 2}, "no dilation"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        QuantizedConv2D(4, 3, **arguments)
+
+
+def test_inputs_and_outputs_of_layers():
+    model = tf.keras.Sequential(
+        [tf.keras.Input((4, 4, 1)), layers.Conv2D(2, 3, name="a"), layers.Conv2D(1, 1, name="b")]
+    )
+    x = normal(2, 4, 4, 1)
+    values = layer_outputs(model, x, ["a", "b"])
+    np.testing.assert_array_equal(values["a"][0], x)
+    np.testing.assert_array_equal(values["a"][1], values["b"][0])
+    np.testing.assert_allclose(values["b"][1], model.predict(x, verbose=0), rtol=1e-6)
