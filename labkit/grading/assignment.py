@@ -111,6 +111,7 @@ class Assignment:
     points: float
     extra_credit: bool
     profile: str
+    whole: bool
     data: str
     hidden_images: int
     limits: Limits
@@ -183,6 +184,7 @@ def _assignment(content: dict, path: Path, text: str) -> Assignment:
         points=content["points"],
         extra_credit=content.get("extra_credit", False),
         profile=content.get("profile", "quick"),
+        whole=content.get("execute", "all") == "all",
         data=content.get("data", "auto"),
         hidden_images=content.get("hidden", {}).get("images", 1500),
         limits=Limits(**content.get("limits", {})),
@@ -259,5 +261,7 @@ def _check(assignment: Assignment, path: Path) -> None:
             figures = [x for x, _ in item.curve.shares]
             if figures != sorted(set(figures)):
                 raise GradingError(f"{path}: {item.id}: the curve's figures must rise.")
+    if not assignment.whole and any(file.source == "execution" for file in assignment.files):
+        raise GradingError(f"{path}: files from the execution need `execute: all`.")
     if set(assignment.leaderboard) - names:
         raise GradingError(f"{path}: the leaderboard names files that are not under `files`.")

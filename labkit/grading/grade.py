@@ -224,7 +224,9 @@ class _Class:
             "PROFILE": self.assignment.profile, "DATA": "real" if self.real else "synthetic",
             "SEED": 0, "OUT": "out",
         }  # fmt: skip
-        prepared = notebooks.executable(restored, parameters, list(lab.cases))
+        prepared = notebooks.executable(
+            restored, parameters, list(lab.cases), self.assignment.whole
+        )
         student.executions[notebook.lab] = Execution(
             lab=notebook.lab,
             notebook=nbformat.writes(prepared),

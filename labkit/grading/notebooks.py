@@ -7,6 +7,7 @@ back; cells that were added stay where they were. Whatever was repaired is told.
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 import re
@@ -20,6 +21,7 @@ from labkit.authoring.source import tagged
 #: The lab's own, whatever a submission holds in their place.
 _OWN = ("check", "parameters", "setup", "finish")
 _MAX_CELLS = 2000
+_ADDED = "added-"
 _BLANK = "*Your answer here.*"
 
 
@@ -128,7 +130,7 @@ def restore(content: bytes, given: NotebookNode) -> Restored:
             anchor = max(anchor, place[number])
         elif cell.kind == "code" and cell.source.strip():
             new = nbformat.v4.new_code_cell(cell.source)
-            new.id = f"added-{number:03d}"
+            new.id = f"{_ADDED}{number:03d}"
             extras.setdefault(anchor, []).append(new)
     restored.cells += extras.get(-1, [])
     for index, original in enumerate(given.cells):
@@ -274,8 +276,15 @@ def _answer(text: str, original: str) -> str:
     return text.replace(_BLANK, "").strip()
 
 
-def executable(restored: Restored, parameters: dict, exercises: list[str]) -> NotebookNode:
-    """The notebook that is executed: parameters set, and each exercise asked for its answers."""
+def executable(
+    restored: Restored, parameters: dict, exercises: list[str], whole: bool = True
+) -> NotebookNode:
+    """The notebook that is executed: parameters set, and each exercise asked for its answers.
+
+    Args:
+        whole: else of the lab's own cells only imports and definitions are executed, which the
+            exercises stand on; nothing is trained.
+    """
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["kernelspec"] = {
         "display_name": "Python 3", "language": "python", "name": "python3",
@@ -285,6 +294,8 @@ def executable(restored: Restored, parameters: dict, exercises: list[str]) -> No
             continue
         cell = copy.deepcopy(cell)
         cell.outputs, cell.execution_count = [], None
+        if not whole and not tagged(cell, "exercise") and not cell.id.startswith(_ADDED):
+            cell.source = definitions(cell.source)
         notebook.cells.append(cell)
         if tagged(cell, "parameters"):
             lines = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
@@ -296,6 +307,24 @@ def executable(restored: Restored, parameters: dict, exercises: list[str]) -> No
             )
             notebook.cells.append(_injected(f"answers-{name}", code))
     return notebook
+
+
+def definitions(code: str) -> str:
+    """The imports, functions, classes and literal constants of some code; "" if it is no Python."""
+    try:
+        return ast.unparse([node for node in ast.parse(code).body if _defines_something(node)])
+    except (SyntaxError, ValueError, RecursionError):
+        return ""
+
+
+def _defines_something(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assign):
+        try:
+            ast.literal_eval(node.value)
+        except (ValueError, TypeError):
+            return False
+        return True
+    return isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
 
 
 def _injected(identifier: str, source: str) -> NotebookNode:

@@ -6,7 +6,6 @@ the minutes of a whole lab.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 
 from labkit.grading import GradingError, inside, plain
 from labkit.grading.assignment import Item
+from labkit.grading.notebooks import definitions
 
 
 @dataclass(frozen=True)
@@ -101,22 +101,8 @@ def _cases(exercise: dict, namespace: dict) -> dict:
 def _namespace(cells: list[str]) -> dict:
     namespace: dict = {"__name__": "__main__"}
     for cell in cells:
-        kept = [node for node in ast.parse(cell).body if _is_light(node)]
-        code = compile(ast.Module(kept, []), "<solution>", "exec")
-        exec(code, namespace)
+        exec(compile(definitions(cell), "<solution>", "exec"), namespace)
     return namespace
-
-
-def _is_light(node: ast.stmt) -> bool:
-    if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)):
-        return True
-    if isinstance(node, ast.Assign):
-        try:
-            ast.literal_eval(node.value)
-        except ValueError:
-            return False
-        return True
-    return False
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ def test_defaults(tmp_path):
         (lambda c: c["parts"][0]["items"][0]["requires"][0].update(figure="beauty"), "parts/0"),
         (lambda c: c["parts"][0]["items"].append({"written": "01_x/q", "points": 1})
          or c.update(points=6), "is not under `notebooks`"),
+        (lambda c: c.update(execute="exercises", files=[{"name": "m.tflite", "from": "execution"}]),
+         "need `execute: all`"),
         (lambda c: c.update(leaderboard={"files": ["other.tflite"]}), "leaderboard"),
     ],
 )  # fmt: skip

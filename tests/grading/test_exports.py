@@ -14,8 +14,8 @@ ITEMS = (
     Item("written", "01_x/why", "Why?", 4.0, "Text", figures=("m.tflite",)),
 )
 ASSIGNMENT = Assignment(
-    "a", "A · 1", 10, False, "quick", "auto", 10, Limits(), (), (), ITEMS, ("m.tflite",), "bytes",
-    None, "0" * 64,
+    "a", "A · 1", 10, False, "quick", True, "auto", 10, Limits(), (), (), ITEMS, ("m.tflite",),
+    "bytes", None, "0" * 64,
 )  # fmt: skip
 FIGURES = {"accuracy": 0.9, "bytes": 1000, "gzip_bytes": 900, "weight_types": ["int8"],
            "storage_bits": 8, "code_bits": 8, "sparsity": 0.0}  # fmt: skip

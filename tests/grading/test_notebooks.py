@@ -156,3 +156,25 @@ def test_outputs_of_a_submission_are_not_executed(raw, given):
     assert "default_profile" in sources[parameters - 1]
     (asked,) = [i for i, s in enumerate(sources) if ".answer('step', globals())" in s]
     assert sources[asked - 1].startswith("def step")
+
+
+def test_without_training_only_definitions_exercises_and_own_cells_are_executed(raw, given):
+    own = {"cell_type": "code", "source": "helper = 1 + 1", "metadata": {}, "id": "mine"}
+    raw["cells"].insert(4, own)
+    prepared = notebooks.executable(restore(raw, given), {"SEED": 0}, ["step"], whole=False)
+    sources = [c.source for c in prepared.cells]
+    text = "\n".join(sources)
+    assert "import numpy as np" in text and "helper = 1 + 1" in text and "def rounded" in text
+    assert "with check" not in text and "finished" not in text and "default_profile" not in text
+    assert "### BEGIN SOLUTION" in text  # an exercise's cell stays as it is
+    assert any(".answer('step'" in source for source in sources)
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [("import os\nx = f()\ny = [1, 2]\nprint(x)", "import os\ny = [1, 2]"),
+     ("def f(x):\n    return x\nf(1)", "def f(x):\n    return x"), ("%matplotlib inline", ""),
+     ("class A: pass", "class A:\n    pass"), ("for i in range(9): train()", "")],
+)  # fmt: skip
+def test_definitions(code, kept):
+    assert notebooks.definitions(code) == kept
