@@ -152,11 +152,15 @@ class Lab:
             {"accuracy (%)": 2, "± (%)": 2, "latency (ms)": 3}
         )
 
-    def compare(self, *techniques: str) -> pd.DataFrame:
+    def compare(self, *techniques: str, size: str = "bytes") -> pd.DataFrame:
         """Published figures and this lab's, a row each.
 
         "lost" is the accuracy that a technique loses against the float model of the same source,
-        "smaller" the bytes of that float model divided by its own.
+        "smaller" the size of that float model divided by its own.
+
+        Args:
+            techniques: those to show, beside float.
+            size: which size of this lab's, "bytes" or "gzip (bytes)".
         """
         ours = measure.summary(self._rows())
         measured = pd.DataFrame(
@@ -165,7 +169,7 @@ class Lab:
                 "model": ours["model"],
                 "technique": ours["technique"],
                 "accuracy (%)": ours["accuracy (%)"],
-                "size": ours["bytes"],
+                "size": ours[size],
             }
         )
         published = measure.published(self.number)

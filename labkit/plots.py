@@ -491,3 +491,28 @@ def accuracy_over_size(points: pd.DataFrame, level: float | None = None) -> Figu
         ax.set(xlabel="size after gzip (kB)", ylabel="test accuracy (%)")
         _name_ends(ax, ends, [name for name, _ in patterns])
     return figure
+
+
+def centroids(weights: np.ndarray, codebooks: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Histogram of weights, and below it where centroids begin and end.
+
+    Args:
+        weights: float (n,).
+        codebooks: by name, centroids (k,) at the beginning and after k-means.
+    """
+    with style():
+        figure, (top, bottom) = _axes(
+            4.4, 2, 1, sharex=True, gridspec_kw={"height_ratios": [1.2, 1]}
+        )
+        top.hist(weights, bins=120, color=_PALE)
+        top.set(yscale="log", ylabel="number of weights")
+        heights = -np.arange(len(codebooks))
+        pairs = zip(COLOURS, heights, codebooks.values(), strict=False)
+        for colour, height, (start, end) in pairs:
+            bottom.plot(start, np.full(len(start), height + 0.18), "o", mfc="none", color=colour)
+            bottom.plot(end, np.full(len(end), height - 0.18), "o", color=colour)
+        bottom.set(yticks=heights, yticklabels=codebooks, xlabel="weight", ylim=(-3.6, 1.0))
+        bottom.tick_params(axis="y", length=0)
+        bottom.grid(False, axis="y")
+        bottom.set_title("open: where they begin; filled: after k-means", fontsize=9, color=_GREY)
+    return figure

@@ -29,7 +29,12 @@ def quantize(model: tf.keras.Model) -> tf.keras.Model:
 
 
 def fine_tune(
-    model: tf.keras.Model, dataset: Dataset, profile: str = "full", seed: int = 0
+    model: tf.keras.Model,
+    dataset: Dataset,
+    profile: str = "full",
+    seed: int = 0,
+    *,
+    epochs: int | None = None,
 ) -> dict[str, list[float]]:
     """Fine-tune a quantisation-aware model in place; returns loss and accuracy an epoch."""
     return sign_cnn.train(
@@ -37,7 +42,7 @@ def fine_tune(
         dataset,
         profile,
         seed,
-        epochs=EPOCHS[profile],
+        epochs=EPOCHS[profile] if epochs is None else epochs,
         learning_rate=PEAK_LEARNING_RATE,
     )
 
