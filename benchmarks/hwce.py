@@ -91,7 +91,7 @@ def whole_network(count: int, rounds: int) -> None:
     for preset in ("gap8", "fulmine", "ideal"):
         for bits in ((16, 16, 16), (8, 16, 16), (8, 8, 8), (4, 16, 16)):
             config = hwce.preset(preset)
-            plan = hwce.Plan.calibrated(model, images[:4], bits, config=config)
+            plan = hwce.Plan.calibrated(model, images, bits, config=config)
             name = f"{preset}, {':'.join(map(str, bits))}"
             runs[name] = lambda plan=plan: hwce.run(model, images, plan, batch=count)
     times = {name: [] for name in runs}

@@ -47,19 +47,19 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
         OverflowError: the sums may leave what float64 represents exactly.
     """
     x = np.ascontiguousarray(x)
-    outputs, once = job.geometry.outputs, len(job.steps) == 1
-    surplus = -x.shape[1] % job.channels_at_once
-    if surplus:  # the last group of channels is smaller than the others
-        x = np.pad(x, ((0, 0), (0, surplus), (0, 0), (0, 0)))
-    offset = np.full(outputs, 0.5 if job.half_up and job.qf > 0 else 0.0)
-    if job.bias_shift:  # a single step, whose y_in has fractional bits and takes part in the floor
-        offset, y_in = offset + y_in.reshape(-1) * 2.0**-job.bias_shift, np.zeros_like(y_in)
+    outputs, once, group = job.geometry.outputs, len(job.steps) == 1, _group(job)
+    if x.shape[1] % group:  # the last group of channels is smaller than the others
+        x = np.pad(x, ((0, 0), (0, -x.shape[1] % group), (0, 0), (0, 0)))
+    half = 0.5 if job.half_up and job.qf > 0 else 0.0
+    offset = np.full((outputs, 1), half)
+    if job.bias_shift:  # y_in has fractional bits and takes part in the floor
+        offset, y_in = offset + y_in.reshape(-1, 1) * 2.0**-job.bias_shift, np.zeros_like(y_in)
     bounds = _bounds(x, kernel, y_in, offset, job)
+    constant = not once and half > 0
     filters = kernel.derived(
-        (job.windows, job.channels_at_once, job.qf, job.flip, offset.tobytes(), bounds.dtype),
-        lambda: _filters(_grouped(kernel, job), offset, job, bounds.dtype),
+        (job.windows, group, job.qf, job.flip, constant, bounds.dtype),
+        lambda: _filters(kernel, constant, job, bounds.dtype),
     )
-    constant = bool(offset.any())
     clips = not once and bounds.word > min(job.limits[1], -job.limits[0])
     narrow = (once or job.output_limits != job.limits) and (
         bounds.word > min(job.output_limits[1], -job.output_limits[0])
@@ -77,6 +77,7 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
         clipped = False
         if once:
             words = _product(pairs)[:outputs]
+            words += offset
             if wraps:
                 words, overflows = _wrapped(words, start, job.qf)
             np.floor(words, out=words)
@@ -98,23 +99,39 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
 
 
 class _Bounds(NamedTuple):
-    """The floating-point type that is exact, and the largest |word| and |register| there can be."""
+    """The floating-point type that is exact, and the largest |word| and |register| there can be.
+
+    Args:
+        dtype: of products and words.
+        word: after the shift.
+        register: before it, with y_in.
+    """
 
     dtype: type
     word: float
     register: float
 
 
-def _grouped(kernel: Kernel, job: Job) -> np.ndarray:
-    """Codes (outputs, channels, rows, columns), of whole groups of channels."""
-    w = kernel.planes(job.flip)
-    return np.pad(w, ((0, 0), (0, -w.shape[1] % job.channels_at_once), (0, 0), (0, 0)))
+def _group(job: Job) -> int:
+    """Input channels of one product: those of a job, or some of them where all are one sum."""
+    if len(job.steps) > 1:
+        return job.channels_at_once
+    rows, columns = job.geometry.kernel
+    return min(job.geometry.channels, max(1, _SIDE // (rows * columns)))
+
+
+def _grouped(kernel: Kernel, job: Job) -> list[np.ndarray]:
+    """Codes of each window (outputs, groups, channels, rows, columns), the last group filled."""
+    w, group = kernel.planes(job.flip), _group(job)
+    w = np.pad(w, ((0, 0), (0, -w.shape[1] % group), (0, 0), (0, 0)))
+    w = w.reshape(len(w), -1, group, *w.shape[2:])
+    return [w[..., window.rows, window.columns] for window in job.windows]
 
 
 def _sides(kernel: Kernel, job: Job) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Sums of the positive and of the negative weights (outputs, channels) of each window."""
-    parts = [_grouped(kernel, job)[:, :, p.rows, p.columns].astype(np.float64) for p in job.windows]
-    return [(np.maximum(p, 0).sum(axis=(2, 3)), np.maximum(-p, 0).sum(axis=(2, 3))) for p in parts]
+    """Sums of the positive and the negative weights (outputs, groups, channels) of each window."""
+    parts = [part.astype(np.float64) for part in _grouped(kernel, job)]
+    return [(np.maximum(p, 0).sum(axis=(3, 4)), np.maximum(-p, 0).sum(axis=(3, 4))) for p in parts]
 
 
 def _bounds(x, kernel: Kernel, y_in, offset, job: Job) -> _Bounds:
@@ -127,39 +144,44 @@ def _bounds(x, kernel: Kernel, y_in, offset, job: Job) -> _Bounds:
     planes = x.reshape(*x.shape[:2], -1)
     highest = np.maximum(planes.max(axis=2).max(axis=0), 0).astype(np.float64)
     lowest = np.maximum(-planes.min(axis=2).min(axis=0).astype(np.float64), 0)
-    word = np.abs(y_in).max(axis=(0, 2, 3)).astype(np.float64)
-    start, products = float(word.max()), 0.0
-    key = (job.windows, job.channels_at_once, job.flip)
+    highest, lowest = (side.reshape(-1, _group(job)) for side in (highest, lowest))
+    scale, once = 2.0**job.qf, len(job.steps) == 1
+    start, shift = float(np.abs(y_in).max()), float(np.abs(offset).max())
+    largest, word = 0.0, np.full(len(offset), start)
+    key = (job.windows, _group(job), job.flip)
     for plus, minus in kernel.derived(key, lambda: _sides(kernel, job)):
-        sides = (plus * highest + minus * lowest, plus * lowest + minus * highest)
-        steps = [side.reshape(len(side), -1, job.channels_at_once).sum(axis=2) for side in sides]
-        sums = np.maximum(*steps) * 2.0**-job.qf + np.abs(offset)[:, None]
-        products = max(products, float(sums.max()) * 2.0**job.qf)  # in units of their last bit
-        word = word + np.ceil(sums).sum(axis=1)
-    largest, register = max(products, float(word.max())), products + start * 2.0**job.qf
+        up, down = plus * highest + minus * lowest, plus * lowest + minus * highest
+        sums = np.maximum(up.sum(axis=2), down.sum(axis=2)) / scale  # (outputs, groups)
+        if once:
+            word = word + sums.sum(axis=1) + shift
+        else:
+            word = word + np.ceil(sums + shift).sum(axis=1)
+            largest = max(largest, float(sums.max()) + shift)
+    word = float(word.max())
+    largest = word - start if once else largest
+    # Products count in units of their last bit, 2^-qf; words are whole numbers.
+    needed, register = max(largest * scale, word), word * scale
     for dtype, exact in EXACT.items():
-        if largest <= exact and not (job.wraps and register > 2**53):
-            return _Bounds(dtype, float(word.max()), register)
+        if needed <= exact and not (job.wraps and register > 2**53):
+            return _Bounds(dtype, word, register)
     raise OverflowError(
-        f"a sum may reach {max(largest, register):.3g}, beyond 2^53, where float64 is no longer "
+        f"a sum may reach {max(needed, register):.3g}, beyond 2^53, where float64 is no longer "
         "exact: fewer input channels, smaller codes, or backend='reference'."
     )
 
 
-def _filters(w: np.ndarray, offset: np.ndarray, job: Job, dtype: type) -> list[_Filters]:
-    """Weights by window; each window has one step for every group of input channels."""
-    constant = int(offset.any())
-    # Zeros that make all pieces of the outputs as large: see `_product`.
-    idle = -len(w) % _pieces(len(w)) if len(job.steps) == 1 else 0
+def _filters(kernel: Kernel, constant: bool, job: Job, dtype: type) -> list[_Filters]:
+    """Weights by window; `constant` adds half a step as the last tap."""
     filters = []
-    for window in job.windows:
-        part = w[:, :, window.rows, window.columns]
-        groups = part.shape[1] // job.channels_at_once
-        part = part.reshape(len(w), groups, -1).transpose(1, 0, 2)
-        weights = np.zeros((groups, len(w) + idle, part.shape[2] + constant), dtype)
-        np.multiply(part, 2.0**-job.qf, out=weights[:, : len(w), : part.shape[2]], casting="unsafe")
+    for window, part in zip(job.windows, _grouped(kernel, job), strict=True):
+        outputs, groups = part.shape[:2]
+        # Zeros that make all pieces of the outputs as large: see `_product`.
+        idle = -outputs % _pieces(outputs) if len(job.steps) == 1 else 0
+        part = part.reshape(outputs, groups, -1).transpose(1, 0, 2)
+        weights = np.zeros((groups, outputs + idle, part.shape[2] + constant), dtype)
+        weights[:, :outputs, : part.shape[2]] = part * 2.0**-job.qf
         if constant:
-            weights[:, : len(w), -1] = offset
+            weights[..., -1] = 0.5
         filters.append(_Filters(window, weights))
     return filters
 
@@ -241,34 +263,34 @@ def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.nda
     if least.min() >= low and most.max() <= high:
         return _join(words, every), 0, False
     words, clipped = _join(words, every), _join((least < low) | (most > high), every)
-    pixels = np.flatnonzero(clipped.any(axis=0))
-    pairs = [(weights, columns[..., pixels]) for weights, columns in pairs]
-    again = np.empty((len(words), pixels.size), words.dtype)
-    again[:] = start if start.shape[1] == 1 else start[:, pixels]
+    rows, pixels = (np.flatnonzero(clipped.any(axis=axis)) for axis in (1, 0))
+    pairs = [(weights[:, rows], columns[..., pixels]) for weights, columns in pairs]
+    again = np.empty((rows.size, pixels.size), words.dtype)
+    again[:] = start[rows] if start.shape[1] == 1 else start[np.ix_(rows, pixels)]
     inside, saturations = np.empty_like(again), 0
     for term in _terms(pairs, np.empty_like(again)):
         again += term
         np.clip(again, low, high, out=inside)
         saturations += int(np.count_nonzero(inside != again))
         again, inside = inside, again
-    words[:, pixels] = again
+    words[np.ix_(rows, pixels)] = again
     # An output saturates at all just where its unsaturated words leave the range.
     return words, saturations, clipped
 
 
 def _product(pairs) -> np.ndarray:
     """The one sum of a single step (outputs, pixels), by small products: see `_PRODUCT`."""
-    [([weights], [columns])] = pairs
-    outputs, taps = weights.shape
-    pixels = columns.shape[1]
-    # (pieces of outputs, 1, outputs, taps) @ (pieces of pixels, taps, pixels)
-    stack = weights.reshape(_pieces(outputs), 1, -1, taps)
-    columns = _split(columns, min(pixels, _PRODUCT // (stack.shape[2] * min(taps, _SIDE))))
-    total = stack[..., :_SIDE] @ columns[:, :_SIDE]
+    [(weights, columns)] = pairs
+    groups, outputs, taps = weights.shape
+    pixels = columns.shape[2]
+    # (pieces of outputs, 1, outputs, taps) @ (pieces of pixels, taps, pixels), group by group
+    stack = weights.reshape(groups, _pieces(outputs), 1, -1, taps)
+    width = min(pixels, max(_PRODUCT // (stack.shape[3] * taps), 16))
+    columns = _split(columns, width)
+    total = np.matmul(stack[0], columns[0])
     part = np.empty_like(total)
-    for first in range(_SIDE, taps, _SIDE):
-        cut = slice(first, first + _SIDE)
-        total += np.matmul(stack[..., cut], columns[:, cut], out=part)
+    for filters, inputs in zip(stack[1:], columns[1:], strict=True):
+        total += np.matmul(filters, inputs, out=part)
     return total.swapaxes(1, 2).reshape(outputs, -1)[:, :pixels]
 
 

@@ -177,6 +177,8 @@ def requantize(codes: np.ndarray, shift: int, bits: int, half_up: bool = True) -
         coarse = codes >> shift
         if half_up:
             coarse += (codes >> (shift - 1)) & 1  # the bit below: no sum that could overflow
+        if 8 * codes.dtype.itemsize - shift < bits:  # they fit, whatever they were
+            return coarse.astype(narrow, copy=False)
     else:
         # Larger shifts change nothing more: every code but 0 is clipped.
         coarse = np.clip(codes.astype(np.int64), low, high) << min(-shift, 31)

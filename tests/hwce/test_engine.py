@@ -284,13 +284,13 @@ def test_the_type_is_chosen_by_the_bound(monkeypatch):
     engine.conv2d(x, w, None, GAP8)  # 512 · 32767 < 2^24
     w[2, 2] = 1
     engine.conv2d(x, w, None, GAP8)  # 513 · 32767 > 2^24
-    assert [dtype for dtype, *_ in seen] == [np.float32, np.float64]
+    assert [bounds.dtype for bounds in seen] == [np.float32, np.float64]
 
 
 def test_no_exact_type_is_an_error():
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        patch.setattr(blas, "EXACT", {np.float32: 2**24})
+        patch.setattr(blas, "EXACT", dict.fromkeys(blas.EXACT, 2**24))
         with pytest.raises(OverflowError, match="backend='reference'"):
             engine.conv2d(
                 np.full((3, 3, 1), -32768), np.full((3, 3, 1, 1), -32768), None, GAP8, qf=16
