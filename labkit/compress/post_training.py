@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import tensorflow as tf
 
@@ -93,7 +95,9 @@ def _checked(images: np.ndarray | None, shape: tuple, mode: str) -> np.ndarray:
 
 def quietly(converter: tf.lite.TFLiteConverter) -> bytes:
     """Run a converter without its chatter; what it printed is shown if it fails."""
-    with runtime.captured_stderr() as printed:
+    with runtime.captured_stderr() as printed, warnings.catch_warnings():
+        # "Statistics for quantized inputs were expected": those of a trained range are in the model.
+        warnings.simplefilter("ignore", UserWarning)
         try:
             return converter.convert()
         except Exception as error:
