@@ -1,0 +1,51 @@
+"""The course's cases: each solution answers them all, and an untouched notebook none."""
+
+import pytest
+
+from labkit.authoring.build import student_notebook
+from labkit.authoring.source import course_root, sources
+from labkit.grading import inside, plain, reference
+from labkit.grading.assignment import load
+
+GRADING = course_root() / "grading"
+LABS = [
+    (path.stem, notebook.lab)
+    for path in sorted(GRADING.glob("q*.yaml"))
+    for notebook in load(path).notebooks
+]
+SECRET = b"of the tests"
+
+
+@pytest.mark.parametrize(("name", "lab"), LABS, ids=[lab for _, lab in LABS])
+def test_solutions_answer_every_case_and_depend_on_the_secret(name, lab):
+    (source,) = sources([lab])
+    assignment = load(GRADING / f"{name}.yaml")
+    given = student_notebook(source)
+    for kind, key in (("exercise", "exercise"), ("written", "question")):
+        known = {c.metadata.get(key) for c in given.cells if kind in c.metadata.get("tags", [])}
+        assert {item.name for item in assignment.of_lab(kind, lab)} <= known
+    items = assignment.of_lab("exercise", lab)
+    cells = [c.source for c in source.notebook.cells if c.cell_type == "code"]
+    cases = reference.make(items, cells, SECRET, lab)
+    assert cases.keys() == {item.name for item in items}
+    for item in items:
+        found = cases[item.name]
+        assert len(found.expected) == len(item.cases)
+        assert plain.agrees(*(plain.decode(found.expected[0]) for _ in "ab"), item.tolerance)
+        # Two cases of one exercise that have the same answer could be answered by a constant.
+        answers = [plain.decode(e) for e in found.expected]
+        assert len(answers) == 1 or not plain.agrees(answers[0], answers[1], 1e-9)
+
+
+def test_stubs_are_not_filled_in(rehearsal_lab, assignment):
+    items = assignment.of_lab("exercise", "90_rehearsal")
+    cells = [c.source for c in rehearsal_lab.notebook.cells if c.cell_type == "code"]
+    cases = reference.make(items, cells, SECRET, "90_rehearsal")
+    again = reference.make(items, cells, SECRET, "90_rehearsal")
+    other = reference.make(items, cells, b"another", "90_rehearsal")
+    assert cases == again and cases["step"].inputs != other["step"].inputs
+    blank = next(c for c in student_notebook(rehearsal_lab).cells if c.id == "lab90-step")
+    namespace = {}
+    exec(blank.source, namespace)
+    found = inside.one(cases["step"].code, plain.decode(cases["step"].inputs[0]), namespace)
+    assert found == {"error": inside.NOT_FILLED_IN}
