@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "checks": {"runtime", "files", "measure"},
     "plots": {"runtime", "files", "measure"},
     "doctor": {"runtime", "files", "datasets"},
+    "report": set(),
     "lab": {"runtime", "files", "datasets", "models", "compress", "measure", "checks"},
     "authoring": {"runtime", "files", "checks"},
     "grading": {"runtime", "files", "datasets", "measure", "checks", "plots", "authoring"},
