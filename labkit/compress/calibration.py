@@ -104,7 +104,7 @@ def _consumer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
         layer = followers[0]
         if _is_linear(layer):
             return layer
-        if not _lets_factors_through(layer):
+        if not lets_factors_through(layer):
             return None
 
 
@@ -116,7 +116,7 @@ def _is_linear(layer: tf.keras.layers.Layer) -> bool:
     return type(layer) is tf.keras.layers.Dense
 
 
-def _lets_factors_through(layer: tf.keras.layers.Layer) -> bool:
+def lets_factors_through(layer: tf.keras.layers.Layer) -> bool:
     """Whether f(s x) = s f(x) for s > 0: ReLU6, for one, does not."""
     if isinstance(layer, tf.keras.layers.ReLU):
         return layer.max_value is None and not layer.threshold
