@@ -4,7 +4,8 @@
 
 SqueezeNet v1.1 at 227x227: real weights where `LABKIT_DATA` has squeezenet_v1.1.npz, random ones
 else. All measurements alternate within one run, so that other work on the machine touches all of
-them; the table shows the median of the rounds and of each round's own ratio.
+them; the tables show medians of the rounds, and of each round's own ratios. `traced` is the model
+as one compiled graph, `predict` is Keras's own loop.
 """
 
 from __future__ import annotations
@@ -73,11 +74,11 @@ def photographs(count: int) -> np.ndarray:
     return tf.image.resize(coarse, (227, 227), "bicubic").numpy().clip(0, 255) - MEAN_BGR
 
 
-def seconds(work) -> float:
-    """Of one call."""
-    start = time.perf_counter()
+def seconds(work) -> np.ndarray:
+    """By the clock, and of all processors together, for one call."""
+    start = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return np.subtract((time.perf_counter(), time.process_time()), start)
 
 
 def whole_network(count: int, rounds: int) -> None:
@@ -87,7 +88,10 @@ def whole_network(count: int, rounds: int) -> None:
     images = photographs(count)
     forward = tf.function(lambda x: model(x, training=False), jit_compile=False)
     tensor = tf.constant(images)
-    runs = {"TensorFlow, float": lambda: forward(tensor).numpy()}
+    runs = {
+        "TensorFlow, traced": lambda: forward(tensor).numpy(),
+        "TensorFlow, predict": lambda: model.predict(images, batch_size=count, verbose=0),
+    }
     for preset in ("gap8", "fulmine", "ideal"):
         for bits in ((16, 16, 16), (8, 16, 16), (8, 8, 8), (4, 16, 16)):
             config = hwce.preset(preset)
@@ -98,19 +102,20 @@ def whole_network(count: int, rounds: int) -> None:
     saturations = {}
     for name, work in runs.items():  # trace, allocate, start threads
         report = work()
-        if name != "TensorFlow, float":
+        if isinstance(report, hwce.Report):
             saturations[name] = report.totals["saturations"]
     for _ in range(rounds):
         for name, work in runs.items():
             times[name].append(seconds(work))
     print(f"\nSqueezeNet v1.1, 227x227, {weights} weights, {count} images at once, {rounds} rounds")
-    print(f"{'':24}{'ms an image':>14}{'times TensorFlow':>20}{'saturations':>14}")
-    base = np.array(times["TensorFlow, float"])
+    print("ms an image and multiples of TensorFlow: by the clock (in processor time)")
+    print(f"{'':22}{'ms':>16}{'x traced':>16}{'x predict':>16}{'saturations':>13}")
     for name, values in times.items():
-        ratios = np.array(values) / base
-        spread = f"{np.median(ratios):.2f} ({ratios.min():.2f}-{ratios.max():.2f})"
-        clipped = saturations.get(name, "")
-        print(f"{name:24}{1e3 * np.median(values) / count:14.1f}{spread:>20}{clipped:>14}")
+        bases = [times[base] for base in list(runs)[:2]]
+        columns = [1e3 * np.median(values, axis=0) / count]
+        columns += [np.median(np.divide(values, base), axis=0) for base in bases]
+        cells = "".join(f"{wall:8.1f} ({processor:5.1f})" for wall, processor in columns)
+        print(f"{name:22}{cells}{saturations.get(name, ''):>13}")
 
 
 def backends(rounds: int) -> None:
@@ -126,8 +131,8 @@ def backends(rounds: int) -> None:
         run = partial(hwce.conv2d, x, w, None, config, qf=8, weight_bits=8)
         run()
         for _ in range(rounds):
-            fast.append(min(seconds(run) for _ in range(5)))
-            slow.append(seconds(partial(run, backend="reference")))
+            fast.append(min(seconds(run)[1] for _ in range(5)))
+            slow.append(seconds(partial(run, backend="reference"))[1])
             ratios.append(slow[-1] / fast[-1])
         times = f"{1e3 * np.median(fast):14.2f}{1e3 * np.median(slow):16.0f}"
         print(f"{preset:24}{times}{np.median(ratios):10.0f}")

@@ -216,14 +216,20 @@ def _cut(y_in: np.ndarray, images: slice, rows: slice, shape: tuple[int, ...]) -
     return whole.reshape(len(whole), -1)
 
 
-def _split(columns: np.ndarray, width: int) -> np.ndarray:
-    """Columns (..., n, pixels) as (..., pieces, n, width), the last piece filled with zeros."""
+def _split(columns: np.ndarray, most: int) -> np.ndarray:
+    """Columns (..., n, pixels) as (..., pieces, n, width), with a width of at most `most`.
+
+    The last piece is filled with zeros where no number of pieces fits.
+    """
     *others, n, pixels = columns.shape
-    if pixels % width:
-        filled = np.zeros((*others, n, pixels + -pixels % width), columns.dtype)
+    least = -(-pixels // most)
+    pieces = next((p for p in range(least, 2 * least) if pixels % p == 0), least)
+    width = -(-pixels // pieces)
+    if pixels % pieces:
+        filled = np.zeros((*others, n, pieces * width), columns.dtype)
         filled[..., :pixels] = columns
         columns = filled
-    return columns.reshape(*others, n, -1, width).swapaxes(-3, -2)
+    return columns.reshape(*others, n, pieces, width).swapaxes(-3, -2)
 
 
 def _join(pieces: np.ndarray, pixels: int) -> np.ndarray:
@@ -241,12 +247,13 @@ def _terms(pairs, scratch: np.ndarray) -> Iterator[np.ndarray]:
 
 def _running(pairs, start: np.ndarray, extremes: bool = False) -> tuple[np.ndarray, ...]:
     """The words after the last job without saturation; with their extremes on the way."""
-    outputs, pixels = len(start), pairs[0][1].shape[-1]
+    outputs = len(start)
     taps = max(weights.shape[2] for weights, _ in pairs)
-    width = min(pixels, max(_PRODUCT // (outputs * taps), 16))
-    pairs = [(weights, _split(columns, width)) for weights, columns in pairs]
-    words = np.empty((pairs[0][1].shape[1], outputs, width), start.dtype)
-    words[:] = start if start.shape[1] == 1 else _split(start, width)
+    most = max(_PRODUCT // (outputs * taps), 16)
+    pairs = [(weights, _split(columns, most)) for weights, columns in pairs]
+    _, pieces, _, width = pairs[0][1].shape
+    words = np.empty((pieces, outputs, width), start.dtype)
+    words[:] = start if start.shape[1] == 1 else _split(start, most)
     least, most = (words.copy(), words.copy()) if extremes else (words, words)
     for term in _terms(pairs, np.empty_like(words)):
         words += term
@@ -285,8 +292,7 @@ def _product(pairs) -> np.ndarray:
     pixels = columns.shape[2]
     # (pieces of outputs, 1, outputs, taps) @ (pieces of pixels, taps, pixels), group by group
     stack = weights.reshape(groups, _pieces(outputs), 1, -1, taps)
-    width = min(pixels, max(_PRODUCT // (stack.shape[3] * taps), 16))
-    columns = _split(columns, width)
+    columns = _split(columns, max(_PRODUCT // (stack.shape[3] * taps), 16))
     total = np.matmul(stack[0], columns[0])
     part = np.empty_like(total)
     for filters, inputs in zip(stack[1:], columns[1:], strict=True):
@@ -311,8 +317,8 @@ def _blocks(images: int, filters: list[_Filters], job: Job) -> list[tuple[slice,
     steps, outputs, _ = filters[0].weights.shape
     numbers = steps * sum(f.weights.shape[2] for f in filters)
     size = filters[0].weights.itemsize
-    words = _BLOCK_WORDS if len(job.steps) > 1 else 4 * _BLOCK_WORDS
-    pixels = min(_BLOCK_COLUMNS // (size * numbers), words // (size * outputs))
+    room = 1 if len(job.steps) > 1 else 4  # a single sum passes over them but once
+    pixels = room * min(_BLOCK_COLUMNS // (size * numbers), _BLOCK_WORDS // (size * outputs))
     height, width = job.geometry.out
     rows = min(height, max(1, pixels // width))
     together = max(1, pixels // (height * width))
