@@ -96,7 +96,7 @@ def _checked(images: np.ndarray | None, shape: tuple, mode: str) -> np.ndarray:
 def quietly(converter: tf.lite.TFLiteConverter) -> bytes:
     """Run a converter without its chatter; what it printed is shown if it fails."""
     with runtime.captured_stderr() as printed, warnings.catch_warnings():
-        # "Statistics for quantized inputs were expected": those of a trained range are in the model.
+        # It misses statistics of the inputs, which a model with fake quantisation brings along.
         warnings.simplefilter("ignore", UserWarning)
         try:
             return converter.convert()

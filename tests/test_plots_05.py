@@ -1,0 +1,19 @@
+"""The figure of lab 05: where centroids begin and end."""
+
+import numpy as np
+
+from labkit import plots
+
+
+def test_a_row_of_dots_a_codebook():
+    weights = np.random.default_rng(0).normal(size=500)
+    books = {"linear": (np.array([-2.0, 0, 2]), np.array([-1.0, 0, 1])),
+             "density": (np.array([-0.5, 0, 0.5]), np.array([-0.9, 0, 0.9]))}  # fmt: skip
+    figure = plots.centroids(weights, books)
+    top, bottom = figure.axes
+    assert top.get_yscale() == "log" and sum(p.get_height() for p in top.patches) == 500
+    assert [label.get_text() for label in bottom.get_yticklabels()] == ["linear", "density"]
+    starts, ends = bottom.lines[0], bottom.lines[1]
+    np.testing.assert_array_equal(starts.get_xdata(), [-2, 0, 2])
+    np.testing.assert_array_equal(ends.get_xdata(), [-1, 0, 1])
+    assert starts.get_markerfacecolor() == "none"
