@@ -77,16 +77,18 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
         clipped = False
         if once:
             words = _product(pairs)[:outputs]
-            words += offset
+            if offset.any():
+                words += offset
             if wraps:
                 words, overflows = _wrapped(words, start, job.qf)
             np.floor(words, out=words)
-            words += start
+            if start.any():
+                words += start
         elif clips:
             words, saturations, clipped = _clipped(pairs, start, *job.limits)
         else:
             words = _join(_running(pairs, start)[0], pairs[0][1].shape[-1])
-        if narrow:
+        if narrow and not _within(words, *job.output_limits):
             final = np.clip(words, *job.output_limits)
             outside = final != words
             saturations += int(np.count_nonzero(outside))
@@ -237,6 +239,10 @@ def _join(pieces: np.ndarray, pixels: int) -> np.ndarray:
     return pieces.swapaxes(0, 1).reshape(pieces.shape[1], -1)[:, :pixels]
 
 
+def _within(words: np.ndarray, low: int, high: int) -> bool:
+    return words.min() >= low and words.max() <= high
+
+
 def _terms(pairs, scratch: np.ndarray) -> Iterator[np.ndarray]:
     """The rounded sums of each step, in the order of the jobs, all in `scratch`."""
     for step in range(len(pairs[0][0])):
@@ -267,7 +273,7 @@ def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.nda
     """The words with saturation after every job, how many saturated, and which outputs did."""
     words, least, most = _running(pairs, start, extremes=True)
     every = pairs[0][1].shape[-1]
-    if least.min() >= low and most.max() <= high:
+    if _within(least, low, high) and _within(most, low, high):
         return _join(words, every), 0, False
     words, clipped = _join(words, every), _join((least < low) | (most > high), every)
     rows, pixels = (np.flatnonzero(clipped.any(axis=axis)) for axis in (1, 0))

@@ -7,7 +7,8 @@ derived, [A] an assumption.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from labkit.hwce import tiling
 from labkit.hwce.config import BASIS, HwceConfig
@@ -111,7 +112,7 @@ class Cycles:
     @property
     def total(self) -> int:
         """All of them: nothing overlaps."""
-        return sum(asdict(self).values())
+        return sum(_values(self))
 
     def __add__(self, other: Cycles) -> Cycles:
         """Cycles of two things after each other."""
@@ -123,7 +124,7 @@ class Cycles:
 
 
 def _values(cycles: Cycles) -> list[int]:
-    return list(asdict(cycles).values())
+    return [getattr(cycles, part.name) for part in fields(cycles)]
 
 
 def job_cycles(
@@ -165,6 +166,7 @@ def job_cycles(
     )
 
 
+@lru_cache(1024)
 def cycles(work: Work) -> Cycles:
     """Cycles of a layer for one image.
 

@@ -234,7 +234,7 @@ class _Network:
             return row
         plan = self.plan.layers[node.name]
         row |= {f"{name} format": str(getattr(plan, name)) for name in _FORMATS}
-        row |= report.costs(dataclasses.replace(result.work, output_bits=plan.output.bits))
+        row["work"] = dataclasses.replace(result.work, output_bits=plan.output.bits)
         return row | {name: getattr(result, name) for name in _COUNTS} | {"outputs": result.y.size}
 
 
@@ -248,13 +248,14 @@ class _Part(NamedTuple):
 
 def _table(parts: list[dict[str, dict]]) -> pd.DataFrame:
     """The rows of all parts: costs are those of one image, counts are added up."""
-    table = pd.DataFrame(parts[0].values())
-    for name in (*_COUNTS, "outputs"):
-        table[name] = [
-            sum(rows[layer].get(name, np.nan) for rows in parts) for layer in table["layer"]
-        ]
-    table["saturated (%)"] = 100 * table.pop("saturated") / table.pop("outputs")
-    return table
+    rows = []
+    for layer, row in parts[0].items():
+        if "work" in row:
+            counts = {n: sum(part[layer][n] for part in parts) for n in (*_COUNTS, "outputs")}
+            row = row | report.costs(row["work"]) | counts
+            row["saturated (%)"] = 100 * row["saturated"] / row["outputs"]
+        rows.append({k: v for k, v in row.items() if k not in ("work", "saturated", "outputs")})
+    return pd.DataFrame(rows)
 
 
 def _shape(activation: Activation) -> str:
