@@ -202,45 +202,83 @@ def comparison(report: pd.DataFrame) -> Figure:
     return figure
 
 
-def front(report: pd.DataFrame, best: pd.DataFrame) -> Figure:
-    """Accuracy over bytes of every file, the Pareto-optimal ones named and joined by a line.
+def front(report: pd.DataFrame, best: pd.DataFrame, size: str = "bytes") -> Figure:
+    """Accuracy over size of every file, the Pareto-optimal ones numbered and named beside.
+
+    A colour is a lab. The accuracy axis counts errors on a logarithmic scale, so that 99.9 and
+    99.99 % are as far apart as 90 and 99 %.
 
     Args:
-        report: columns "technique", "accuracy (%)", "bytes", "data", "profile".
-        best: the Pareto-optimal rows of it.
+        report: columns "technique", "accuracy (%)", "data", "profile", `size`, and "lab" for
+            colours.
+        best: the Pareto-optimal rows of it, from `measure.front` with the same `size`.
+        size: the column to show, for example "gzip (bytes)".
     """
+    report, best = (table.assign(lab=table.get("lab", "")) for table in (report, best))
+    colours = dict(zip(dict.fromkeys(report["lab"]), itertools.cycle(COLOURS), strict=False))
+    groups = best.groupby(["data", "profile"], sort=False)
+    names = [("●", f"lab {lab}", colour) for lab, colour in colours.items() if lab]
     with style():
-        figure, ax = _axes(4)
-        ax.plot(report["bytes"] / 1000, report["accuracy (%)"], "o", color="#b5b5b5")
-        groups = best.groupby(["data", "profile"], sort=False)
-        for colour, (key, group) in zip(COLOURS * 9, groups, strict=False):
-            ax.step(group["bytes"] / 1000, group["accuracy (%)"], "o-", where="post", color=colour)
-            last = group.iloc[-1]
-            names = group["technique"] + (f" ({', '.join(key)})" if groups.ngroups > 1 else "")
-            _name_points(ax, group["bytes"] / 1000, group["accuracy (%)"], names, colour)
-            ax.hlines(last["accuracy (%)"], last["bytes"] / 1000, report["bytes"].max() / 1000,
-                      color=colour, linewidth=0.8, linestyle=":")  # fmt: skip
-        ax.set(xlabel="size of the file (kB)", ylabel="test accuracy (%)", xscale="log")
+        figure, ax = _axes(max(3.8, 0.2 * (len(best) + groups.ngroups + len(names)) + 0.7))
+        for lab, group in report.groupby("lab", sort=False):
+            ax.plot(group[size] / 1000, _errors(group), "o", color=colours[lab], alpha=0.55,
+                    markersize=4.5, markeredgewidth=0)  # fmt: skip
+        number = itertools.count(1)
+        for key, group in groups:
+            names.append(("", ", ".join(key) if groups.ngroups > 1 else "not beaten:", _GREY))
+            x, y = group[size] / 1000, _errors(group)
+            ax.step([*x, report[size].max() / 1000], [*y, y.iloc[-1]], where="post",
+                    color="#8a8a8a", linewidth=0.9, zorder=1)  # fmt: skip
+            for px, py, name, lab in zip(x, y, group["technique"], group["lab"], strict=True):
+                names.append((str(next(number)), name, colours[lab]))
+                _disc(ax, names[-1][0], (px, py), colours[lab])
+        _error_axis(ax, _errors(report))
+        label = {"bytes": "size of the file (kB)", "gzip (bytes)": "size after gzip (kB)"}
+        ax.set(xlabel=label.get(size, size), xscale="log")
         ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
-        ax.margins(x=0.12, y=0.2)
+        _list(ax, names)
     return figure
 
 
-def _name_points(ax: Axes, x, y, names, colour: str) -> None:
-    """Write a name to the upper left of each point of a rising front, clear of its neighbours."""
-    heights = (np.array(y) - np.min(y)) / max(np.ptp(y), 1e-9)
-    places = np.log(np.array(x)) / max(np.ptp(np.log(x)), 1e-9)
-    level = 0
-    for i, (px, py, name) in enumerate(zip(x, y, names, strict=True)):
-        near = i and places[i] - places[i - 1] < 0.25 and heights[i] - heights[i - 1] < 0.12
-        level = level + 1 if near else 0
-        ax.annotate(
-            name, (px, py), xytext=(-12, 8 + 14 * level), textcoords="offset points",
-            ha="right", fontsize=9, color=colour,
-            arrowprops={"arrowstyle": "-", "color": "#9a9a9a", "linewidth": 0.7},
-        )  # fmt: skip
+_LEAST_ERROR = 0.01  # points: where "no errors" goes on a logarithmic axis
+
+
+def _errors(report: pd.DataFrame) -> pd.Series:
+    return (100 - report["accuracy (%)"]).clip(lower=_LEAST_ERROR)
+
+
+def _error_axis(ax: Axes, errors: pd.Series) -> None:
+    """A logarithmic axis of errors that reads as accuracy, the best on top."""
+    ticks = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+    low, high = errors.min() / 1.5, errors.max() * 1.4
+    shown = [t for t in ticks if low <= t <= high]
+    ax.set_yscale("log")
+    ax.set_yticks(shown, [f"{100 - t:g}" if t > _LEAST_ERROR else "≥ 99.99" for t in shown])
+    ax.minorticks_off()
+    ax.set(ylim=(high, low), ylabel="test accuracy (%)")
+
+
+def _disc(ax: Axes, number: str, place: tuple[float, float], colour: str, **where) -> None:
+    """A white number on a disc."""
+    ax.annotate(number, place, ha="center", va="center", color="white", fontsize=7.5,
+                fontweight="bold", annotation_clip=False,
+                bbox={"boxstyle": "circle,pad=0.22", "color": colour}, **where)  # fmt: skip
+
+
+def _list(ax: Axes, entries: Sequence[tuple[str, str, str]]) -> None:
+    """Lines of text right of the axes: (mark, text, colour), the mark a number or a sign."""
+    row_height = 0.2 / (ax.figure.get_figheight() - 0.6)
+    for row, (mark, text, colour) in enumerate(entries):
+        y = 1 - (row + 0.5) * row_height
+        if mark.isdigit():
+            _disc(ax, mark, (1.04, y), colour, xycoords="axes fraction")
+        where = {"xycoords": "axes fraction", "va": "center", "annotation_clip": False}
+        if mark == "●":
+            ax.annotate(mark, (1.04, y), ha="center", color=colour, fontsize=9, **where)
+        ax.annotate(text, (1.075 if mark else 1.02, y), fontsize=8.5,
+                    color="black" if mark else colour, **where)  # fmt: skip
 
 
 def lines(
@@ -515,4 +553,92 @@ def centroids(weights: np.ndarray, codebooks: dict[str, tuple[np.ndarray, np.nda
         bottom.tick_params(axis="y", length=0)
         bottom.grid(False, axis="y")
         bottom.set_title("open: where they begin; filled: after k-means", fontsize=9, color=_GREY)
+    return figure
+
+
+def levels(values: dict[str, np.ndarray]) -> Figure:
+    """What quantisers can give: a row a quantiser, a tick a value, in parts of its largest one.
+
+    Args:
+        values: by name, the values (N,) that a quantiser can give.
+    """
+    with style():
+        figure, ax = _axes(0.42 * len(values) + 0.7)
+        for row, found in enumerate(values.values()):
+            largest = np.abs(found).max()
+            ax.hlines(row, -1, 1, color="#dcdcdc", linewidth=1, zorder=0)
+            ax.plot(found / largest, np.full(len(found), row), "|", color=COLOURS[0],
+                    markersize=13, markeredgewidth=1.8)  # fmt: skip
+            ax.annotate(
+                f"{len(found)} values,\nlargest {largest:g}", (1.02, row), va="center",
+                fontsize=8.5, xycoords=ax.get_yaxis_transform(), color=_GREY,
+            )  # fmt: skip
+        ax.set_yticks(range(len(values)), values)
+        ax.set(ylim=(len(values) - 0.5, -0.6), xlim=(-1.05, 1.05))
+        ax.set_xlabel("value, in parts of the largest one")
+        ax.grid(False, axis="y")
+        ax.tick_params(axis="y", length=0)
+    return figure
+
+
+def rounded_values(x: np.ndarray, rounded: dict[str, np.ndarray], label: str) -> Figure:
+    """Where quantisers put the values of one tensor: its histogram, and stems on what is left.
+
+    Args:
+        x: float, any shape.
+        rounded: by name, what a quantiser made of x, the same shape.
+        label: of the horizontal axes.
+    """
+    rows = -(-len(rounded) // 3)
+    edge = np.quantile(np.abs(x), 0.999)
+    with style():
+        figure, axes = _axes(1.55 * rows + 0.3, rows, 3, sharex=True, squeeze=False)
+        for ax, (name, values) in zip(axes.flat, rounded.items(), strict=False):
+            # QKeras returns x + (q - x): equal values may differ in the last bits.
+            found, counts = np.unique(np.round(values, 5), return_counts=True)
+            ax.hist(np.ravel(x), 60, (-edge, edge), color="#d9d9d9")
+            stems = ax.twinx()
+            inside = np.abs(found) <= 1.02 * max(edge, 1e-9)
+            stems.vlines(found[inside], 0, counts[inside] / values.size, color=COLOURS[0])
+            stems.plot(found[inside], counts[inside] / values.size, "o", markersize=3.5)
+            stems.set(ylim=(0, 1.12 * max(counts[inside], default=1) / values.size), yticks=[])
+            ax.set(yticks=[], xlim=(-1.1 * edge, 1.1 * edge))
+            error = np.square(values - x).sum() / np.square(x).sum()
+            ax.set_title(f"{name}\n{len(found)} values, error {error:.0%}", fontsize=8.5)
+            for panel in (ax, stems):
+                panel.grid(False)
+                panel.spines[["left", "top", "right"]].set_visible(False)
+        for ax in list(axes.flat)[len(rounded) :]:
+            ax.set_axis_off()
+        for column in range(3):
+            last = [ax for ax in axes[:, column] if ax.axison]
+            if last:
+                last[-1].set_xlabel(label)
+                last[-1].tick_params(labelbottom=True)
+    return figure
+
+
+def energy(table: pd.DataFrame) -> Figure:
+    """Estimated energy of one image, a bar a network, in parts named above the first bar.
+
+    Args:
+        table: index the networks, a column a part, in nJ.
+    """
+    rows = np.arange(len(table))
+    with style():
+        figure, ax = _axes(0.42 * len(table) + 1.0)
+        left = np.zeros(len(table))
+        for colour, name in zip(COLOURS, table.columns, strict=False):
+            ax.barh(rows, table[name], left=left, height=0.55, color=colour, label=name)
+            left += table[name].to_numpy()
+        for row, total in zip(rows, left, strict=True):
+            ax.annotate(f"{total:,.0f}", (total, row), xytext=(4, 0), textcoords="offset points",
+                        va="center", fontsize=9)  # fmt: skip
+        ax.set_yticks(rows, table.index)
+        ax.set_ylim(len(table) - 0.5, -0.6)
+        ax.set_xlabel("estimated energy of one image (nJ)")
+        ax.margins(x=0.12)
+        ax.grid(False, axis="y")
+        ax.tick_params(axis="y", length=0)
+        ax.legend(loc="lower right", frameon=False, fontsize=9)
     return figure
