@@ -25,6 +25,7 @@ from labkit.hwce.config import (
 )
 from labkit.hwce.engine import Result, Step, conv2d, trace
 from labkit.hwce.formats import EmulatedPrecisionWarning, QFormat, msb_for, requantize
+from labkit.hwce.job import Kernel
 from labkit.hwce.network import differences, run
 from labkit.hwce.operations import Activation
 from labkit.hwce.plan import LayerPlan, Plan
@@ -32,7 +33,7 @@ from labkit.hwce.report import Report
 
 __all__ = [
     "BASIS", "FULMINE", "GAP8", "IDEAL", "NEURAGHE", "PRESETS", "VEGA",
-    "Activation", "EmulatedPrecisionWarning", "HwceConfig", "LayerPlan", "Plan", "QFormat",
+    "Activation", "EmulatedPrecisionWarning", "HwceConfig", "Kernel", "LayerPlan", "Plan", "QFormat",
     "Report", "Result", "Step",
     "conv2d", "differences", "msb_for", "preset", "requantize", "run", "trace",
 ]  # fmt: skip
