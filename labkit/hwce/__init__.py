@@ -33,7 +33,7 @@ from labkit.hwce.report import Report
 
 __all__ = [
     "BASIS", "FULMINE", "GAP8", "IDEAL", "NEURAGHE", "PRESETS", "VEGA",
-    "Activation", "EmulatedPrecisionWarning", "HwceConfig", "Kernel", "LayerPlan", "Plan", "QFormat",
-    "Report", "Result", "Step",
+    "Activation", "EmulatedPrecisionWarning", "HwceConfig", "Kernel", "LayerPlan", "Plan",
+    "QFormat", "Report", "Result", "Step",
     "conv2d", "differences", "msb_for", "preset", "requantize", "run", "trace",
 ]  # fmt: skip
