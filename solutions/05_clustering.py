@@ -23,7 +23,8 @@
 # - keep the clusters through a quantisation-aware training, and show how the plain one loses them;
 # - spend clusters where they cost nothing.
 #
-# **Time:** 75 minutes of work; the computer takes 1 minute (`quick`) or 12 (`full`).
+# **Time:** 75 minutes of work; the computer takes 1 minute (`quick`) or 12 (`full`, with the
+# baselines of lab 01; 3 more without).
 
 # %% [markdown]
 # ## What to hand in
@@ -302,7 +303,9 @@ plots.show(
 # pulls every codebook towards the crowd, since it counts squares of errors and not what an error
 # costs: in this layer all four end nearly alike, and the largest weights, few as they are, are
 # replaced by values half as large. A small error of the weights is not yet a good network. That
-# takes training, and there the beginning counts again (section 6).
+# takes training, and there the beginning counts again (section 6). What the table says: before
+# training the advice to begin linearly is no law. Which beginning reads best depends on the network;
+# the errors of the weights, all but the same, do not tell.
 
 # %% [markdown]
 # ## 4 · Train the codebook
@@ -601,20 +604,31 @@ runs.round(1)
 # the middle of its weights, the border between the two follows, and more weights change sides. So
 # eight epochs give a better network and a *larger* file than three.
 #
-# We hand in the smallest of these that is above 90 %, with all seeds. (The sheet scores by the test
-# images, and so we have chosen by them: with more runs to choose from, the figure would flatter
-# us. Three seeds show how much of it is luck.)
+# We hand in the smallest of these, with all seeds; and beside it, for those who want more than the
+# floor, the best one below 12 KB. (The sheet scores by the test images, and so we have chosen by
+# them; with more runs to choose from, the figure would flatter us. A network on the brink is a
+# matter of luck, too: so close to the smallest, accuracy varies by points from seed to seed.
+# Therefore the margin of six points over the sheet's 90 %.)
 
 # %%
-able = runs[runs["accuracy (%)"] >= {"quick": 0, "full": 91}[PROFILE]]
-chosen = (able if len(able) else runs).sort_values("gzip (bytes)").iloc[0]
-clusters = [int(k) for k in chosen["few-some-many"].split("-")]
-for seed, baseline in baselines.items():
-    content = smallest(baseline.model, seed, chosen["beginning"], clusters, int(chosen["epochs"]))
-    path = lab.write("sign_mnist_clustered.tflite", content, seed)
-    lab.measure("smallest", path, seed)
-print(f"clusters {chosen['few-some-many']}: {lab.mean('accuracy', 'smallest'):.2%}, "
-      f"{lab.mean('gzip_bytes', 'smallest'):,.0f} bytes after gzip")
+MARGIN = {"quick": -90, "full": 6}[PROFILE]
+able = runs[runs["accuracy (%)"] >= 90 + MARGIN]
+choices = {
+    "smallest": ("sign_mnist_clustered.tflite", able.sort_values("gzip (bytes)").iloc[0]),
+    "best below 12 KB": (
+        "sweep/05_best_below_12_kb.tflite",
+        runs[runs["gzip (bytes)"] <= 12 * 1024].sort_values("accuracy (%)").iloc[-1],
+    ),
+}
+for technique, (file, run) in choices.items():
+    clusters = [int(k) for k in run["few-some-many"].split("-")]
+    for seed, baseline in baselines.items():
+        content = smallest(baseline.model, seed, run["beginning"], clusters, int(run["epochs"]))
+        path = lab.write(file, content, seed, hand_in=technique == "smallest")
+        lab.measure(technique, path, seed)
+    print(f"{technique}: clusters {run['few-some-many']}, {run['epochs']} epochs, "
+          f"{lab.mean('accuracy', technique):.2%}, "
+          f"{lab.mean('gzip_bytes', technique):,.0f} bytes after gzip")
 measure.coding(lab.path("sign_mnist_clustered.tflite")).round(3)
 
 # %%
@@ -625,7 +639,7 @@ with check(
 ) as c:
     floor = {"quick": 0.1, "full": 0.9 if data.source == "real" else 0.6}[PROFILE]
     c.between("accuracy", lab.mean("accuracy", "smallest"), floor, 1)
-    c.between("gzip", lab.mean("gzip_bytes", "smallest"), 1_000, 20_000, unit="bytes")
+    c.between("gzip", lab.mean("gzip_bytes", "smallest"), 1_000, 12 * 1024, unit="bytes")
 
 # %% [markdown]
 # ## The ledger
@@ -638,8 +652,8 @@ report
 points = report.reset_index()
 points["pattern"] = np.select(
     [points["technique"].str.startswith("16 clusters"), points["technique"] == "smallest",
-     points["technique"].str.contains("-")],
-    ["16 clusters, all modes", "handed in", "clusters by size"], "clusters swept")
+     points["technique"] == "best below 12 KB", points["technique"].str.contains("-")],
+    ["16 clusters, all modes", "handed in", "below 12 KB", "clusters by size"], "clusters swept")
 points = points[points["technique"] != "float"]
 plots.show(
     plots.accuracy_over_size(points, level=90),
@@ -657,14 +671,15 @@ plots.show(
 # %%
 lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "16 clusters, 16x8",
             "16 clusters, QAT int8", "16 clusters, CQAT int8", "clustering", "smallest",
-            size="gzip (bytes)")
+            "best below 12 KB", size="gzip (bytes)")
 
 # %% [markdown]
-# QuantNET's first dense layer has half a million weights for an easy question, so there clustering
-# costs less and saves more; ours has 48,424 in all, and the graph, the scales and the biases weigh
-# more beside them. Ours loses less accuracy because the letters are a task with a wide margin: cat
-# against dog at 66 % has none. The order of the techniques is the same, and so is the lesson of the
-# two QAT rows.
+# QuantNET's first dense layer has half a million weights, so there clustering saves more; ours has
+# 48,424 in all, and the graph, the scales and the biases weigh more beside them. Ours loses less
+# accuracy, because the letters are told apart with a wide margin, and cat and dog at 66 % are not.
+# One row differs in kind: the thesis' file after plain QAT is as small as the one without, although
+# its own Table 4.5 counts hundreds of thousands of different weights in it; ours grows by a third,
+# as lost clusters must. Both find that CQAT keeps clusters *and* accuracy.
 
 # %% [markdown]
 # ## Questions
@@ -679,7 +694,7 @@ lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "1
 # <!-- BEGIN SOLUTION -->
 # In bytes the float file does not shrink at all, and the dynamic-range file is 3.6 times smaller, as
 # without clusters: TFLite stores each weight at full width. After gzip it is about 5 times smaller
-# than the compressed float file. With codebook and indices the weights alone are 7 to 8 times
+# than the compressed float file. With codebook and indices the weights alone are about 7 times
 # smaller; gzip does not find indices, and graph, scales and biases stay as they are.
 # <!-- END SOLUTION -->
 
