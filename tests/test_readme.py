@@ -25,8 +25,8 @@ def test_the_example_runs(tmp_path):
 
 def test_its_commands_and_options_exist():
     group = get_command(cli.app)
-    commands = re.findall(r"labkit ((?:run|report|data|doctor|build)\b[^`\n;]*)", TEXT)
-    assert {"run", "report", "data", "doctor", "build"} <= {c.split()[0] for c in commands}
+    commands = re.findall(r"labkit ((?:run|report|data|grade|doctor|build)\b[^`\n;]*)", TEXT)
+    assert {"run", "report", "data", "grade", "doctor", "build"} <= {c.split()[0] for c in commands}
     for words in (command.split() for command in commands):
         command = group.commands[words[0]]
         if words[0] == "data" and len(words) > 1:
