@@ -12,6 +12,7 @@ from IPython.display import Markdown, display
 from labkit import checks, datasets, files, measure, runtime
 from labkit.datasets import sign_mnist
 from labkit.models import sign_cnn
+from labkit.models.trained import Trained
 
 #: Trained once a seed in the full profile, so that figures carry a mean and a spread.
 REPEATS = {"quick": 1, "full": 3}
@@ -107,7 +108,7 @@ class Lab:
             self._artefacts[file] = Artefact(file, len(content))
         return path
 
-    def baseline(self, seed: int) -> sign_cnn.Baseline:
+    def baseline(self, seed: int) -> Trained:
         """The trained baseline of a seed: loaded from the output folder, or trained now."""
         return sign_cnn.baseline(self.dataset, self.profile, seed, self.out)
 

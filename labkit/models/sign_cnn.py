@@ -7,22 +7,16 @@ convolution before it (Jacob et al., CVPR 2018, section 3.2).
 
 from __future__ import annotations
 
-import json
-import time
-import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-import labkit
-from labkit import files, runtime
+from labkit import runtime
 from labkit.datasets import Dataset
+from labkit.models import trained
+from labkit.models.trained import Trained
 
 FILTERS = (16, 32, 48, 64)
 BATCH = {"quick": 64, "full": 128}
@@ -132,84 +126,20 @@ def train(
     return {name: [float(v) for v in values] for name, values in history.items()}
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A trained network with its provenance.
-
-    Attributes:
-        model: the trained network; conversion and fine-tuning work on copies of it.
-        history: "loss" and "accuracy" an epoch, on augmented training images.
-        seconds: that the training took, on the machine that did it.
-        loaded: whether it came from a file of an earlier run.
-    """
-
-    model: tf.keras.Model
-    history: dict[str, list[float]]
-    seconds: float
-    seed: int
-    loaded: bool
-
-    def describe(self) -> str:
-        """One line: parameters, seed, and whether it was trained now."""
-        origin = "loaded, it was trained earlier" if self.loaded else "trained now"
-        return (
-            f"seed {self.seed}: {self.model.count_params():,} parameters, "
-            f"{len(self.history['loss'])} epochs, {origin} in {self.seconds:.0f} s"
-        )
-
-
-def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> Baseline:
+def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> Trained:
     """The trained baseline of a data set, profile and seed: loaded from `folder`, or trained.
 
-    The weights and what they were trained on are kept in `folder`/baseline. A file that cannot be
-    read, or that comes from other images or another recipe, is replaced, with a warning.
+    The weights and what they were trained on are kept in `folder`/baseline.
     """
-    stem = f"sign_cnn-{dataset.source}-{profile}-seed{seed}"
-    weights = Path(folder) / "baseline" / f"{stem}.npz"
     runtime.set_seed(seed)
     model = build()
-    provenance = _provenance(dataset, profile, seed)
-    kept = _read(weights, model, provenance)
-    if kept is not None:
-        return Baseline(model, kept["history"], kept["seconds"], seed, loaded=True)
-    started = time.perf_counter()
-    history = train(model, dataset, profile, seed)
-    seconds = time.perf_counter() - started
-    note = json.dumps({"provenance": provenance, "history": history, "seconds": seconds})
-    with files.replacing(weights) as temporary:
-        np.savez(temporary, *model.get_weights(), note=np.array(note))
-    return Baseline(model, history, seconds, seed, loaded=False)
-
-
-def _provenance(dataset: Dataset, profile: str, seed: int) -> dict:
-    """All that decides which weights a training ends with, machine and library versions aside."""
-    checksum = zlib.crc32(np.ascontiguousarray(dataset.x_train))
-    return {
-        "labkit": labkit.__version__,
-        "data": dataset.source,
-        "images": len(dataset.x_train),
-        "checksum": zlib.crc32(np.ascontiguousarray(dataset.y_train), checksum),
-        "profile": profile,
-        "seed": seed,
-        "epochs": EPOCHS[profile],
-        "batch": BATCH[profile],
-        "learning rate": PEAK_LEARNING_RATE,
-    }
-
-
-def _read(path: Path, model: tf.keras.Model, provenance: dict) -> dict | None:
-    """Set the weights that `path` holds and return its note; None if they are not the ones."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            note = json.loads(str(stored["note"]))
-            other = [key for key in provenance if note["provenance"].get(key) != provenance[key]]
-            if other:
-                raise ValueError(f"it was trained with other {', '.join(other)}")
-            count = len(model.get_weights())
-            model.set_weights([stored[f"arr_{i}"] for i in range(count)])
-            return note
-    except FileNotFoundError:
-        return None
-    except (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        warnings.warn(f"{path.name} cannot be used ({error}); training again.", stacklevel=3)
-        return None
+    return trained.keep(
+        Path(folder) / "baseline" / f"sign_cnn-{dataset.source}-{profile}-seed{seed}.npz",
+        model,
+        lambda: train(model, dataset, profile, seed),
+        trained.provenance(
+            dataset, profile, seed,
+            epochs=EPOCHS[profile], batch=BATCH[profile], learning_rate=PEAK_LEARNING_RATE,
+        ),
+        seed,
+    )  # fmt: skip
