@@ -33,10 +33,10 @@ def lock_entries():
     return entries
 
 
-def locked(python, system="linux"):
-    """Name to version of what the lock file installs for a Python such as "3.12" or "3.11.7"."""
+def environment(python, system):
+    """What markers are evaluated in, for a Python such as "3.12" or "3.11.7"."""
     major, minor, *patch = python.split(".")
-    environment = {
+    return {
         "python_version": f"{major}.{minor}",
         "python_full_version": ".".join([major, minor, *(patch or ["9"])]),
         "sys_platform": system,
@@ -47,10 +47,15 @@ def locked(python, system="linux"):
         "platform_python_implementation": "CPython",
         "extra": "",
     }
+
+
+def locked(python, system="linux"):
+    """Name to version of what the lock file installs for a Python."""
+    here = environment(python, system)
     return {
         name: version
         for name, version, marker, _ in lock_entries()
-        if marker is None or Marker(str(marker)).evaluate(environment)
+        if marker is None or Marker(str(marker)).evaluate(here)
     }
 
 
@@ -82,7 +87,7 @@ def test_lock_names_no_index():
 def test_lock_satisfies_pyproject(python, system):
     versions = locked(python, system)
     for requirement in declared():
-        if requirement.marker and not requirement.marker.evaluate({"python_version": python}):
+        if requirement.marker and not requirement.marker.evaluate(environment(python, system)):
             continue
         name = canonicalize_name(requirement.name)
         assert name in versions, f"{name} is not locked for Python {python} on {system}"
@@ -117,8 +122,9 @@ def test_what_is_imported_is_declared(folder):
 def environment_yml():
     """What environment.yml should be; `make lock` writes it."""
     versions = locked(CONDA_PYTHON)
-    names = {canonicalize_name(requirement.name) for requirement in declared()}
-    pins = [f"{name}=={versions[name]}" for name in sorted(names & set(versions))]
+    markers = {canonicalize_name(r.name): f"; {r.marker}" if r.marker else "" for r in declared()}
+    names = sorted(markers.keys() & versions.keys())
+    pins = [f"{name}=={versions[name]}{markers[name]}" for name in names]
     head = """\
 # conda env create -f environment.yml
 # The versions are those of requirements.lock; `make lock` writes both.
@@ -136,9 +142,9 @@ dependencies:
 def test_environment_has_the_locks_pins():
     text = (ROOT / "environment.yml").read_text()
     assert text == environment_yml()
-    environment = yaml.safe_load(text)
-    plain = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
-    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    entries = yaml.safe_load(text)["dependencies"]
+    plain = [entry for entry in entries if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in entries if isinstance(entry, dict)]
     assert f"python={CONDA_PYTHON}" in plain
     assert pip[-1] == "-e ."
     assert "tensorflow==2.21.0" in pip and len(pip) > 30
