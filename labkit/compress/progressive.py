@@ -7,7 +7,6 @@ and 5.5: quantize-and-lock, quantize-while-train, gradual resolution loss, relax
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from labkit import files
 from labkit.hwce.formats import QFormat
 from labkit.hwce.layers import QuantizedConv2D
 from labkit.hwce.plan import LayerPlan, Plan
 from labkit.models import networks, training
+from labkit.models.checkpoint import Checkpoint
 
 #: "static": no training. "lock": a level is quantised and no longer trained, the others are.
 #: "train": everything is trained throughout. "gradual": all levels at once, bit by bit.
@@ -29,10 +28,12 @@ STRATEGIES = ("static", "lock", "train", "gradual")
 ORDERS = ("forward", "backward", "random")
 #: Widths that "gradual" goes through, as far as they are above what is wanted.
 WIDTHS = (16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
+#: What `run` keeps in its folder.
+CHECKPOINT = "progressive.npz"
 
 
 class ProgressiveError(ValueError):
-    """A schedule or a folder of checkpoints that cannot be used."""
+    """A resolution or schedule that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -253,11 +254,15 @@ def run(
         on_phase: called with each new row of the history.
 
     Raises:
-        ProgressiveError: the folder holds the checkpoints of another run.
+        CheckpointError: the folder holds the checkpoints of another run, or a damaged one.
     """
     todo = phases(model, plan, schedule)
-    checkpoint = _Checkpoint(folder, _fingerprint(model, plan, source, schedule))
-    weights, rows = checkpoint.read(model.get_weights())
+    checkpoint = Checkpoint(
+        None if folder is None else Path(folder) / CHECKPOINT,
+        _fingerprint(model, plan, source, schedule),
+    )
+    weights, rows = checkpoint.read()
+    weights = weights or model.get_weights()
     for number, phase in enumerate(todo[len(rows) :], start=len(rows)):
         current = quantized(model, phase.plan, phase.quantized)
         current.set_weights(weights)
@@ -310,36 +315,3 @@ def _fingerprint(model, plan: Plan, source, schedule: Schedule) -> dict:
         "steps": source.steps,
         "weights": sums,
     }
-
-
-class _Checkpoint:
-    """Weights and history after the last finished phase, in one file; none without a folder."""
-
-    def __init__(self, folder: str | Path | None, fingerprint: dict):
-        self.path = None if folder is None else Path(folder) / "progressive.npz"
-        self.fingerprint = json.dumps(fingerprint, sort_keys=True)
-
-    def read(self, start: list[np.ndarray]) -> tuple[list[np.ndarray], list[dict]]:
-        if self.path is None or not self.path.exists():
-            return start, []
-        try:
-            with np.load(self.path, allow_pickle=False) as stored:
-                note = json.loads(str(stored["note"]))
-                weights = [stored[f"arr_{i}"] for i in range(len(start))]
-        except Exception as error:  # a damaged file raises whatever it likes
-            raise ProgressiveError(
-                f"{self.path} cannot be read ({error}): delete it to begin anew."
-            ) from error
-        if note["fingerprint"] != self.fingerprint:
-            raise ProgressiveError(
-                f"{self.path} belongs to a run with another network, plan or schedule: name "
-                "another folder, or delete it."
-            )
-        return weights, note["history"]
-
-    def write(self, weights: list[np.ndarray], rows: list[dict]) -> None:
-        if self.path is None:
-            return
-        note = json.dumps({"fingerprint": self.fingerprint, "history": rows})
-        with files.replacing(self.path) as temporary:
-            np.savez(temporary, *weights, note=np.array(note))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from labkit import runtime
 from labkit.datasets.image_folder import ImageFolder, Preprocessing
+from labkit.models.checkpoint import Checkpoint
 
 #: Stochastic gradient descent as in the thesis's GenericNet (code 3).
 MOMENTUM = 0.9
@@ -104,14 +106,17 @@ class FolderSource:
             "train", self.preprocessing, self.batch, shuffle=seed, forever=True,
             threads=self.threads,
         )  # fmt: skip
-        return map(lambda pair: _augmented(*pair), batches) if self.augment else batches
+        if not self.augment:
+            return batches
+        # A graph of its own: one keeps the seed that was in force when it was traced.
+        augmented = tf.function(_augmented)
+        return (augmented(*pair) for pair in batches)
 
     def validation(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Batches of the validation images."""
         return self.tree.batches("val", self.preprocessing, self.batch, threads=self.threads)
 
 
-@tf.function
 def _augmented(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mirrored at random, and shifted, each image by its own; what is missing is reflected."""
     images = tf.image.random_flip_left_right(images)
@@ -149,8 +154,12 @@ def fit(
     warm_up: float = 0.2,
     weight_decay: float = 0.0,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    checkpoint: str | Path | None = None,
 ) -> list[dict[str, float]]:
     """Train in place by SGD with Nesterov's momentum.
+
+    With a checkpoint, every epoch draws from a seed of its own, so that a training that was killed
+    goes on with the epoch in which it was, and ends with the same weights as one that was not.
 
     Args:
         model: ends in class probabilities.
@@ -161,33 +170,54 @@ def fit(
         warm_up: part of the training in which the rate rises.
         weight_decay: L2 penalty on kernels: decay / 2 · Σ w².
         on_epoch: called after each epoch with its number and its "loss" and "accuracy".
+        checkpoint: `.npz` that is written after each epoch, and taken up if it is there.
 
     Returns:
         "loss" and "accuracy" on the training images, a row an epoch.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or belongs to another training.
     """
     steps = max(1, round(source.steps * epochs))
-    batches = source.training(seed)
     optimizer = tf.keras.optimizers.SGD(
         _Triangle(learning_rate, steps, warm_up), momentum=MOMENTUM, nesterov=True
     )
-    step = _step(model, optimizer, weight_decay)
-    history, done = [], 0
-    with tqdm(total=steps, unit="batch", leave=False, disable=not runtime.interactive()) as bar:
-        sums = np.zeros(3)
-        for images, classes in batches:
-            loss, right = step(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
-            sums += (float(loss), float(right), len(images))
-            done += 1
-            bar.update()
-            if done % source.steps == 0 or done == steps:
-                loss, accuracy = sums[0] / sums[2], sums[1] / sums[2]
-                history.append({"loss": float(loss), "accuracy": float(accuracy)})
-                sums[:] = 0
-                if on_epoch:
-                    on_epoch(len(history), history[-1])
-            if done == steps:
-                break
+    optimizer.build(model.trainable_variables)
+    variables = [*model.weights, *optimizer.variables]
+    settings = {"steps": [source.steps, steps], "learning rate": learning_rate, "seed": seed,
+                "warm-up": warm_up, "weight decay": weight_decay}  # fmt: skip
+    kept = Checkpoint(checkpoint, settings)
+    values, history = kept.read()
+    for variable, value in zip(variables, values, strict=bool(values)):
+        variable.assign(value)
+    done = min(len(history) * source.steps, steps)
+    bar = tqdm(total=steps, initial=done, unit="batch", leave=False,
+               disable=not runtime.interactive())  # fmt: skip
+    batches = None
+    with bar:
+        while done < steps:
+            if batches is None or checkpoint:
+                batches = iter(source.training(_epoch_seed(seed, len(history))))
+                step = _step(model, optimizer, weight_decay)
+            sums = np.zeros(3)
+            for _ in range(min(source.steps, steps - done)):
+                images, classes = next(batches)
+                loss, right = step(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
+                sums += (float(loss), float(right), len(images))
+                done += 1
+                bar.update()
+            loss, accuracy = sums[:2] / sums[2]
+            history.append({"loss": float(loss), "accuracy": float(accuracy)})
+            if checkpoint:
+                kept.write([variable.numpy() for variable in variables], history)
+            if on_epoch:
+                on_epoch(len(history), history[-1])
     return history
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """The seed itself for the first epoch, and for each other one its own."""
+    return seed if epoch == 0 else int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
 def _step(model: tf.keras.Model, optimizer, weight_decay: float) -> Callable:
@@ -210,15 +240,34 @@ def _step(model: tf.keras.Model, optimizer, weight_decay: float) -> Callable:
     return step
 
 
-def accuracy(model: tf.keras.Model, source: Source, top: int = 1) -> float:
-    """Share of validation images whose class is among the `top` most probable ones."""
+def ranks(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """How many classes come before the right one, (N,): 0 is a hit of top-1, below 5 of top-5.
+
+    Of equals the class with the lower number comes first, as in `numpy.argmax`: outputs of few
+    bits tie now and then, and those of a collapsed network all do.
+
+    Args:
+        probabilities: (N, classes), or whatever orders the classes.
+        classes: integer (N,), the right ones.
+    """
+    classes = np.asarray(classes)[:, None]
+    right = np.take_along_axis(probabilities, classes, axis=1)
+    before = np.arange(probabilities.shape[1]) < classes
+    return ((probabilities > right) | ((probabilities == right) & before)).sum(axis=1)
+
+
+def predictor(model: tf.keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """The model as a function of images (B, ...), any number of them, to outputs (B, ...)."""
 
     @tf.function(reduce_retracing=True)
-    def right(images, classes):
-        return tf.math.in_top_k(classes, model(images, training=False), top)
+    def outputs(images):
+        return model(images, training=False)
 
-    hits = [
-        right(tf.convert_to_tensor(images), tf.convert_to_tensor(classes)).numpy()
-        for images, classes in source.validation()
-    ]
+    return lambda images: outputs(tf.convert_to_tensor(images)).numpy()
+
+
+def accuracy(model: tf.keras.Model, source: Source, top: int = 1) -> float:
+    """Share of validation images whose class is among the `top` most probable ones."""
+    predict = predictor(model)
+    hits = [ranks(predict(images), classes) < top for images, classes in source.validation()]
     return float(np.concatenate(hits).mean())

@@ -11,6 +11,7 @@ from labkit.hwce.formats import QFormat
 from labkit.hwce.layers import QuantizedConv2D
 from labkit.hwce.plan import LayerPlan, Plan
 from labkit.models import training
+from labkit.models.checkpoint import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -208,8 +209,8 @@ def test_a_killed_run_ends_as_another(model, plan, source, tmp_path, at):
 
 def test_checkpoints_of_another_run_and_damaged_ones(model, plan, source, tmp_path):
     progressive.run(model, plan, source, Schedule("static"), tmp_path)
-    with pytest.raises(ProgressiveError, match="belongs to a run with another network, plan"):
+    with pytest.raises(CheckpointError, match="belongs to a run with another network, plan"):
         progressive.run(model, plan, source, Schedule("static", relax=True), tmp_path)
     (tmp_path / "progressive.npz").write_bytes(b"PK")
-    with pytest.raises(ProgressiveError, match="delete it to begin anew"):
+    with pytest.raises(CheckpointError, match="delete it to begin anew"):
         progressive.run(model, plan, source, Schedule("static"), tmp_path)

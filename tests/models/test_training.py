@@ -1,5 +1,8 @@
 """The training loop, its sources and its learning rate."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +10,7 @@ import tensorflow as tf
 from labkit.datasets import image_folder
 from labkit.datasets.image_folder import Preprocessing
 from labkit.models import training
+from labkit.models.checkpoint import CheckpointError
 
 
 def linear(classes=3, shape=(8, 8, 1)):
@@ -101,3 +105,70 @@ def test_a_tree_trains_like_arrays(tmp_path):
     assert len(history) == 1 and 0 <= training.accuracy(model, source) <= 1
     images = sum(len(x) for x, _ in source.validation())
     assert images == 20
+
+
+def test_a_folder_gives_the_same_augmented_images_whatever_came_before(tmp_path):
+    tree = image_folder.write_silhouettes(tmp_path / "tree", train=2, val=1, size=16)
+    source = training.FolderSource(tree, Preprocessing(16), batch=10)
+    first, _, again = (next(iter(source.training(seed)))[0].numpy() for seed in (1, 2, 1))
+    np.testing.assert_array_equal(first, again)
+    code = """
+import sys
+from labkit.datasets import image_folder
+from labkit.models import training
+from labkit.models.checkpoint import CheckpointError
+tree = image_folder.open_tree(sys.argv[1])
+source = training.FolderSource(tree, image_folder.Preprocessing(16), batch=10)
+next(iter(source.training(2)))
+sys.stdout.buffer.write(next(iter(source.training(1)))[0].numpy().tobytes())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tree.path)], capture_output=True, check=True
+    )
+    np.testing.assert_array_equal(np.frombuffer(ran.stdout, np.float32), first.ravel())
+
+
+def with_dropout():
+    """Normalisation, dropout and momentum: all that a checkpoint has to keep."""
+    tf.keras.utils.set_random_seed(3)
+    layers = tf.keras.layers
+    return tf.keras.Sequential(
+        [layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(16), layers.BatchNormalization(),
+         layers.Dropout(0.5), layers.Dense(4, activation="softmax")]
+    )  # fmt: skip
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_killed_training_ends_as_another(tmp_path, at):
+    def kill(number, row):
+        if number == at:
+            raise Killed
+
+    settings = {"epochs": 2.5, "learning_rate": 0.1, "seed": 4, "weight_decay": 1e-4}
+    source = arrays(augment=True)
+    whole = with_dropout()
+    history = training.fit(whole, source, **settings, checkpoint=tmp_path / "whole.npz")
+    with pytest.raises(Killed):
+        training.fit(
+            with_dropout(), source, **settings, checkpoint=tmp_path / "a.npz", on_epoch=kill
+        )
+    resumed, seen = with_dropout(), []
+    rest = training.fit(
+        resumed, source, **settings, checkpoint=tmp_path / "a.npz",
+        on_epoch=lambda number, row: seen.append(number),
+    )  # fmt: skip
+    assert seen == list(range(at + 1, 4)), "a finished epoch ran again"
+    assert rest == history and len(history) == 3
+    for a, b in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(CheckpointError, match="belongs to a run with another network"):
+        training.fit(with_dropout(), source, 3, 0.1, checkpoint=tmp_path / "a.npz")
+
+
+def test_ranks_count_who_comes_before():
+    probabilities = np.array([[0.1, 0.7, 0.2], [0.1, 0.7, 0.2], [0.3, 0.3, 0.3], [0.3, 0.3, 0.3]])
+    assert training.ranks(probabilities, [1, 0, 0, 2]).tolist() == [0, 2, 0, 2]
