@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 from IPython.display import Markdown, display
@@ -57,13 +58,24 @@ class Lab:
         data: "auto", "synthetic" or "real".
         seed: of the first run; the full profile repeats with the next two.
         out: folder for model files, ledger and results.
+        dataset: the module of `labkit.datasets` that loads the lab's data set.
+        repeats: trainings with other seeds; the profile's number of them without.
 
     Raises:
         runtime.SettingError: a parameter is not one of those.
         datasets.DataError: the real data is asked for and missing, or damaged.
     """
 
-    def __init__(self, name: str, profile: str, data: str, seed: int, out: str):
+    def __init__(
+        self,
+        name: str,
+        profile: str,
+        data: str,
+        seed: int,
+        out: str,
+        dataset: ModuleType = sign_mnist,
+        repeats: int | None = None,
+    ):
         self.name = name
         self.number = name.split("_")[0]
         self.profile = runtime.checked_choice("PROFILE", profile, runtime.PROFILES)
@@ -72,7 +84,8 @@ class Lab:
         self.out = Path(out)
         runtime.set_seed(seed)
         checks.reset()
-        self.dataset: datasets.Dataset = sign_mnist.load(data, profile=profile, seed=0)
+        self.repeats = REPEATS[profile] if repeats is None else repeats
+        self.dataset: datasets.Dataset = dataset.load(data, profile=profile, seed=0)
         self.ledger = measure.Ledger(self.out)
         self._artefacts: dict[str, Artefact] = {}
         display(
@@ -86,7 +99,7 @@ class Lab:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of this run's repeats, the first being the one that is handed in."""
-        return tuple(range(self.seed, self.seed + REPEATS[self.profile]))
+        return tuple(range(self.seed, self.seed + self.repeats))
 
     def path(self, file: str, seed: int | None = None) -> Path:
         """Where a model file goes: repeats of other seeds lie in a folder of their own."""
@@ -195,7 +208,7 @@ class Lab:
         table = self.ledger.table()
         mine = (
             (table["lab"] == self.number)
-            & (table["data"] == self.dataset.source)
+            & (table["data"] == self.dataset.label)
             & (table["profile"] == self.profile)
             & table["seed"].isin(self.seeds)
         )
@@ -206,7 +219,7 @@ class Lab:
             "lab": self.number,
             "model": model,
             "technique": technique,
-            "data": self.dataset.source,
+            "data": self.dataset.label,
             "profile": self.profile,
             "seed": seed,
         }

@@ -25,6 +25,8 @@ from matplotlib.figure import Figure
 
 #: Colours that readers with colour-blindness can tell apart (Okabe and Ito, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: For figures of all labs: the same, and five more (P. Tol, 2021).
+_MANY = (*COLOURS, "#882255", "#999933", "#44AA99", "#AA4499", "#332288")
 _GREY, _PALE = "#6b6b6b", "#b9d7ea"
 _WIDTH = 8  # inches: the width of a notebook's output at 110 dots an inch
 _DPI = 110
@@ -215,7 +217,7 @@ def front(report: pd.DataFrame, best: pd.DataFrame, size: str = "bytes") -> Figu
         size: the column to show, for example "gzip (bytes)".
     """
     report, best = (table.assign(lab=table.get("lab", "")) for table in (report, best))
-    colours = dict(zip(dict.fromkeys(report["lab"]), itertools.cycle(COLOURS), strict=False))
+    colours = dict(zip(dict.fromkeys(report["lab"]), itertools.cycle(_MANY), strict=False))
     groups = best.groupby(["data", "profile"], sort=False)
     names = [("●", f"lab {lab}", colour) for lab, colour in colours.items() if lab]
     with style():

@@ -808,10 +808,12 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plot says: with activations quantised too, four bits cost a third of eight, and ternary
-# half of that, since an addition is all that is left of the multiplication. Memory is a small part
-# here, because the whole network fits on the chip; from DRAM, which QTools counts twenty-fold, it
-# would be the larger one. None of this is saved by the TFLite files above on *this* computer:
+# What the plot says: with activations quantised too, four bits for both cost little more than half
+# of eight, and ternary weights three quarters of that, since of the multiplication an addition is
+# left. The additions stay: their accumulators must be wide, whatever the weights are. Memory is a
+# small part here, because the whole network fits on the chip; from DRAM, which QTools counts
+# twenty-fold, it would be the larger one. None of this is saved by the TFLite files above on *this*
+# computer:
 
 # %%
 timed = {}

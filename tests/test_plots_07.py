@@ -125,3 +125,16 @@ def test_rounded_values_counts_values_and_error():
 def test_energy_adds_up():
     shown = [text for text, _ in texts(plots.energy(nanojoules()))]
     assert {"680", "270", "165"} <= set(shown)
+
+
+def test_every_lab_of_the_course_has_a_colour_of_its_own():
+    one = many_models().iloc[0]
+    report = pd.DataFrame(
+        [
+            {**one, "lab": f"{i:02d}", "accuracy (%)": 90 + i / 2, "bytes": 1000 * (i + 1)}
+            for i in range(12)
+        ]
+    )
+    figure = plots.front(report, measure.front(report))
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert len({line.get_color() for line in dots}) == len(dots) == 12

@@ -31,6 +31,11 @@ class Dataset:
     y_test: np.ndarray
     class_names: tuple[str, ...]
 
+    @property
+    def label(self) -> str:
+        """As the ledger names it: the source alone stands for the course's main data set."""
+        return self.source if self.name == "sign_mnist" else f"{self.name}, {self.source}"
+
     def describe(self) -> str:
         """One sentence that says which data this is; a notebook's first output."""
         kind = (
