@@ -293,13 +293,15 @@ def lines(
     """A line for each column over the index, its name at its end.
 
     Args:
-        table: index numeric, a column a line.
+        table: index numeric, or names that stand side by side; a column a line.
         x: label of the horizontal axis, with its unit.
         y: label of the vertical axis, with its unit.
         log_x: base of a logarithmic horizontal axis; linear without.
         levels: values to mark with a horizontal line.
     """
     few = len(table) <= 12
+    named = not pd.api.types.is_numeric_dtype(table.index)
+    names, table = table.index, table.set_axis(range(len(table))) if named else table
     with style():
         figure, ax = _axes(3.6)
         for level in levels:
@@ -309,9 +311,11 @@ def lines(
             ax.plot(values.index, values, marker="o" if few else None, linewidth=width)
         if log_x:
             ax.set_xscale("log", base=log_x)
-        if few:
-            ax.set_xticks(table.index, [f"{v:g}" for v in table.index])
+        if few or named:
+            ax.set_xticks(table.index, names if named else [f"{v:g}" for v in table.index])
             ax.minorticks_off()
+        if named and max(map(len, names)) * len(names) > 80:
+            ax.tick_params(axis="x", rotation=45)
         ax.set(xlabel=x, ylabel=y)
         _name_ends(ax, [table[name].dropna().iloc[-1] for name in table], table.columns)
     return figure
@@ -643,4 +647,58 @@ def energy(table: pd.DataFrame) -> Figure:
         ax.grid(False, axis="y")
         ax.tick_params(axis="y", length=0)
         ax.legend(loc="lower right", frameon=False, fontsize=9)
+    return figure
+
+
+def limits(values: np.ndarray, limits: dict[str, float], x: str) -> Figure:
+    """Histogram of values, and limits within which a part of them lies.
+
+    Args:
+        values: float, of any shape.
+        limits: name → magnitude; drawn on both sides of zero.
+        x: label of the horizontal axis, with its unit.
+    """
+    values = np.ravel(values)
+    with style():
+        figure, ax = _axes(3.2)
+        ax.hist(values, bins=200, color=_PALE)
+        for i, (name, limit) in enumerate(limits.items()):
+            colour = COLOURS[i % len(COLOURS)]
+            ax.axvline(-limit, color=colour, linewidth=1.2)
+            ax.axvline(limit, color=colour, linewidth=1.2)
+            ax.annotate(f"{name}: ±{limit:.3g}", (1.01, 0.94 - 0.09 * i), fontsize=9,
+                        xycoords="axes fraction", color=colour)  # fmt: skip
+        ax.set(yscale="log", xlabel=x, ylabel="number of values")
+    return figure
+
+
+def engine_window(x: np.ndarray, w: np.ndarray, words: pd.DataFrame, channel: int) -> Figure:
+    """One window on its way through the convolution engine.
+
+    Args:
+        x: integer (rows, columns, channels), the pixels under the filter.
+        w: integer (rows, columns, channels), the filter of one output.
+        words: a row a job (an input channel): "exact" (what an unlimited word would hold, in
+            steps of the output) and "engine" (the 16-bit word after rounding and saturation).
+        channel: the one whose pixels and weights are shown.
+    """
+    with style():
+        figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=[1, 1.6])
+        for ax, codes, name in zip(left.subplots(2, 1), (x, w), ("pixels", "weights"), strict=True):
+            table = codes[..., channel]
+            top = max(1, np.abs(codes).max())
+            ax.imshow(table, cmap="RdBu", vmin=-1.6 * top, vmax=1.6 * top)
+            for (row, column), code in np.ndenumerate(table):
+                ax.annotate(f"{code}", (column, row), ha="center", va="center", fontsize=8)
+            ax.set_title(f"{name}, channel {channel}")
+            ax.set_axis_off()
+        ax, below = right.subplots(2, 1, sharex=True)
+        jobs = np.arange(1, len(words) + 1)
+        ax.plot(jobs, words["exact"], color=_GREY, linewidth=1)
+        ax.step(jobs, words["engine"], where="mid", color=COLOURS[0])
+        ax.plot(channel + 1, words["engine"].iloc[channel], "o", color=COLOURS[1])
+        ax.set(ylabel="output word")
+        below.step(jobs, words["engine"] - words["exact"], where="mid", color=COLOURS[1])
+        below.set(xlabel="input channels so far", ylabel="error (steps)")
     return figure
