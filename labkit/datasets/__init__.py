@@ -61,6 +61,17 @@ class Dataset:
             y_test=self.y_test[b],
         )
 
+    def standardised(self) -> Dataset:
+        """Each channel with mean 0 and standard deviation 1 over the training images."""
+        axes = tuple(range(self.x_train.ndim - 1))
+        mean = self.x_train.mean(axes, dtype=np.float64).astype(np.float32)
+        deviation = self.x_train.std(axes, dtype=np.float64).astype(np.float32)
+        return replace(
+            self,
+            x_train=(self.x_train - mean) / deviation,
+            x_test=(self.x_test - mean) / deviation,
+        )
+
     def representative(self, count: int, seed: int = 0) -> np.ndarray:
         """Training images of all classes, float32 (count, ...), to calibrate activation ranges."""
         return self.x_train[stratified(self.y_train, count, seed)]

@@ -24,7 +24,13 @@ from labkit.hwce.config import (
     preset,
 )
 from labkit.hwce.engine import Result, Step, conv2d, trace
-from labkit.hwce.formats import EmulatedPrecisionWarning, QFormat, msb_for, requantize
+from labkit.hwce.formats import (
+    EmulatedPrecisionWarning,
+    QFormat,
+    msb_for,
+    msb_of_least_error,
+    requantize,
+)
 from labkit.hwce.job import Kernel
 from labkit.hwce.network import differences, run
 from labkit.hwce.operations import Activation
@@ -35,5 +41,6 @@ __all__ = [
     "BASIS", "FULMINE", "GAP8", "IDEAL", "NEURAGHE", "PRESETS", "VEGA",
     "Activation", "EmulatedPrecisionWarning", "HwceConfig", "Kernel", "LayerPlan", "Plan",
     "QFormat", "Report", "Result", "Step",
-    "conv2d", "differences", "msb_for", "preset", "requantize", "run", "trace",
+    "conv2d", "differences", "msb_for", "msb_of_least_error", "preset", "requantize",
+    "run", "trace",
 ]  # fmt: skip

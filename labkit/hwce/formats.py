@@ -152,6 +152,29 @@ def msb_for(x: np.ndarray, percentile: float = 100.0) -> int:
     return exponent - 1 if mantissa == 0.5 else exponent
 
 
+def msb_of_least_error(x: np.ndarray, bits: int, mode: str = "nearest") -> int:
+    """The msb at which quantising to n bits costs the smallest mean squared error.
+
+    Below it clipping costs more, above it the coarser step: percentiles guess at this balance.
+
+    Args:
+        x: real, any shape, not empty; of more than 200,000 values, evenly spaced ones count.
+        bits: of the codes, 2 to 32.
+        mode: as in `QFormat.codes`.
+
+    Raises:
+        ValueError: as in `msb_for` and `QFormat.codes`.
+    """
+    widest = msb_for(x)
+    x = np.ravel(x)
+    x = x[:: -(-x.size // 200_000)]
+    errors = {
+        msb: np.square(QFormat(bits, msb).quantize(x, mode) - x).mean()
+        for msb in range(widest, widest - 12, -1)
+    }
+    return min(errors, key=errors.get)
+
+
 def requantize(codes: np.ndarray, shift: int, bits: int, half_up: bool = True) -> np.ndarray:
     """Codes on a grid that is 2^shift coarser, clipped to n bits.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.hwce.config import GAP8, HwceConfig
-from labkit.hwce.formats import QFormat, msb_for
+from labkit.hwce.formats import QFormat, msb_for, msb_of_least_error
 from labkit.hwce.graph import COMPUTED, graph
 
 
@@ -114,7 +114,7 @@ class Plan:
         model,
         images: np.ndarray,
         bits: tuple[int, int, int] = (8, 8, 8),
-        percentile: float = 100.0,
+        percentile: float | None = 100.0,
         config: HwceConfig = GAP8,
         mode: str = "nearest",
     ) -> Plan:
@@ -124,19 +124,24 @@ class Plan:
             model: Keras, in floating point.
             images: representative, (N, ...).
             bits: of kernels, inputs and outputs, the thesis's k:i:o.
-            percentile: of the magnitudes that each range is to cover.
+            percentile: of the magnitudes that each range is to cover; None for the ranges with
+                the smallest mean squared error.
             config: the engine.
             mode: as in `Plan`.
         """
         from labkit.hwce.layers import layer_outputs  # TensorFlow
 
         names = [node.name for node in graph(model) if node.kind in COMPUTED]
+
+        def chosen(width: int, values: np.ndarray) -> QFormat:
+            if percentile is None:
+                return QFormat(width, msb_of_least_error(values, width, mode))
+            return QFormat(width, msb_for(values, percentile))
+
         plans = {}
         for name, (inputs, outputs) in layer_outputs(model, images, names).items():
             tensors = (model.get_layer(name).get_weights()[0], inputs, outputs)
-            plans[name] = LayerPlan(
-                *(QFormat(b, msb_for(t, percentile)) for b, t in zip(bits, tensors, strict=True))
-            )
+            plans[name] = LayerPlan(*map(chosen, bits, tensors))
         return cls(plans, config, mode)
 
     def as_dict(self) -> dict:

@@ -92,6 +92,18 @@ def test_msb_covers_the_largest(values, expected):
     assert formats.msb_for(np.array(values)) == expected
 
 
+def test_msb_of_least_error_weighs_clipping_against_the_step():
+    # 99 small values and one outlier; two bits, steps of 2^msb / 2. At msb 3 the small values are
+    # rounded to nothing, which costs 99 + 16; at msb 1, values -2, -1, 0, 1, clipping costs 49.
+    x = np.array([-1.0] * 99 + [8.0])
+    assert formats.msb_for(x) == 3
+    assert formats.msb_of_least_error(x, 2) == 1
+    # Bits enough: clipping 8 to 8 - 2^-12 at msb 3 costs less than any coarser step.
+    assert formats.msb_of_least_error(x, 16) == 3
+    every = {m: np.square(formats.QFormat(4, m).quantize(x) - x).mean() for m in range(-2, 6)}
+    assert formats.msb_of_least_error(x, 4) == min(every, key=every.get)
+
+
 def test_msb_for_a_percentile():
     x = np.concatenate([np.full(995, 0.9), np.full(5, 60.0)])
     assert (formats.msb_for(x), formats.msb_for(x, 99)) == (6, 0)
