@@ -117,8 +117,8 @@ def _packages() -> Finding:
     installed: dict[str, importlib.metadata.Distribution] = {}
     for distribution in importlib.metadata.distributions():
         # The first on the path is the one that is imported; others, setuptools' own copies among
-        # them, are not. A half-removed one has no name.
-        if name := distribution.metadata.get("Name"):
+        # them, are not.
+        if name := _name(distribution):
             installed.setdefault(_normal(name), distribution)
     if "labkit" not in installed:
         return Finding("packages", False, "unknown: labkit is not installed", _set_up())
@@ -133,6 +133,14 @@ def _packages() -> Finding:
     if wrong:
         return Finding("packages", False, "; ".join(dict.fromkeys(wrong)), repair)
     return Finding("packages", True, f"{len(installed)}, all that labkit needs among them")
+
+
+def _name(distribution: importlib.metadata.Distribution) -> str | None:
+    """What a package calls itself; None of one that is half removed."""
+    try:
+        return distribution.metadata.get("Name")
+    except FileNotFoundError:  # the backport importlib_metadata, where something has imported it
+        return None
 
 
 def _unsatisfied(installed: dict[str, importlib.metadata.Distribution]) -> Iterator[str]:

@@ -602,7 +602,7 @@ def rounded_values(x: np.ndarray, rounded: dict[str, np.ndarray], label: str) ->
         for ax, (name, values) in zip(axes.flat, rounded.items(), strict=False):
             # QKeras returns x + (q - x): equal values may differ in the last bits.
             found, counts = np.unique(np.round(values, 5), return_counts=True)
-            ax.hist(np.ravel(x), 60, (-edge, edge), color="#d9d9d9")
+            ax.hist(np.ravel(x), 60, range=(-edge, edge), color="#d9d9d9")
             stems = ax.twinx()
             inside = np.abs(found) <= 1.02 * max(edge, 1e-9)
             stems.vlines(found[inside], 0, counts[inside] / values.size, color=COLOURS[0])

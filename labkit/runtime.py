@@ -11,7 +11,6 @@ import importlib.abc
 import importlib.machinery
 import logging
 import os
-import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -100,19 +99,17 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def set_seed(seed: int) -> None:
-    """Seed Python, NumPy and TensorFlow, so that a run repeats.
+    """Seed Python, NumPy, TensorFlow and Keras, so that a run repeats.
 
     Args:
         seed: any integer from 0 to 2**32 - 1.
     """
     if not 0 <= seed < 2**32:
         raise SettingError(f"SEED is {seed}, expected an integer from 0 to 2**32 - 1.")
-    import numpy as np
     import tensorflow as tf
 
-    random.seed(seed)
-    np.random.seed(seed)
-    tf.random.set_seed(seed)
+    # Keras draws from a generator of its own as soon as anybody has called this in the process.
+    tf.keras.utils.set_random_seed(seed)
 
 
 def default_profile() -> str:
