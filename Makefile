@@ -23,7 +23,7 @@ labs: setup
 
 test: lint
 	rm -rf build/nbval
-	$(TEST) tests -n $(JOBS)
+	$(TEST) tests -n $(JOBS) --dist worksteal
 	$(TEST) --nbval-lax solutions -n $(JOBS) --dist loadfile
 
 lab: setup
