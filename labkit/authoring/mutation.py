@@ -1,7 +1,8 @@
 """Proves a lab's checks: the solution passes them, and nothing else does.
 
 The code cells run in this process, in order. Before each exercise its blank version is tried in a
-copy of the namespace, together with the cells up to its check, which must not pass.
+copy of the namespace, together with the cells up to its check, which must not pass. Nor may a check
+pass that finds all exercises blank, although everything else is there.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def prove(source: Source, parameters: dict) -> Proof:
     for index, cell in enumerate(cells):
         if tagged(cell, "exercise"):
             _try_blank(index, cells, blanks, namespace, proof)
+        elif tagged(cell, "check") and cell.metadata.get("exercise"):
+            _try_untouched(index, cells, blanks, namespace, proof)
         try:
             _run(cell.source, namespace, cell.id)
         except Exception as error:
@@ -51,7 +54,6 @@ def prove(source: Source, parameters: dict) -> Proof:
             return proof
         if tagged(cell, "parameters"):
             namespace.update(parameters)
-    _untouched(source, blanks, parameters, proof)
     return proof
 
 
@@ -77,17 +79,21 @@ def _try_blank(index, cells, blanks, namespace, proof) -> None:
     checks.restore(remembered)
 
 
-def _untouched(source, blanks, parameters, proof) -> None:
-    checks.reset()
-    namespace: dict = {"__name__": "__main__"}
-    for cell in blanks:
-        with contextlib.suppress(Exception):  # that is what an untouched notebook does
-            _run(cell.source, namespace, cell.id)
-        if tagged(cell, "parameters"):
-            namespace.update(parameters)
-    for result in checks.results():
-        if result["exercise"] and result["status"] == checks.PASSED:
-            proof.problems.append(f"{source.name}, untouched: {result['check']!r} passes.")
+def _try_untouched(index, cells, blanks, namespace, proof) -> None:
+    trial = dict(namespace)
+    remembered = list(checks.results())
+    for cell, blank in zip(cells[:index], blanks, strict=False):
+        if tagged(cell, "exercise"):
+            with contextlib.suppress(Exception):  # that is what a blank exercise does
+                _run(blank.source, trial, cell.id)
+    passes = False
+    with contextlib.suppress(Exception):
+        _run(cells[index].source, trial, cells[index].id)
+        passes = True
+    if passes:
+        name = cells[index].metadata["exercise"]
+        proof.problems.append(f"exercise {name}: its check passes on the untouched notebook.")
+    checks.restore(remembered)
 
 
 def _run(code: str, namespace: dict, name: str) -> None:

@@ -18,7 +18,7 @@ def test_a_check_that_cannot_fail_is_found(course, edit):
     edit('    c.equal("3", double(3), 6)', '    c.equal("3", 6, 6)')
     problems = "\n".join(proof(course).problems)
     assert "exercise double: its check passes although nothing is filled in" in problems
-    assert "untouched: 'doubling' passes" in problems
+    assert "exercise double: its check passes on the untouched notebook" in problems
 
 
 def test_a_solution_that_fails_its_check_is_found(course, edit):

@@ -187,10 +187,18 @@ class Killed(Exception):
     pass
 
 
+TRAINED_AND_RELAXED = Schedule("train", epochs=0.5, relax=True)
+
+
+@pytest.fixture(scope="module")
+def whole(model, plan, source):
+    """A run that nothing interrupts."""
+    return progressive.run(model, plan, source, TRAINED_AND_RELAXED)
+
+
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_killed_run_ends_as_another(model, plan, source, tmp_path, at):
-    schedule = Schedule("train", epochs=0.5, relax=True)
-    whole = progressive.run(model, plan, source, schedule)
+def test_a_killed_run_ends_as_another(model, plan, source, whole, tmp_path, at):
+    schedule = TRAINED_AND_RELAXED
     seen = []
 
     def kill(row):
