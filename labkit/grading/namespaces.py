@@ -77,6 +77,8 @@ def _new_root(folder: str, readable: list[str]) -> None:
     root = os.path.join(folder, "tmp", "root")
     os.mkdir(root)
     _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, "mode=0755,size=1m")
+    # Before what lies below it: the course itself may be in /tmp.
+    _bind(os.path.join(folder, "tmp"), f"{root}/tmp", deep=False)
     for path in readable:
         _bind(path, root + path, read_only=True)
     for device in ("null", "zero", "full", "random", "urandom"):
@@ -89,7 +91,6 @@ def _new_root(folder: str, readable: list[str]) -> None:
     for name in ("sys", "sysrq-trigger", "irq", "bus"):
         if os.path.exists(f"{root}/proc/{name}"):
             _bind(f"{root}/proc/{name}", f"{root}/proc/{name}", read_only=True)
-    _bind(os.path.join(folder, "tmp"), f"{root}/tmp", deep=False)
     _bind(folder, root + folder, deep=False)  # else the new root would show in itself
     old = f"{root}/old"
     os.mkdir(old)

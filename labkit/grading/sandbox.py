@@ -251,13 +251,14 @@ def _bubblewrap(command: list[str], folder: Path, readable: tuple[Path, ...]) ->
     arguments = [
         shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm",
+        "--bind", str(folder / "tmp"), "/tmp",  # before what lies below it: the course, it may be
     ]  # fmt: skip
     for path in (*_system_paths(), *readable):
         if path.is_symlink() and path.parent == Path("/"):  # /lib -> usr/lib
             arguments += ["--symlink", os.readlink(path), str(path)]
         else:
             arguments += ["--ro-bind", str(path), str(path)]
-    arguments += ["--bind", str(folder / "tmp"), "/tmp", "--bind", str(folder), str(folder)]
+    arguments += ["--bind", str(folder), str(folder)]
     # Root owns what lies there, and needs no capability to write what it owns.
     arguments += ["--ro-bind", "/proc/sys", "/proc/sys", "--remount-ro", "/"]
     return [*arguments, "--chdir", str(folder), *command]

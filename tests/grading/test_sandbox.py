@@ -1,7 +1,9 @@
 import os
 import socket
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -220,3 +222,18 @@ def test_a_container_gets_no_network_no_rights_and_the_limits(tmp_path, monkeypa
         *("--memory 300m", f"{tmp_path}:{tmp_path}:ro", "image:1 python -c 1"),
     ):
         assert argument in last
+
+
+@every_backend
+@pytest.mark.skipif(os.name != "posix", reason="a temporary folder of the system's own")
+def test_what_may_be_read_may_lie_in_tmp(backend):
+    with tempfile.TemporaryDirectory(dir="/tmp") as place, sandbox.scratch() as folder:
+        given = Path(place, "given.txt")
+        given.write_text("here it is")
+        code = f"print(open({str(given)!r}).read()); open('/tmp/own', 'w').write('x')"
+        if backend == "limits":  # shares the machine's /tmp
+            code = code.replace("/tmp/own", "own")
+        command = [sys.executable, "-I", "-c", code]
+        ended = sandbox.run(command, folder, QUICK, Isolation(backend), readable=(given,))
+        assert (ended.code, ended.output.strip()) == (0, "here it is")
+        assert os.listdir(place) == ["given.txt"]
