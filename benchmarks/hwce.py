@@ -11,10 +11,8 @@ as one compiled graph, `predict` is Keras's own loop.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -24,54 +22,25 @@ runtime.set_seed(0)
 
 import tensorflow as tf  # noqa: E402
 
-#: Squeeze and expand filters of fire2 … fire9.
-FIRES = [(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)]
-MEAN_BGR = np.array([104, 117, 123], np.float32)
+from labkit.datasets import folders  # noqa: E402
+from labkit.models import networks  # noqa: E402
 
 
-def squeezenet() -> tf.keras.Model:
-    """SqueezeNet v1.1 in plain Keras, with the layers' usual names."""
-    layers = tf.keras.layers
-
-    def fire(x, name, squeeze, expand):
-        x = layers.Conv2D(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
-        sides = [
-            layers.Conv2D(
-                expand, k, padding="same", activation="relu", name=f"{name}_expand{k}x{k}"
-            )(x)
-            for k in (1, 3)
-        ]
-        return layers.Concatenate(name=f"{name}_concat")(sides)
-
-    inputs = x = tf.keras.Input((227, 227, 3))
-    x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(x)
-    for number, sizes in enumerate(FIRES, start=2):
-        if number in (2, 4, 6):
-            x = layers.MaxPooling2D(3, 2, name=f"pool{number - 1}")(x)
-        x = fire(x, f"fire{number}", *sizes)
-    x = layers.Dropout(0.5)(x)
-    x = layers.Conv2D(1000, 1, activation="relu", name="conv10")(x)
-    x = layers.GlobalAveragePooling2D(name="pool10")(x)
-    return tf.keras.Model(inputs, layers.Softmax(name="softmax")(x))
-
-
-def load_weights(model: tf.keras.Model) -> str:
-    """Put the real weights into the model if they are there, and say which it has."""
-    path = Path(os.environ.get("LABKIT_DATA", "data/real")) / "squeezenet_v1.1.npz"
+def squeezenet() -> tuple[tf.keras.Model, str]:
+    """SqueezeNet v1.1, and which weights it has: the real ones where they are."""
+    model = networks.network("squeezenet").build()
+    path = folders.real() / "squeezenet_v1.1.npz"
     if not path.is_file():
-        return "random"
-    with np.load(path) as arrays:
-        for layer in model.layers:
-            name = layer.name.replace("_", "/")
-            if f"{name}/kernel" in arrays:
-                layer.set_weights([arrays[f"{name}/{part}"] for part in ("kernel", "bias")])
-    return "real"
+        return model, "random"
+    return networks.load_weights(model, path), "real"
 
 
 def photographs(count: int) -> np.ndarray:
     """Smooth random images with the mean pixel taken off, (count, 227, 227, 3)."""
     coarse = np.random.default_rng(0).uniform(0, 255, (count, 12, 12, 3)).astype(np.float32)
-    return tf.image.resize(coarse, (227, 227), "bicubic").numpy().clip(0, 255) - MEAN_BGR
+    smooth = tf.image.resize(coarse, (227, 227), "bicubic").numpy().clip(0, 255)
+    mean = networks.network("squeezenet").preprocessing.mean_pixel
+    return smooth - np.array(mean, np.float32)
 
 
 def seconds(work) -> np.ndarray:
@@ -83,8 +52,7 @@ def seconds(work) -> np.ndarray:
 
 def whole_network(count: int, rounds: int) -> None:
     """SqueezeNet on the engine, as multiples of TensorFlow's forward pass."""
-    model = squeezenet()
-    weights = load_weights(model)
+    model, weights = squeezenet()
     images = photographs(count)
     forward = tf.function(lambda x: model(x, training=False), jit_compile=False)
     tensor = tf.constant(images)
