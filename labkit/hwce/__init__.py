@@ -32,15 +32,16 @@ from labkit.hwce.formats import (
     requantize,
 )
 from labkit.hwce.job import Kernel
-from labkit.hwce.network import differences, run
+from labkit.hwce.network import differences, run, window
 from labkit.hwce.operations import Activation
 from labkit.hwce.plan import LayerPlan, Plan
 from labkit.hwce.report import Report
+from labkit.hwce.windows import Window
 
 __all__ = [
     "BASIS", "FULMINE", "GAP8", "IDEAL", "NEURAGHE", "PRESETS", "VEGA",
     "Activation", "EmulatedPrecisionWarning", "HwceConfig", "Kernel", "LayerPlan", "Plan",
-    "QFormat", "Report", "Result", "Step",
+    "QFormat", "Report", "Result", "Step", "Window",
     "conv2d", "differences", "msb_for", "msb_of_least_error", "preset", "requantize",
-    "run", "trace",
+    "run", "trace", "window",
 ]  # fmt: skip

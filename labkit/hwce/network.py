@@ -25,6 +25,7 @@ from labkit.hwce.operations import OPERATIONS, Activation
 from labkit.hwce.parallel import each, processors
 from labkit.hwce.plan import Plan
 from labkit.hwce.report import Report
+from labkit.hwce.windows import Window
 
 _COUNTS = ("saturations", "saturated", "overflows")
 _FORMATS = ("kernel", "input", "output")
@@ -112,6 +113,58 @@ def differences(model, images: np.ndarray, plan: Plan) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def window(
+    model, image: np.ndarray, plan: Plan, layer: str, row: int, column: int, output: int
+) -> Window:
+    """One output position of one layer of a network, as the engine meets it in a run.
+
+    Args:
+        model: as in `run`.
+        image: real (H, W, channels), one image.
+        plan: formats, and the engine that runs the layers before.
+        layer: name of a convolution or dense layer.
+        row: of the output map, from 0; 0 for dense layers.
+        column: of the output map, from 0; 0 for dense layers.
+        output: number of the output map, or of the unit, from 0.
+
+    Raises:
+        ValueError: there is no such layer or position.
+    """
+    network = _Network(model, plan)
+    node = next((n for n in network.nodes if n.name == layer and n.kind in COMPUTED), None)
+    if node is None:
+        names = ", ".join(n.name for n in network.nodes if n.kind in COMPUTED)
+        raise ValueError(f"there is no convolution or dense layer {layer!r}; there are {names}.")
+    image = np.asarray(image)
+    if image.ndim != 3:
+        raise ValueError(f"the image is {image.shape}, expected one (H, W, channels).")
+    inputs, result = next(
+        (inputs, result) for n, inputs, _, result in network.layers(image[None]) if n is node
+    )
+    geometry, formats = result.work.geometry, plan.layers[layer]
+    size = (*geometry.out, geometry.outputs)
+    for name, at, limit in zip(
+        ("row", "column", "output"), (row, column, output), size, strict=True
+    ):
+        if not 0 <= at < limit:
+            raise ValueError(f"{name} is {at}, expected 0 to {limit - 1} in {layer}.")
+    codes = inputs[0].codes(formats.input, plan.mode)[0]
+    codes = codes if codes.ndim == 3 else codes[None, None]
+    padded = np.pad(codes, (*geometry.padding, (0, 0)))
+    top, left = (at * s for at, s in zip((row, column), geometry.stride, strict=True))
+    kernel, *bias = network.weights[layer]
+    kernel = kernel if kernel.ndim == 4 else kernel[None, None]
+    biased = bias and not node.config.get("tap")
+    return Window(
+        padded[top : top + kernel.shape[0], left : left + kernel.shape[1]],
+        kernel[..., output],
+        float(bias[0][output]) if biased else 0.0,
+        formats,
+        plan.mode,
+        f"{layer}, output {output}, row {row}, column {column}",
+    )
 
 
 class _Network:
