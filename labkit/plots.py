@@ -62,17 +62,22 @@ def show(figure: Figure, alt: str) -> None:
     Raises:
         ValueError: no alternative text.
     """
+    data, metadata = bundle(figure, alt)
+    display(data, metadata=metadata, raw=True)
+    if "matplotlib.pyplot" in sys.modules:  # or a notebook shows the figure a second time
+        sys.modules["matplotlib.pyplot"].close(figure)
+
+
+def bundle(figure: Figure, alt: str) -> tuple[dict, dict]:
+    """A figure as a notebook's output: data and metadata by MIME type; arguments as in `show`."""
     if not alt.strip():
         raise ValueError("a figure needs an alternative text: say in words what it shows.")
     png, width, height = _png(figure)
-    display(
+    return (
         {"image/png": base64.b64encode(png).decode(), "text/plain": alt},
         # Twice the dots in the same width, for sharp text on the screens of today.
-        metadata={"image/png": {"alt": alt, "width": width // 2, "height": height // 2}},
-        raw=True,
+        {"image/png": {"alt": alt, "width": width // 2, "height": height // 2}},
     )
-    if "matplotlib.pyplot" in sys.modules:  # or a notebook shows the figure a second time
-        sys.modules["matplotlib.pyplot"].close(figure)
 
 
 def _png(figure: Figure) -> tuple[bytes, int, int]:
@@ -321,8 +326,11 @@ def lines(
     return figure
 
 
-def _name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str]) -> None:
-    """Write names right of the axes at the height of the lines' ends, moved apart if need be."""
+def _name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str], line: float = 0.07) -> None:
+    """Write names right of the axes at the height of the lines' ends, moved apart if need be.
+
+    `line` is the height of a line of text, as a part of the axes.
+    """
     texts = [textwrap.fill(str(name), 18) for name in names]
     low, high = ax.get_ylim()
     heights = (np.array(ends) - low) / (high - low)
@@ -332,7 +340,7 @@ def _name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str]) -> None:
     placed = heights.copy()
     for below, above in itertools.pairwise(order):
         lines_of_text = (texts[below].count("\n") + texts[above].count("\n") + 2) / 2
-        placed[above] = max(placed[above], placed[below] + 0.07 * lines_of_text)
+        placed[above] = max(placed[above], placed[below] + line * lines_of_text)
     placed -= max(0, placed.max() - max(heights.max(), 1))
     for i, (text, height) in enumerate(zip(texts, placed, strict=True)):
         ax.annotate(
@@ -702,3 +710,99 @@ def engine_window(x: np.ndarray, w: np.ndarray, words: pd.DataFrame, channel: in
         below.step(jobs, words["engine"] - words["exact"], where="mid", color=COLOURS[1])
         below.set(xlabel="input channels so far", ylabel="error (steps)")
     return figure
+
+
+def engine_job(
+    pixels: np.ndarray,
+    weights: np.ndarray,
+    arithmetic: Sequence[tuple[str, str, str]],
+    bits: tuple[str, str],
+    words: pd.DataFrame,
+    engine: str,
+    job: int,
+    title: str = "",
+) -> Figure:
+    """One job of the convolution engine on one window, and what all jobs add up to.
+
+    Args:
+        pixels: integer (rows, columns), under the filter, of one input channel.
+        weights: integer (rows, columns), of one output.
+        arithmetic: a row a line: what is done, the number, and "" or a remark that warns.
+        bits: of the sum in two's complement: those that are kept, and those that a shift cuts off.
+        words: index the number of the job; "exact" (the unrounded sum, in steps of the word), and
+            for each engine its words.
+        engine: the column of `words` whose job is shown.
+        job: its number.
+        title: above all.
+    """
+    engines = [name for name in words if name != "exact"]
+    colours = dict(zip(engines, (COLOURS[1], COLOURS[0], COLOURS[2], *COLOURS[3:]), strict=False))
+    errors = words[engines].sub(words["exact"], axis=0)
+    with style():
+        figure = Figure(figsize=(_WIDTH, 6), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.1])
+        left, middle, right = top.subplots(1, 3, width_ratios=[1, 1, 2.2])
+        _codes(left, pixels, "pixels")
+        _codes(middle, weights, "weights")
+        _arithmetic(right, arithmetic, bits)
+        above, below = bottom.subplots(2, 1, sharex=True)
+        above.step(words.index, words["exact"], where="mid", color="#c4c4c4", linewidth=5)
+        above.step(words.index, words[engine], where="mid", color=colours[engine], linewidth=1.5)
+        for name in [*(n for n in engines if n != engine), engine]:
+            width = 2.4 if name == engine else 1.2
+            below.step(words.index, errors[name], where="mid", color=colours[name], linewidth=width)
+        for ax, value in ((above, words[engine][job]), (below, errors[engine][job])):
+            ax.axvline(job, color=_GREY, linewidth=0.8, linestyle=":")
+            ax.plot(job, value, "o", color=colours[engine], markersize=8, markeredgecolor="white")
+            ax.margins(x=0.01, y=0.12)
+            ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+            ax.yaxis.set_major_formatter(lambda y, _: f"{y:,.12g}".replace("-", "−"))
+        above.set_ylabel("word y")
+        below.set(xlabel="job", ylabel="error (steps of y)")
+        below.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        figure.align_ylabels([above, below])
+        names = [f"{engine} (grey: exact sum)"]
+        _name_ends(above, [words[engine].iloc[-1]], names, line=0.16)
+        _name_ends(below, errors.iloc[-1], engines, line=0.16)
+        for text, name in zip((*above.texts, *below.texts), (engine, *engines), strict=True):
+            text.set_color(colours[name])
+    return figure
+
+
+def _codes(ax: Axes, codes: np.ndarray, name: str) -> None:
+    """A small matrix of integers, written into coloured cells."""
+    top = max(1, np.abs(codes).max())
+    ax.imshow(codes, cmap="RdBu", vmin=-1.6 * top, vmax=1.6 * top)
+    if max(codes.shape) <= 7:
+        longest = max(len(f"{code}") for code in codes.flat)
+        size = min(9.0, 130 / max(codes.shape) / max(3, longest))
+        for (row, column), code in np.ndenumerate(codes):
+            text = f"{code}".replace("-", "−")
+            ax.annotate(text, (column, row), ha="center", va="center", fontsize=size)
+    ax.set_title(name)
+    ax.set_axis_off()
+
+
+def _arithmetic(ax: Axes, rows: Sequence[tuple[str, str, str]], bits: tuple[str, str]) -> None:
+    """Lines of a calculation, the numbers below each other, and the bits of its sum."""
+    ax.set_axis_off()
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    mono = {"family": "monospace", "fontsize": 9, "va": "center"}
+    height = 1 / (len(rows) + 2.4)
+    for row, (what, number, remark) in enumerate(rows):
+        y = 1 - (row + 0.5) * height
+        colour = COLOURS[1] if remark else "black"
+        whole, point, fraction = number.partition(".")
+        ax.text(0.06, y, what, va="center", fontsize=9)
+        ax.text(0.74, y, whole, ha="right", color=colour, **mono)
+        ax.text(0.74, y, point + fraction, color=colour, **mono)
+        ax.text(0.84, y, remark, va="center", fontsize=9, color=colour)
+    kept, cut = bits
+    mono["fontsize"] = min(9.0, 400 / (len(kept) + len(cut) + 4))
+    width = 0.6 * mono["fontsize"] / 72 / (_WIDTH * 2.2 / 4.2)  # of a character
+    places = [(0.06, kept, "bits of T that are kept", COLOURS[0])]
+    places += [(0.06 + (len(kept) + 3) * width, cut, "cut off", COLOURS[1])] * bool(cut)
+    for x, text, name, colour in places:
+        ax.text(x, 1.7 * height, text, color=colour, **mono)
+        ax.text(x, 0.8 * height, name, va="center", fontsize=8, color=colour)

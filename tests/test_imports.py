@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "measure": {"runtime", "files", "datasets", "models", "compress"},
     "checks": {"runtime", "files", "measure"},
     "plots": {"runtime", "files", "measure"},
+    "widgets": {"runtime", "hwce", "plots"},
     "doctor": {"runtime", "files", "datasets"},
     "report": set(),
     "lab": {"runtime", "files", "datasets", "models", "compress", "measure", "checks"},
