@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -62,12 +63,18 @@ class ArraySource:
         """Batches without an end, in another order in every epoch."""
         # tf.data draws from the global seed as well as from its own.
         runtime.set_seed(seed)
-        images = tf.data.Dataset.from_tensor_slices((self.x_train, self.y_train))
-        images = images.shuffle(len(self.x_train), seed=seed).repeat()
-        images = images.batch(self.batch, drop_remainder=True)
+        x, y = self._tensors
+        order = tf.data.Dataset.range(len(self.x_train)).shuffle(len(self.x_train), seed=seed)
+        order = order.repeat().batch(self.batch, drop_remainder=True)
+        images = order.map(lambda i: (tf.gather(x, i), tf.gather(y, i)))
         if self.augment:
             images = images.map(_augmented, num_parallel_calls=1, deterministic=True)
         return images.prefetch(2)
+
+    @cached_property
+    def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The training images and their classes, copied once."""
+        return tf.convert_to_tensor(self.x_train), tf.convert_to_tensor(self.y_train)
 
     def validation(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Batches of the validation images."""
@@ -129,33 +136,133 @@ def _augmented(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
     return tf.gather(images, left + tf.range(width), axis=2, batch_dims=1), classes
 
 
-class _Triangle(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """Up in a straight line to the peak, and down to zero."""
+def triangle(peak: float, done: float, warm_up: float) -> float:
+    """The learning rate: up in a straight line to the peak, and down to zero.
 
-    def __init__(self, peak: float, steps: int, warm_up: float):
-        self.peak, self.steps, self.warm_up = peak, steps, warm_up
+    Args:
+        done: part of the training that is behind, 0 to 1.
+        warm_up: part of the training in which the rate rises.
+    """
+    rising = done / warm_up if warm_up else 1.0
+    return peak * min(rising, (1 - done) / (1 - warm_up), 1.0)
 
-    def __call__(self, step):
-        done = (tf.cast(step, tf.float32) + 1) / (self.steps + 1)
-        rising = done / self.warm_up if self.warm_up else tf.ones_like(done)
-        return self.peak * tf.minimum(tf.minimum(rising, (1 - done) / (1 - self.warm_up)), 1)
 
-    def get_config(self):
-        return {"peak": self.peak, "steps": self.steps, "warm_up": self.warm_up}
+class Trainer:
+    """Trains one model as often as wanted: its graphs are traced once.
+
+    By SGD with Nesterov's momentum, which every call of `fit` begins anew.
+
+    Args:
+        model: ends in class probabilities; trained in place.
+    """
+
+    def __init__(self, model: tf.keras.Model):
+        self.model = model
+        self.predict = predictor(model)
+        self._variables = list(model.trainable_variables)
+        self._optimizer = tf.keras.optimizers.SGD(0.0, momentum=MOMENTUM, nesterov=True)
+        self._optimizer.build(self._variables)
+        self._moves = tf.Variable(tf.ones(len(self._variables)), trainable=False)
+        self._step = self._traced()
+
+    def lock(self, layers: Collection[str]) -> bool:
+        """Leave the layers of these names as they are from now on, and train all others.
+
+        Returns:
+            whether anything is left to train.
+        """
+        locked = {id(v) for name in layers for v in self.model.get_layer(name).trainable_variables}
+        self._moves.assign([float(id(v) not in locked) for v in self._variables])
+        return bool(np.any(self._moves.numpy()))
+
+    def fit(
+        self,
+        source: Source,
+        epochs: float,
+        learning_rate: float,
+        seed: int = 0,
+        *,
+        warm_up: float = 0.2,
+        weight_decay: float = 0.0,
+        on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> list[dict[str, float]]:
+        """Train; arguments, result and errors are those of `fit`."""
+        optimizer = self._optimizer
+        for variable in optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+        steps = max(1, round(source.steps * epochs))
+        variables = [*self.model.weights, *optimizer.variables]
+        settings = {"steps": [source.steps, steps], "learning rate": learning_rate, "seed": seed,
+                    "warm-up": warm_up, "weight decay": weight_decay}  # fmt: skip
+        kept = Checkpoint(checkpoint, settings)
+        values, history = kept.read()
+        for variable, value in zip(variables, values, strict=bool(values)):
+            variable.assign(value)
+        done = min(len(history) * source.steps, steps)
+        bar = tqdm(total=steps, initial=done, unit="batch", leave=False,
+                   disable=not runtime.interactive())  # fmt: skip
+        batches = None
+        with bar:
+            while done < steps:
+                if batches is None or checkpoint:
+                    batches = iter(source.training(_epoch_seed(seed, len(history))))
+                    if self._draws:  # dropout draws by the seed that was in force when traced
+                        self._step = self._traced()
+                sums = np.zeros(3)
+                for _ in range(min(source.steps, steps - done)):
+                    images, classes = next(batches)
+                    done += 1
+                    rate = triangle(learning_rate, done / (steps + 1), warm_up)
+                    loss, right = self._step(
+                        tf.convert_to_tensor(images), tf.convert_to_tensor(classes),
+                        tf.constant(rate, tf.float32), tf.constant(weight_decay, tf.float32),
+                    )  # fmt: skip
+                    sums += (float(loss), float(right), len(images))
+                    bar.update()
+                loss, accuracy = sums[:2] / sums[2]
+                history.append({"loss": float(loss), "accuracy": float(accuracy)})
+                if checkpoint:
+                    kept.write([variable.numpy() for variable in variables], history)
+                if on_epoch:
+                    on_epoch(len(history), history[-1])
+        return history
+
+    def accuracy(self, source: Source, top: int = 1) -> float:
+        """Share of validation images whose class is among the `top` most probable ones."""
+        return _accuracy(self.predict, source, top)
+
+    @property
+    def _draws(self) -> bool:
+        return any(getattr(layer, "rate", 0) for layer in self.model.layers)
+
+    def _traced(self) -> Callable:
+        """One step: (images, classes, learning rate, weight decay) to sum of losses, hits."""
+        model, variables, optimizer = self.model, self._variables, self._optimizer
+        kernels = [v for v in variables if "kernel" in v.name]
+
+        @tf.function(reduce_retracing=True)
+        def step(images, classes, rate, decay):
+            with tf.GradientTape() as tape:
+                probabilities = model(images, training=True)
+                losses = tf.keras.losses.sparse_categorical_crossentropy(classes, probabilities)
+                penalty = tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
+                loss = tf.reduce_mean(losses) + decay * penalty
+            gradients = tape.gradient(loss, variables)
+            moves = tf.unstack(self._moves)
+            gradients = [g * move for g, move in zip(gradients, moves, strict=True)]
+            optimizer.learning_rate = rate
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            right = tf.argmax(probabilities, axis=1) == tf.cast(classes, tf.int64)
+            return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
+
+        return step
 
 
 def fit(
-    model: tf.keras.Model,
-    source: Source,
-    epochs: float,
-    learning_rate: float,
-    seed: int = 0,
-    *,
-    warm_up: float = 0.2,
-    weight_decay: float = 0.0,
-    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
-    checkpoint: str | Path | None = None,
-) -> list[dict[str, float]]:
+    model: tf.keras.Model, source: Source, epochs: float, learning_rate: float, seed: int = 0,
+    **options,
+) -> list[dict[str, float]]:  # fmt: skip
     """Train in place by SGD with Nesterov's momentum.
 
     With a checkpoint, every epoch draws from a seed of its own, so that a training that was killed
@@ -167,10 +274,10 @@ def fit(
         epochs: passes over the training images; 0.5 is half a pass.
         learning_rate: at the peak; it rises to it and falls to zero in straight lines.
         seed: of order and augmentation.
-        warm_up: part of the training in which the rate rises.
-        weight_decay: L2 penalty on kernels: decay / 2 · Σ w².
-        on_epoch: called after each epoch with its number and its "loss" and "accuracy".
-        checkpoint: `.npz` that is written after each epoch, and taken up if it is there.
+        **options: "warm_up", part of the training in which the rate rises, 0.2 without;
+            "weight_decay", L2 penalty on kernels: decay / 2 · Σ w²; "on_epoch", called after each
+            epoch with its number and its "loss" and "accuracy"; "checkpoint", `.npz` that is
+            written after each epoch, and taken up if it is there.
 
     Returns:
         "loss" and "accuracy" on the training images, a row an epoch.
@@ -178,66 +285,12 @@ def fit(
     Raises:
         CheckpointError: the checkpoint is damaged, or belongs to another training.
     """
-    steps = max(1, round(source.steps * epochs))
-    optimizer = tf.keras.optimizers.SGD(
-        _Triangle(learning_rate, steps, warm_up), momentum=MOMENTUM, nesterov=True
-    )
-    optimizer.build(model.trainable_variables)
-    variables = [*model.weights, *optimizer.variables]
-    settings = {"steps": [source.steps, steps], "learning rate": learning_rate, "seed": seed,
-                "warm-up": warm_up, "weight decay": weight_decay}  # fmt: skip
-    kept = Checkpoint(checkpoint, settings)
-    values, history = kept.read()
-    for variable, value in zip(variables, values, strict=bool(values)):
-        variable.assign(value)
-    done = min(len(history) * source.steps, steps)
-    bar = tqdm(total=steps, initial=done, unit="batch", leave=False,
-               disable=not runtime.interactive())  # fmt: skip
-    batches = None
-    with bar:
-        while done < steps:
-            if batches is None or checkpoint:
-                batches = iter(source.training(_epoch_seed(seed, len(history))))
-                step = _step(model, optimizer, weight_decay)
-            sums = np.zeros(3)
-            for _ in range(min(source.steps, steps - done)):
-                images, classes = next(batches)
-                loss, right = step(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
-                sums += (float(loss), float(right), len(images))
-                done += 1
-                bar.update()
-            loss, accuracy = sums[:2] / sums[2]
-            history.append({"loss": float(loss), "accuracy": float(accuracy)})
-            if checkpoint:
-                kept.write([variable.numpy() for variable in variables], history)
-            if on_epoch:
-                on_epoch(len(history), history[-1])
-    return history
+    return Trainer(model).fit(source, epochs, learning_rate, seed, **options)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
     """The seed itself for the first epoch, and for each other one its own."""
     return seed if epoch == 0 else int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-
-
-def _step(model: tf.keras.Model, optimizer, weight_decay: float) -> Callable:
-    """One step of training as a graph: (images, classes) to sum of losses, number of right ones."""
-    kernels = [v for v in model.trainable_variables if "kernel" in v.name]
-
-    @tf.function(reduce_retracing=True)
-    def step(images, classes):
-        with tf.GradientTape() as tape:
-            probabilities = model(images, training=True)
-            losses = tf.keras.losses.sparse_categorical_crossentropy(classes, probabilities)
-            loss = tf.reduce_mean(losses)
-            if weight_decay:
-                loss += weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        right = tf.argmax(probabilities, axis=1) == tf.cast(classes, tf.int64)
-        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
-
-    return step
 
 
 def ranks(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -268,6 +321,9 @@ def predictor(model: tf.keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
 def accuracy(model: tf.keras.Model, source: Source, top: int = 1) -> float:
     """Share of validation images whose class is among the `top` most probable ones."""
-    predict = predictor(model)
+    return _accuracy(predictor(model), source, top)
+
+
+def _accuracy(predict: Callable, source: Source, top: int) -> float:
     hits = [ranks(predict(images), classes) < top for images, classes in source.validation()]
     return float(np.concatenate(hits).mean())

@@ -65,12 +65,48 @@ def test_parts_of_an_epoch_and_reports():
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_zero():
-    rate = training._Triangle(0.4, 99, 0.2)
-    values = np.array([float(rate(step)) for step in range(99)])
+    done = np.arange(1, 100) / 100
+    values = np.array([training.triangle(0.4, part, 0.2) for part in done])
     assert values.argmax() == 19 and values.max() == pytest.approx(0.4)
     assert values[0] < 0.03 and values[-1] < 0.01
-    falling = [float(training._Triangle(0.4, 99, 0.0)(step)) for step in range(99)]
+    falling = [training.triangle(0.4, part, 0.0) for part in done]
     assert falling[0] > 0.39 and np.all(np.diff(falling) < 0)
+
+
+def test_a_trainer_begins_anew_each_time():
+    """Momentum and rate of one training are not there in the next."""
+    source = arrays(augment=True)
+    models = linear(), linear()
+    trainer = training.Trainer(models[0])
+    trainer.fit(source, 2, 0.1, seed=1)
+    models[1].set_weights(models[0].get_weights())
+    second = trainer.fit(source, 2, 0.1, seed=2)
+    assert second == training.fit(models[1], source, 2, 0.1, seed=2)
+    assert trainer.accuracy(source) == training.accuracy(models[0], source)
+
+
+def test_locked_layers_stay_and_move_again():
+    source = arrays()
+    model = tf.keras.Sequential(
+        [
+            tf.keras.layers.Input((8, 8, 1)),
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(8, "relu", name="first"),
+            tf.keras.layers.Dense(3, "softmax", name="second"),
+        ]
+    )
+    trainer = training.Trainer(model)
+
+    def moved(locked):
+        before = model.get_weights()
+        assert trainer.lock(locked)
+        trainer.fit(source, 1, 0.1)
+        return [bool(np.any(a != b)) for a, b in zip(before, model.get_weights(), strict=True)]
+
+    assert moved(["first"]) == [False, False, True, True]
+    assert moved(["second"]) == [True, True, False, False]
+    assert moved([]) == [True] * 4
+    assert not trainer.lock(["first", "second"])
 
 
 def test_weight_decay_pulls_kernels_to_zero():
