@@ -26,7 +26,6 @@ class Work:
         weight_bits: of a weight; the container is 16, 8 or 4 bits wide.
         input_bits: of an input.
         output_bits: of an output.
-        bias: whether y_in of the first job is given.
     """
 
     geometry: Geometry
@@ -35,7 +34,6 @@ class Work:
     weight_bits: int = 16
     input_bits: int = 16
     output_bits: int = 16
-    bias: bool = True
 
     @property
     def on_engine(self) -> bool:

@@ -38,6 +38,8 @@ class Result:
         saturated: outputs that were clipped at least once on their way.
         overflows: sums on the cores that left 32 bits and wrapped round [A].
         work: the shape of the work, from which the costs follow.
+        roundings: how often an output is shifted, rounded and saturated on its way.
+        qf: by how many bits each time.
     """
 
     y: np.ndarray
@@ -45,6 +47,8 @@ class Result:
     saturated: int
     overflows: int
     work: cost.Work
+    roundings: int
+    qf: int
 
     @cached_property
     def cycles(self) -> cost.Cycles:
@@ -146,11 +150,17 @@ def conv2d(
         raise ValueError(f"backend is {backend!r}, expected 'blas' or 'reference'.")
     sums = (blas if backend == "blas" else reference)(x, kernel, y_in, job)
     y = sums.y.transpose(0, 2, 3, 1)  # a view: maps stay planes in memory
-    work = cost.Work(
-        geometry, parts, config, weight_bits, input_bits, output_bits, bias is not None
-    )
+    work = cost.Work(geometry, parts, config, weight_bits, input_bits, output_bits)
     y = y.astype(np.int32 if config.unsigned else np.int16, copy=False)
-    return Result(y if batched else y[0], sums.saturations, sums.saturated, sums.overflows, work)
+    return Result(
+        y if batched else y[0],
+        sums.saturations,
+        sums.saturated,
+        sums.overflows,
+        work,
+        len(job.steps),
+        qf,
+    )
 
 
 def reference(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:

@@ -79,40 +79,98 @@ def run(
     return Report(outputs, table, plan, len(images), activations)
 
 
-def differences(model, images: np.ndarray, plan: Plan) -> pd.DataFrame:
+def differences(model, images: np.ndarray, plan: Plan, *, batch: int = 16) -> pd.DataFrame:
     """What the engine's rounding and saturation change in each layer, by itself.
 
-    Every layer gets the inputs that a run with ideal accumulation gives it, and is computed both
-    ways; errors do not add up from layer to layer.
+    Every layer gets the inputs that a run with ideal accumulation (the training twin) gives it, and
+    is computed both ways; errors do not add up from layer to layer.
 
     Args:
         model: as in `run`.
         images: real (N, H, W, channels).
         plan: with the engine that is to be compared with the ideal one.
+        batch: images at a time.
 
     Returns:
-        a row a layer: share of outputs that differ, mean (with its sign), mean magnitude and
-        largest magnitude of the difference in steps of the output, and saturations.
+        a row a layer: where it runs; how often an output is rounded on its way there, and by how
+        many bits words are shifted each time (0: nothing is lost); share of outputs that differ;
+        mean (with its sign), mean magnitude and largest magnitude of the difference in steps of
+        the output; saturations of words on the way, and the share of outputs that had any.
+
+    Raises:
+        ValueError: as in `run`.
     """
     ideal = _Network(model, plan.with_config(plan.config.with_(ideal=True)))
     engine = _Network(model, plan)
-    rows = []
-    for node, inputs, _, _ in ideal.layers(np.asarray(images)):
+    images = np.asarray(images)
+    if not len(images):
+        raise ValueError("there are no images to compare.")
+    parts = [images[first : first + batch] for first in range(0, len(images), batch)]
+    return pd.DataFrame(
+        [
+            _difference(layer)
+            for layer in zip(*(list(_compared(ideal, engine, part)) for part in parts), strict=True)
+        ]
+    )
+
+
+class _Compared(NamedTuple):
+    """A layer computed both ways on some images; differences in steps of the output."""
+
+    layer: str
+    unit: str
+    roundings: int
+    shift: int
+    outputs: int
+    differing: int
+    total: float
+    magnitude: float
+    largest: float
+    saturations: int
+    saturated: int
+
+
+def _compared(ideal: _Network, engine: _Network, images: np.ndarray) -> Iterator[_Compared]:
+    for node, inputs, _, _ in ideal.layers(images):
         if node.kind not in COMPUTED:
             continue
         (_, exact), (result, y) = (n.convolve(node, inputs[0]) for n in (ideal, engine))
-        steps = (y.values - exact.values) / plan.layers[node.name].output.step
-        rows.append(
-            {
-                "layer": node.name,
-                "differing (%)": 100 * np.mean(steps != 0),
-                "mean (steps)": steps.mean(),
-                "mean magnitude (steps)": np.abs(steps).mean(),
-                "largest (steps)": np.abs(steps).max(),
-                "saturations": result.saturations,
-            }
+        steps = (y.values - exact.values) / engine.plan.layers[node.name].output.step
+        yield _Compared(
+            node.name,
+            result.work.parts.unit,
+            result.roundings,
+            result.qf,
+            steps.size,
+            np.count_nonzero(steps),
+            steps.sum(),
+            np.abs(steps).sum(),
+            np.abs(steps).max(),
+            result.saturations,
+            result.saturated,
         )
-    return pd.DataFrame(rows)
+
+
+def _difference(parts: tuple[_Compared, ...]) -> dict:
+    """The row of a layer, from all parts of the images."""
+    first = parts[0]
+
+    def total(name: str):
+        return sum(getattr(part, name) for part in parts)
+
+    outputs = total("outputs")
+    return {
+        "layer": first.layer,
+        "unit": first.unit,
+        "roundings": first.roundings,
+        "shift (bits)": first.shift,
+        "differing (%)": 100 * total("differing") / outputs,
+        "mean (steps)": total("total") / outputs,
+        "mean magnitude (steps)": total("magnitude") / outputs,
+        "largest (steps)": max(part.largest for part in parts),
+        "saturations": total("saturations"),
+        "saturated (%)": 100 * total("saturated") / outputs,
+    }
 
 
 def window(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,10 @@ class Report:
 
     Args:
         outputs: of the network, real numbers (N, ...).
-        table: a row a layer; costs are those of one image, counts those of all images.
+        table: a row a layer; costs are those of one image, counts those of all images. Saturations
+            are those of the engine's 16-bit words; where a sum is rounded once (ideal, cores), of
+            the outputs themselves. Narrowing the engine's words to the output's format is no job,
+            and what it clips is not counted.
         plan: what was run.
         images: how many.
         activations: name → output of the layers that `run` was asked to keep.
@@ -81,6 +85,23 @@ class Report:
     plan: Plan
     images: int
     activations: dict[str, Activation] = field(default_factory=dict)
+
+    @property
+    def basis(self) -> str:
+        """What cycles, energy and memory rest on, in one line."""
+        anchors = sorted(anchor.pj_per_mac for anchor in cost.ANCHORS.values())
+        return (
+            f"{self.plan.config.name}; cycles, energy and memory of one image: {BASIS}; energy "
+            f"from {anchors[0]:g} to {anchors[-1]:g} pJ a MAC ({', '.join(cost.ANCHORS)})."
+        )
+
+    def __str__(self) -> str:
+        """The table, and what it rests on."""
+        return f"{self.table.to_string(index=False)}\n{self.basis}"
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        return f"{self.table._repr_html_()}<p>{html.escape(self.basis)}</p>"
 
     @property
     def totals(self) -> dict[str, float]:

@@ -76,7 +76,9 @@ def test_narrow_weights_save_jobs():
     x, w = np.ones((32, 32, 3), int), np.ones((5, 5, 3, 16), int)
     with pytest.warns(hwce.EmulatedPrecisionWarning, match="6-bit"):
         six = hwce.conv2d(x, w, weight_bits=6)
-    eight = hwce.conv2d(x, w, weight_bits=8)
+    sixteen, eight, four = (hwce.conv2d(x, w, weight_bits=bits) for bits in (16, 8, 4))
+    assert (sixteen.work.jobs, eight.work.jobs, four.work.jobs) == (48, 24, 12)
+    assert sixteen.memory.weights == 2 * eight.memory.weights == 4 * four.memory.weights
     assert six.cycles == eight.cycles and six.memory.weights == eight.memory.weights
 
 
@@ -151,6 +153,10 @@ def test_a_result_carries_its_costs():
     assert r.cycles == cost.cycles(r.work) and r.cycles.total > 0
     assert r.energy == cost.energy(r.work)
     assert r.memory == cost.memory(r.work)
+    bits = {"weight_bits": 4, "input_bits": 6, "output_bits": 5}
+    r = hwce.conv2d(np.ones((8, 8, 2), int), np.ones((3, 3, 2, 4), int), **bits)
+    assert (r.work.weight_bits, r.work.input_bits, r.work.output_bits) == (4, 6, 5)
+    assert (r.roundings, r.qf) == (2, 0)
 
 
 def test_reports_say_what_they_rest_on():

@@ -351,6 +351,26 @@ def test_bad_input(change, message):
         engine.conv2d(**(arguments | change))
 
 
+def test_presets_are_the_documented_engines():
+    """Everything that HWCE.md and the sources give for an engine, as literal numbers."""
+    for config in PRESETS.values():
+        hardware = config.line_buffer, config.stripe_3x3, config.ports, config.drain
+        assert hardware == (32, 30, 4, 10)
+        assert config.acc_group == (4 if config is NEURAGHE else 1)
+        assert not config.flip and not config.unsigned
+        assert config.ideal == (config is IDEAL) and config.experimental == (config is VEGA)
+        assert config.half_up == (config not in (FULMINE, NEURAGHE))
+        assert config.contention == ((1, 1.07, 1.07, 1.57) if config is FULMINE else (1, 1, 1, 1))
+        assert config.pointwise == "cores"
+    kilobytes = {name: (c.l1_bytes / 1024, c.l2_bytes / 1024) for name, c in PRESETS.items()}
+    assert kilobytes["gap8"] == (64, 512) and kilobytes["fulmine"] == (64, 192)
+    assert kilobytes["vega"] == (128, 1536)
+    assert (GAP8.core_macs_per_cycle, FULMINE.core_macs_per_cycle) == (8, 4)
+    assert GAP8.native == VEGA.native == IDEAL.native == ((3, 3), (5, 5), (7, 4))
+    assert FULMINE.native == ((5, 5),) and NEURAGHE.native == ((3, 3), (5, 5))
+    assert GAP8.lanes_3x3 == (3, 2, 4)
+
+
 def test_presets():
     assert not FULMINE.half_up and FULMINE.native == ((5, 5),)
     assert GAP8.half_up and (3, 3) in GAP8.native

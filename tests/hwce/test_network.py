@@ -171,6 +171,9 @@ def test_the_report(model, images, tmp_path):
     assert content["basis"] == hwce.BASIS and content["images"] == 5
     assert len(content["layers"]) == len(table) and content["energy_anchors"]["gap8"]["source"]
     assert hwce.Plan.from_dict(content["plan"]) == report.plan
+    for shown in (str(report), report._repr_html_()):
+        assert "first" in shown and "gap8; cycles, energy and memory of one image" in shown
+        assert hwce.BASIS in shown and "1.4 to 2 pJ a MAC (28 nm, fulmine, gap8, vega)" in shown
 
 
 def test_costs_do_not_depend_on_the_number_of_images(model, images):
@@ -185,8 +188,43 @@ def test_differences_of_each_layer_by_itself(model, images):
     assert set(table.index) == {"first", "squeeze", "wide", "seven", "hidden", "logits"}
     # Truncation of every channel is a bias downwards, about half a step a channel.
     assert table.loc["wide", "mean (steps)"] == pytest.approx(-6 / 2, abs=1)
+    assert table.loc["wide", "roundings"] == 6 and table.loc["squeeze", "roundings"] == 1
+    assert table.loc["seven", "roundings"] == 8 * 4  # a 7x7 is four passes of 5x5
+    assert (table["shift (bits)"] == 15 + 6 - 14).all()
+    assert table.loc["squeeze", "unit"] == "cores" and table.loc["wide", "unit"] == "engine"
     ideal = hwce.differences(model, images, this.with_config(IDEAL))
     assert (ideal["differing (%)"] == 0).all()
+    one_by_one = hwce.differences(model, images, this, batch=2).set_index("layer")
+    pd.testing.assert_frame_equal(one_by_one, table)
+    with pytest.raises(ValueError, match="no images to compare"):
+        hwce.differences(model, images[:0], this)
+
+
+def test_differences_by_hand():
+    """Two outputs: 1/2 + 1/2 steps, floored twice, is 1 less than ideal; 1 + 1 is the same."""
+    model = tf.keras.Sequential([tf.keras.Input((3, 4, 2)), layers.Conv2D(1, 3, name="c")])
+    kernel = np.zeros((3, 3, 2, 1), np.float32)
+    kernel[1, 1] = 0.5
+    model.set_weights([kernel, np.zeros(1, np.float32)])
+    x = np.zeros((1, 3, 4, 2), np.float32)
+    x[0, 1, 1:3] = [[1], [2]]
+    formats = hwce.LayerPlan(QFormat(4, 2), QFormat(8, 7), QFormat(8, 7), QFormat(16, 15))
+    [row] = hwce.differences(model, x, hwce.Plan({"c": formats}, FULMINE)).to_dict("records")
+    assert row == {
+        "layer": "c",
+        "unit": "engine",
+        "roundings": 2,
+        "shift (bits)": 1,
+        "differing (%)": 50,
+        "mean (steps)": -0.5,
+        "mean magnitude (steps)": 0.5,
+        "largest (steps)": 1,
+        "saturations": 0,
+        "saturated (%)": 0,
+    }
+    loud = hwce.LayerPlan(QFormat(4, 2), QFormat(16, 15), QFormat(16, 15), QFormat(16, 15))
+    [row] = hwce.differences(model, 20000 * x, hwce.Plan({"c": loud}, GAP8)).to_dict("records")
+    assert (row["saturations"], row["saturated (%)"]) == (1, 50)  # 20000 + 20000 words
 
 
 def sequential(*more):
