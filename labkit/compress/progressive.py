@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from labkit.compress import adjustable
 from labkit.hwce.formats import QFormat
 from labkit.hwce.layers import QuantizedConv2D
 from labkit.hwce.plan import LayerPlan, Plan
@@ -243,7 +244,8 @@ def run(
     """Quantise a network by a schedule.
 
     A run that was killed goes on with the phase in which it was, and ends with the same weights
-    as one that was not.
+    as one that was not. Figures of the history are of `adjustable`'s float32 sums; measure the
+    result itself where the last code counts.
 
     Args:
         model: trained, in floating point, without batch normalisation; it is not changed.
@@ -263,28 +265,28 @@ def run(
     )
     weights, rows = checkpoint.read()
     weights = weights or model.get_weights()
-    for number, phase in enumerate(todo[len(rows) :], start=len(rows)):
-        current = quantized(model, phase.plan, phase.quantized)
+    if len(rows) < len(todo):
+        current = adjustable.adjustable(model)
         current.set_weights(weights)
+        trainer = training.Trainer(current)
+    for number, phase in enumerate(todo[len(rows) :], start=len(rows)):
+        adjustable.adjust(current, phase.plan, phase.quantized)
         row = {
             "phase": phase.name,
             "levels": len(phase.quantized),
             "epochs": rows[-1]["epochs"] if rows else 0.0,
-            "before": training.accuracy(current, source),
+            "before": trainer.accuracy(source),
             "loss": float("nan"),
         }
-        if _lock(current, phase.locked):
-            trained = training.fit(
-                current,
-                source,
-                schedule.epochs,
-                schedule.learning_rate,
-                seed=schedule.seed + number,
-                warm_up=0.0,
+        layers = networks.levels(current)
+        if trainer.lock([layer for level in phase.locked for layer in layers[level]]):
+            seed = schedule.seed + number
+            trained = trainer.fit(
+                source, schedule.epochs, schedule.learning_rate, seed=seed, warm_up=0.0
             )
             row["loss"] = trained[-1]["loss"]
             row["epochs"] += schedule.epochs
-            row["after"] = training.accuracy(current, source)
+            row["after"] = trainer.accuracy(source)
         else:
             row["after"] = row["before"]
         weights = current.get_weights()
@@ -296,14 +298,6 @@ def run(
     final.set_weights(weights)
     columns = ["phase", "levels", "epochs", "before", "after", "loss"]
     return Progress(final, pd.DataFrame(rows, columns=columns))
-
-
-def _lock(model: tf.keras.Model, levels: Collection[str]) -> bool:
-    """Take the layers of some levels out of the training; whether anything is left to train."""
-    for level, layers in networks.levels(model).items():
-        for layer in layers:
-            model.get_layer(layer).trainable = level not in levels
-    return bool(model.trainable_variables)
 
 
 def _fingerprint(model, plan: Plan, source, schedule: Schedule) -> dict:
