@@ -197,6 +197,36 @@ class QuantizedConv2D(tf.keras.layers.Conv2D):
         return super().get_config() | formats | flags
 
 
+@tf.keras.utils.register_keras_serializable("labkit")
+class QuantClip(tf.keras.layers.Layer):
+    """`quantclip` as a layer, so that it is saved and reloaded with a model.
+
+    Args:
+        nbits: 2 to 32.
+        msb: exponent of the clipping amplitude.
+        mode: "thesis", "floor" or "nearest".
+        **arguments: of a layer.
+
+    Raises:
+        ValueError: an unknown mode, or a format that does not exist.
+    """
+
+    def __init__(self, nbits=8, msb=0, mode="thesis", **arguments):
+        super().__init__(**arguments)
+        if mode not in MODES:
+            raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
+        self.format, self.mode = QFormat(nbits, msb), mode
+
+    def call(self, inputs):
+        """Quantise, with a straight-through gradient."""
+        return _quantize(inputs, self.format, self.mode)
+
+    def get_config(self):
+        """Everything that makes the layer again."""
+        formats = {"nbits": self.format.bits, "msb": self.format.msb, "mode": self.mode}
+        return super().get_config() | formats
+
+
 def layer_outputs(model: tf.keras.Model, images, names: list[str]) -> dict:
     """Inputs and outputs of layers, in floating point.
 

@@ -181,6 +181,14 @@ def _zero_padding(config: dict, inputs: list[Activation], half_up: bool) -> Acti
     return Activation(np.pad(x.array, ((0, 0), *config["padding"], (0, 0))), x.fraction)
 
 
+def _quantclip(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    """Codes of the layer's format; the thesis's mode has a level too many, and gives numbers."""
+    q, mode = QFormat(config["nbits"], config["msb"]), config["mode"]
+    if mode == "thesis":
+        return Activation(q.quantize(inputs[0].values, mode), None)
+    return Activation(inputs[0].codes(q, mode), q.fraction_bits)
+
+
 #: What each class of layer does with its configuration, inputs, and the rounding of a mean.
 OPERATIONS: dict[str, Callable[[dict, list[Activation], bool], Activation]] = {
     "Activation": _activation,
@@ -190,6 +198,7 @@ OPERATIONS: dict[str, Callable[[dict, list[Activation], bool], Activation]] = {
     "GlobalAveragePooling2D": _global_average,
     "GlobalMaxPooling2D": _global_max,
     "MaxPooling2D": _max_pool,
+    "QuantClip": _quantclip,
     "ReLU": _relu,
     "Reshape": _reshape,
     "Softmax": _softmax,

@@ -284,7 +284,9 @@ def test_the_type_is_chosen_by_the_bound(monkeypatch):
     engine.conv2d(x, w, None, GAP8)  # 512 · 32767 < 2^24
     w[2, 2] = 1
     engine.conv2d(x, w, None, GAP8)  # 513 · 32767 > 2^24
-    assert [bounds.dtype for bounds in seen] == [np.float32, np.float64]
+    engine.conv2d(x, -w, None, GAP8)  # as far below zero
+    engine.conv2d(-x, w, None, GAP8)
+    assert [bounds.dtype for bounds in seen] == [np.float32, *[np.float64] * 3]
 
 
 def test_no_exact_type_is_an_error():

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from labkit import hwce
 from labkit.hwce.formats import MODES, QFormat
-from labkit.hwce.layers import QuantizedConv2D, layer_outputs, quantclip
+from labkit.hwce.layers import QuantClip, QuantizedConv2D, layer_outputs, quantclip
 
 layers = tf.keras.layers
 
@@ -181,6 +181,50 @@ def test_saved_and_reloaded(tmp_path, suffix):
             assert one.get_config() == other.get_config()
             assert other.kernel_format == QFormat(8, 0) and other.mode == "floor"
     assert isinstance(tf.keras.models.clone_model(model).layers[1], QuantizedConv2D)
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
+def test_weights_saved_and_reloaded(tmp_path, suffix):
+    model, path = network("nearest", (8, 6, 4)), tmp_path / f"weights{suffix}"
+    model.save_weights(path)
+    again = tf.keras.models.clone_model(model)
+    x = normal(1, 17, 19, 3)
+    again.set_weights([w + 0.3 for w in model.get_weights()])
+    assert (again.predict(x, verbose=0) != model.predict(x, verbose=0)).any()
+    again.load_weights(path)
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("mode", MODES)
+def test_quantclip_saved_and_reloaded_as_a_layer(tmp_path, suffix, mode):
+    layer = QuantClip(5, -1, mode, name="clip")
+    model = tf.keras.Sequential([tf.keras.Input((4, 5, 2)), layer])
+    path = tmp_path / f"model{suffix}"
+    model.save(path)
+    again = tf.keras.models.load_model(path)
+    x = normal(2, 4, 5, 2)
+    expected = QFormat(5, -1).quantize(x, mode)
+    np.testing.assert_array_equal(again(x), expected)
+    assert again.layers[-1].get_config() == layer.get_config()
+    # Without convolutions, the emulator has nothing to do but this.
+    np.testing.assert_array_equal(hwce.run(again, x, hwce.Plan({})).outputs, expected)
+    with pytest.raises(ValueError, match="mode is 'round'"):
+        QuantClip(mode="round")
+
+
+def test_training_rounds_as_the_twin_does_but_for_halves():
+    """TensorFlow's fused quantisation: the same steps, and the same codes away from halves."""
+    layer = QuantizedConv2D(1, 1, (16, 0), (6, 1), (16, 1), use_bias=False)
+    layer.build((None, 1, 1, 1))
+    layer.set_weights([np.full((1, 1, 1, 1), 0.5, np.float32)])  # on the grid, and exact
+    x = normal(5000, 1, 1, 1, scale=1.2)
+    trained, exact = (layer(x, training=training).numpy() for training in (True, False))
+    scaled = x / QFormat(6, 1).step
+    clear = np.abs(scaled - np.floor(scaled) - 0.5) > 1e-4
+    np.testing.assert_array_equal(trained[clear], exact[clear])
+    assert np.abs(trained - exact).max() <= 0.5 * QFormat(6, 1).step
 
 
 @pytest.mark.parametrize(
