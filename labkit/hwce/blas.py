@@ -81,13 +81,14 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
                 words += offset
             if wraps:
                 words, overflows = _wrapped(words, start, job.qf)
-            np.floor(words, out=words)
+            if job.qf:
+                np.floor(words, out=words)
             if start.any():
                 words += start
         elif clips:
-            words, saturations, clipped = _clipped(pairs, start, *job.limits)
+            words, saturations, clipped = _clipped(pairs, job.qf, start, *job.limits)
         else:
-            words = _join(_running(pairs, start)[0], pairs[0][1].shape[-1])
+            words = _join(_running(pairs, job.qf, start)[0], pairs[0][1].shape[-1])
         if narrow and not _within(words, *job.output_limits):
             final = np.clip(words, *job.output_limits)
             outside = final != words
@@ -243,15 +244,15 @@ def _within(words: np.ndarray, low: int, high: int) -> bool:
     return words.min() >= low and words.max() <= high
 
 
-def _terms(pairs, scratch: np.ndarray) -> Iterator[np.ndarray]:
+def _terms(pairs, qf: int, scratch: np.ndarray) -> Iterator[np.ndarray]:
     """The rounded sums of each step, in the order of the jobs, all in `scratch`."""
     for step in range(len(pairs[0][0])):
         for weights, columns in pairs:
             np.matmul(weights[step], columns[step], out=scratch)
-            yield np.floor(scratch, out=scratch)
+            yield np.floor(scratch, out=scratch) if qf else scratch
 
 
-def _running(pairs, start: np.ndarray, extremes: bool = False) -> tuple[np.ndarray, ...]:
+def _running(pairs, qf: int, start: np.ndarray, extremes: bool = False) -> tuple[np.ndarray, ...]:
     """The words after the last job without saturation; with their extremes on the way."""
     outputs = len(start)
     taps = max(weights.shape[2] for weights, _ in pairs)
@@ -261,7 +262,7 @@ def _running(pairs, start: np.ndarray, extremes: bool = False) -> tuple[np.ndarr
     words = np.empty((pieces, outputs, width), start.dtype)
     words[:] = start if start.shape[1] == 1 else _split(start, most)
     least, most = (words.copy(), words.copy()) if extremes else (words, words)
-    for term in _terms(pairs, np.empty_like(words)):
+    for term in _terms(pairs, qf, np.empty_like(words)):
         words += term
         if extremes:
             np.minimum(least, words, out=least)
@@ -269,11 +270,13 @@ def _running(pairs, start: np.ndarray, extremes: bool = False) -> tuple[np.ndarr
     return words, least, most
 
 
-def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.ndarray | bool]:
+def _clipped(
+    pairs, qf: int, start, low: int, high: int
+) -> tuple[np.ndarray, int, np.ndarray | bool]:
     """The words with saturation after every job, how many saturated, and which outputs did."""
-    words, least, most = _running(pairs, start, extremes=True)
+    words, least, most = _running(pairs, qf, start, extremes=True)
     every = pairs[0][1].shape[-1]
-    if _within(least, low, high) and _within(most, low, high):
+    if least.min() >= low and most.max() <= high:
         return _join(words, every), 0, False
     words, clipped = _join(words, every), _join((least < low) | (most > high), every)
     rows, pixels = (np.flatnonzero(clipped.any(axis=axis)) for axis in (1, 0))
@@ -281,7 +284,7 @@ def _clipped(pairs, start, low: int, high: int) -> tuple[np.ndarray, int, np.nda
     again = np.empty((rows.size, pixels.size), words.dtype)
     again[:] = start[rows] if start.shape[1] == 1 else start[np.ix_(rows, pixels)]
     inside, saturations = np.empty_like(again), 0
-    for term in _terms(pairs, np.empty_like(again)):
+    for term in _terms(pairs, qf, np.empty_like(again)):
         again += term
         np.clip(again, low, high, out=inside)
         saturations += int(np.count_nonzero(inside != again))

@@ -15,6 +15,8 @@ import numpy as np
 MODES = ("thesis", "floor", "nearest")
 #: Widths of a weight that the engine has a vector mode for: 1, 2 or 4 in a 16-bit word.
 WEIGHT_BITS = (16, 8, 4)
+#: Codes that are requantised at a time.
+_PIECE = 1 << 15
 
 
 class EmulatedPrecisionWarning(UserWarning):
@@ -197,15 +199,20 @@ def requantize(codes: np.ndarray, shift: int, bits: int, half_up: bool = True) -
     if shift > 0:
         if shift >= 8 * codes.dtype.itemsize:  # NumPy leaves such shifts undefined
             codes, shift = codes.astype(np.int64), min(shift, 62)
-        coarse = codes >> shift
-        if half_up:
-            coarse += (codes >> (shift - 1)) & 1  # the bit below: no sum that could overflow
-        if 8 * codes.dtype.itemsize - shift < bits:  # they fit, whatever they were
-            return coarse.astype(narrow, copy=False)
-    else:
-        # Larger shifts change nothing more: every code but 0 is clipped.
-        coarse = np.clip(codes.astype(np.int64), low, high) << min(-shift, 31)
-    return np.clip(coarse, low, high).astype(narrow, copy=False)
+        fits = 8 * codes.dtype.itemsize - shift < bits  # whatever the codes were
+        coarse = np.empty_like(codes, narrow)
+        # Piece by piece: what lies between stays in the processor's cache.
+        source, target = codes.ravel(order="K"), coarse.ravel(order="K")
+        for first in range(0, codes.size, _PIECE):
+            piece = source[first : first + _PIECE]
+            shifted = piece >> shift
+            if half_up:
+                shifted += (piece >> (shift - 1)) & 1  # the bit below: no sum that could overflow
+            target[first : first + _PIECE] = shifted if fits else np.clip(shifted, low, high)
+        return coarse
+    # Larger shifts change nothing more: every code but 0 is clipped.
+    fine = np.clip(codes.astype(np.int64), low, high) << min(-shift, 31)
+    return np.clip(fine, low, high).astype(narrow, copy=False)
 
 
 def container_bits(bits: int) -> int:

@@ -129,6 +129,16 @@ def test_requantize_in_16_bits_is_requantize_in_64(code, shift, half_up):
     assert formats.requantize(np.array([code], np.int16), shift, 8, half_up) == wide
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 1, 0, 2)])
+def test_requantize_many_codes_in_any_order_of_memory(axes):
+    """More codes than a piece, planes in memory, cut out of others."""
+    codes = np.random.default_rng(0).integers(-(2**15), 2**15, (3, 5, 70, 80)).astype(np.int16)
+    for view in (codes.transpose(axes), codes.transpose(axes)[1:, ::2]):
+        exact = np.clip((view.astype(np.int64) + 4) >> 3, -128, 127)
+        np.testing.assert_array_equal(formats.requantize(view, 3, 8), exact)
+    assert formats.requantize(codes.transpose(axes), 3, 8).strides == codes.transpose(axes).strides
+
+
 @given(st.sampled_from([16, 8, 4]), st.data())
 def test_packing_is_undone_by_unpacking(bits, data):
     limit = 1 << (bits - 1)

@@ -122,6 +122,13 @@ def test_a_tile_by_hand():
     assert t.traffic_bytes == 2 * 58 * 58 * 16 * 32 + 1000 + 2 * 56 * 56 * 64
 
 
+def test_two_tiles_by_hand():
+    """28 rows of 680 bytes and 468 more: the halo is read, and the weights are fetched, twice."""
+    t = tile(l1=28 * 680 + 468)
+    assert (t.rows, t.tiles) == (28, 2)
+    assert t.traffic_bytes == 2 * 58 * (56 + 2 * 2) * 16 * 32 + 2 * 1000 + 2 * 56 * 56 * 64
+
+
 def test_less_l1_means_more_tiles_and_more_traffic():
     small, large = tile(l1=8 * 1024), tile()
     assert small.fits and small.bytes <= 8 * 1024
