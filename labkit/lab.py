@@ -28,6 +28,7 @@ HEADLINES = {
     "05": "sign_mnist_clustered.tflite",
     "06": "sign_mnist_pruned.tflite",
     "07": "sign_mnist_4bit.tflite",
+    "10": "squeezenet_cifar10_6bit.tflite",
 }
 
 _UNITS = {
@@ -37,6 +38,11 @@ _UNITS = {
     "weight_bits": "bit",
     "coded_bits": "bit",
     "latency": "ms",
+    "cycles": "cycle",
+    "energy_lowest": "µJ",
+    "energy_highest": "µJ",
+    "packed_bytes": "byte",
+    "saturations": "word",
 }
 
 
@@ -134,7 +140,7 @@ class Lab:
             "accuracy" (fraction), "bytes", "gzip_bytes", "weight_bits" and "coded_bits".
         """
         figures = measure.evaluate(path, self.dataset.x_test, self.dataset.y_test)
-        self._record(technique, model, self.seed if seed is None else seed, figures)
+        self.record(technique, figures, model, seed)
         artefact = self._artefacts.get(path.name)
         if artefact is not None and path == self.path(path.name):
             self._artefacts[path.name] = replace(artefact, accuracy=figures["accuracy"])
@@ -143,7 +149,7 @@ class Lab:
     def latency(self, technique: str, path: Path, model: str = "baseline") -> measure.Latency:
         """Time a model file on one test image, one thread, and record the median."""
         latency = measure.latency(path, self.dataset.x_test[:1])
-        self._record(technique, model, self.seed, {"latency": latency.median_ms})
+        self.record(technique, {"latency": latency.median_ms}, model)
         return latency
 
     def mean(self, metric: str, technique: str) -> float:
@@ -214,14 +220,29 @@ class Lab:
         )
         return table[mine]
 
-    def _record(self, technique: str, model: str, seed: int, figures: dict[str, float]) -> None:
+    def record(
+        self,
+        technique: str,
+        figures: dict[str, float],
+        model: str = "baseline",
+        seed: int | None = None,
+        data: str | None = None,
+    ) -> None:
+        """Put figures into the ledger.
+
+        Args:
+            technique: what was done to the model.
+            figures: metric → value: "accuracy" (fraction), "bytes", "latency" (ms), "cycles",
+                "energy_lowest", "energy_highest" (µJ), ...
+            data: what they were measured on, the lab's data set without.
+        """
         run = {
             "lab": self.number,
             "model": model,
             "technique": technique,
-            "data": self.dataset.label,
+            "data": data or self.dataset.label,
             "profile": self.profile,
-            "seed": seed,
+            "seed": self.seed if seed is None else seed,
         }
         self.ledger.record(
             [run | {"metric": m, "value": float(v), "unit": _UNITS[m]} for m, v in figures.items()]

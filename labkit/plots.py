@@ -806,3 +806,33 @@ def _arithmetic(ax: Axes, rows: Sequence[tuple[str, str, str]], bits: tuple[str,
     for x, text, name, colour in places:
         ax.text(x, 1.7 * height, text, color=colour, **mono)
         ax.text(x, 0.8 * height, name, va="center", fontsize=8, color=colour)
+
+
+def phases(histories: dict[str, pd.DataFrame], names: Sequence[str], level: float) -> Figure:
+    """Accuracy while a network is quantised level by level: what a level costs, what comes back.
+
+    Args:
+        histories: name → a row a phase with "before" and "after", accuracy (fraction) before and
+            after its training, as `compress.progressive` writes them.
+        names: of the phases.
+        level: accuracy (fraction) of the float network, marked with a line.
+    """
+    with style():
+        figure, ax = _axes(3.8)
+        ax.axhline(100 * level, color=_GREY, linewidth=0.8, linestyle=":")
+        ax.annotate("float", (0, 100 * level), xytext=(0, 3), textcoords="offset points",
+                    fontsize=8.5, color=_GREY)  # fmt: skip
+        ends = []
+        for i, history in enumerate(histories.values()):
+            colour = COLOURS[i % len(COLOURS)]
+            x = np.arange(len(history))
+            before, after = 100 * history["before"], 100 * history["after"]
+            # Down when a level is quantised, up again while it is trained.
+            ax.plot(np.repeat(x, 2) + np.tile([0, 0.6], len(x)),
+                    np.column_stack([before, after]).ravel(), color=colour, linewidth=1.2)  # fmt: skip
+            ax.plot(x + 0.6, after, "o", color=colour, markersize=4)
+            ends.append(after.iloc[-1])
+        ax.set_xticks(np.arange(len(names)) + 0.3, names, rotation=45)
+        ax.set(xlabel="quantised up to", ylabel="accuracy (%)", ylim=(0, 100))
+        _name_ends(ax, ends, list(histories))
+    return figure

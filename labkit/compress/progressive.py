@@ -233,6 +233,86 @@ def _narrowing(plan: Plan) -> list[tuple[int, Resolution]]:
     return [(width, Resolution(*(max(width, bits) for bits in target))) for width in widths]
 
 
+class Quantizer:
+    """Quantises one network as often as wanted, by any plan: its graphs are traced once.
+
+    Accuracies are of `adjustable`'s float32 sums; measure a result itself where the last code
+    counts.
+
+    Args:
+        model: trained, in floating point, without batch normalisation; it is not changed.
+        source: of training and validation images.
+    """
+
+    def __init__(self, model: tf.keras.Model, source: training.Source):
+        self.model, self.source = model, source
+        self._copy = adjustable.adjustable(model)
+        self._trainer = training.Trainer(self._copy)
+
+    def accuracy(
+        self,
+        plan: Plan,
+        levels: Collection[str] | None = None,
+        mode: str | None = None,
+        top: int = 1,
+    ) -> float:
+        """Share of validation images that are read right without any training.
+
+        Args:
+            plan: formats by layer.
+            levels: that are quantised; None for all.
+            mode: "nearest" or "floor"; the plan's without.
+            top: 1 or more: the right class is among so many.
+        """
+        self._copy.set_weights(self.model.get_weights())
+        adjustable.adjust(self._copy, plan, levels, mode)
+        return self._trainer.accuracy(self.source, top)
+
+    def run(
+        self,
+        plan: Plan,
+        schedule: Schedule,
+        folder: str | Path | None = None,
+        on_phase: Callable[[dict], None] | None = None,
+    ) -> Progress:
+        """Quantise by a schedule; arguments, result and errors are those of `run`."""
+        todo = phases(self.model, plan, schedule)
+        checkpoint = Checkpoint(
+            None if folder is None else Path(folder) / CHECKPOINT,
+            _fingerprint(self.model, plan, self.source, schedule),
+        )
+        weights, rows = checkpoint.read()
+        self._copy.set_weights(weights or self.model.get_weights())
+        for number, phase in enumerate(todo[len(rows) :], start=len(rows)):
+            epochs = rows[-1]["epochs"] if rows else 0.0
+            rows.append({"phase": phase.name, **self._phase(phase, schedule, number)})
+            rows[-1]["epochs"] += epochs
+            checkpoint.write(self._copy.get_weights(), rows)
+            if on_phase:
+                on_phase(rows[-1])
+        final = quantized(self.model, plan, todo[-1].quantized)
+        final.set_weights(self._copy.get_weights())
+        columns = ["phase", "levels", "epochs", "before", "after", "loss"]
+        return Progress(final, pd.DataFrame(rows, columns=columns))
+
+    def _phase(self, phase: Phase, schedule: Schedule, number: int) -> dict:
+        """A row of the history, with the phase's own epochs."""
+        adjustable.adjust(self._copy, phase.plan, phase.quantized)
+        before = self._trainer.accuracy(self.source)
+        row = {"levels": len(phase.quantized), "epochs": 0.0, "before": before, "after": before,
+               "loss": float("nan")}  # fmt: skip
+        layers = networks.levels(self._copy)
+        if self._trainer.lock([name for level in phase.locked for name in layers[level]]):
+            trained = self._trainer.fit(
+                self.source, schedule.epochs, schedule.learning_rate,
+                seed=schedule.seed + number, warm_up=0.0,
+            )  # fmt: skip
+            row["loss"] = trained[-1]["loss"]
+            row["epochs"] = schedule.epochs
+            row["after"] = self._trainer.accuracy(self.source)
+        return row
+
+
 def run(
     model: tf.keras.Model,
     plan: Plan,
@@ -241,11 +321,10 @@ def run(
     folder: str | Path | None = None,
     on_phase: Callable[[dict], None] | None = None,
 ) -> Progress:
-    """Quantise a network by a schedule.
+    """Quantise a network by a schedule; for several of them, take a `Quantizer`.
 
     A run that was killed goes on with the phase in which it was, and ends with the same weights
-    as one that was not. Figures of the history are of `adjustable`'s float32 sums; measure the
-    result itself where the last code counts.
+    as one that was not.
 
     Args:
         model: trained, in floating point, without batch normalisation; it is not changed.
@@ -258,46 +337,45 @@ def run(
     Raises:
         CheckpointError: the folder holds the checkpoints of another run, or a damaged one.
     """
-    todo = phases(model, plan, schedule)
-    checkpoint = Checkpoint(
-        None if folder is None else Path(folder) / CHECKPOINT,
-        _fingerprint(model, plan, source, schedule),
-    )
-    weights, rows = checkpoint.read()
-    weights = weights or model.get_weights()
-    if len(rows) < len(todo):
-        current = adjustable.adjustable(model)
-        current.set_weights(weights)
-        trainer = training.Trainer(current)
-    for number, phase in enumerate(todo[len(rows) :], start=len(rows)):
-        adjustable.adjust(current, phase.plan, phase.quantized)
-        row = {
-            "phase": phase.name,
-            "levels": len(phase.quantized),
-            "epochs": rows[-1]["epochs"] if rows else 0.0,
-            "before": trainer.accuracy(source),
-            "loss": float("nan"),
-        }
-        layers = networks.levels(current)
-        if trainer.lock([layer for level in phase.locked for layer in layers[level]]):
-            seed = schedule.seed + number
-            trained = trainer.fit(
-                source, schedule.epochs, schedule.learning_rate, seed=seed, warm_up=0.0
+    return Quantizer(model, source).run(plan, schedule, folder, on_phase)
+
+
+def signals(model: tf.keras.Model, images: np.ndarray, classes: np.ndarray) -> pd.DataFrame:
+    """What is left of the signal on its way through a network, and of the gradient on its way back.
+
+    Args:
+        model: of convolutions with ReLU, quantised or not; ends in class probabilities.
+        images: float32 (N, ...).
+        classes: integer (N,).
+
+    Returns:
+        a row a convolution: "zeros (%)" among its outputs after the activation, "silent (%)",
+        the share of its channels that are zero for every image, and "gradient", the root mean
+        square of the loss's derivative by its kernel.
+    """
+    layers = [model.get_layer(name) for names in networks.levels(model).values() for name in names]
+    taps = tf.keras.Model(model.inputs, [[layer.output for layer in layers], model.output])
+
+    @tf.function
+    def measured(images, classes):
+        with tf.GradientTape() as tape:
+            outputs, probabilities = taps(images, training=False)
+            loss = tf.reduce_mean(
+                tf.keras.losses.sparse_categorical_crossentropy(classes, probabilities)
             )
-            row["loss"] = trained[-1]["loss"]
-            row["epochs"] += schedule.epochs
-            row["after"] = trainer.accuracy(source)
-        else:
-            row["after"] = row["before"]
-        weights = current.get_weights()
-        rows.append(row)
-        checkpoint.write(weights, rows)
-        if on_phase:
-            on_phase(row)
-    final = quantized(model, plan, todo[-1].quantized)
-    final.set_weights(weights)
-    columns = ["phase", "levels", "epochs", "before", "after", "loss"]
-    return Progress(final, pd.DataFrame(rows, columns=columns))
+        zeros = [tf.reduce_mean(tf.cast(y == 0, tf.float32), [0, 1, 2]) for y in outputs]
+        return zeros, tape.gradient(loss, [layer.kernel for layer in layers])
+
+    zeros, gradients = measured(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
+    rows = {
+        layer.name: {
+            "zeros (%)": 100 * float(np.mean(zero)),
+            "silent (%)": 100 * float(np.mean(zero.numpy() == 1)),
+            "gradient": float(np.sqrt(np.mean(np.square(gradient)))),
+        }
+        for layer, zero, gradient in zip(layers, zeros, gradients, strict=True)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
 
 def _fingerprint(model, plan: Plan, source, schedule: Schedule) -> dict:

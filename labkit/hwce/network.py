@@ -44,9 +44,9 @@ def run(
 
     Args:
         model: Functional or Sequential, of Conv2D, QuantizedConv2D, Dense, ReLU, Activation,
-            Softmax, pooling, global pooling, Concatenate, Flatten, Reshape, ZeroPadding2D, Dropout,
-            QuantClip and BatchNormalization layers. A batch normalisation is computed in floating
-            point.
+            Softmax, pooling, global pooling, Add, Concatenate, Flatten, Reshape, ZeroPadding2D,
+            Dropout, QuantClip and BatchNormalization layers. A batch normalisation is computed in
+            floating point.
         images: real (N, H, W, channels), as the model takes them.
         plan: formats of every convolution and dense layer, and the engine.
         batch: images at a time.

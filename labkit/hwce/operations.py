@@ -141,20 +141,34 @@ def _global_max(config: dict, inputs: list[Activation], half_up: bool) -> Activa
 
 def _concatenate(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
     """Codes of the finest format among the inputs, which is exact."""
-    axis = config["axis"]
+    parts, finest = _aligned(config, inputs)
+    if finest is None:
+        return Activation(np.concatenate(parts, axis=config["axis"]), None)
+    return Activation(_side_by_side(parts, config["axis"]), finest)
+
+
+def _add(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
+    """The sum in the finest format among the inputs, which is exact: 32-bit words on the cores."""
+    parts, finest = _aligned(config, inputs)
+    wide = np.float64 if finest is None else np.int32
+    return Activation(sum(part.astype(wide) for part in parts), finest)
+
+
+def _aligned(config: dict, inputs: list[Activation]) -> tuple[list[np.ndarray], int | None]:
+    """The inputs in one format, the finest among theirs, with its fractional bits."""
     if any(x.fraction is None for x in inputs):
-        return Activation(np.concatenate([x.values for x in inputs], axis=axis), None)
+        return [x.values for x in inputs], None
     finest = max(x.fraction for x in inputs)
-    if finest - min(x.fraction for x in inputs) > 15:
+    if finest - min(x.fraction for x in inputs) > 14:
         raise ValueError(
-            f"{config['name']}: the inputs' steps differ by more than 2^15: give their layers "
+            f"{config['name']}: the inputs' steps differ by more than 2^14: give their layers "
             "output formats that are closer."
         )
     parts = [
         x.array if x.fraction == finest else x.array.astype(np.int32) << (finest - x.fraction)
         for x in inputs
     ]
-    return Activation(_side_by_side(parts, axis), finest)
+    return parts, finest
 
 
 def _side_by_side(parts: list[np.ndarray], axis: int) -> np.ndarray:
@@ -192,6 +206,7 @@ def _quantclip(config: dict, inputs: list[Activation], half_up: bool) -> Activat
 #: What each class of layer does with its configuration, inputs, and the rounding of a mean.
 OPERATIONS: dict[str, Callable[[dict, list[Activation], bool], Activation]] = {
     "Activation": _activation,
+    "Add": _add,
     "AveragePooling2D": _average_pool,
     "Concatenate": _concatenate,
     "Flatten": _flatten,

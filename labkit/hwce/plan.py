@@ -109,6 +109,28 @@ class Plan:
         return cls(plans, config, *modes)
 
     @classmethod
+    def uniform(
+        cls,
+        model,
+        bits: tuple[int, int, int],
+        msb: tuple[int, int, int],
+        config: HwceConfig = GAP8,
+        mode: str = "nearest",
+    ) -> Plan:
+        """The same formats in every layer.
+
+        Args:
+            model: Keras.
+            bits: of kernels, inputs and outputs, the thesis's k:i:o.
+            msb: of kernels, inputs and outputs.
+            config: the engine.
+            mode: as in `Plan`.
+        """
+        formats = LayerPlan(*map(QFormat, bits, msb))
+        names = [node.name for node in graph(model) if node.kind in COMPUTED]
+        return cls(dict.fromkeys(names, formats), config, mode)
+
+    @classmethod
     def calibrated(
         cls,
         model,

@@ -6,9 +6,14 @@ P. J. Pereira Vieito, master's thesis (UPC and Università di Bologna, 2017), se
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import tensorflow as tf
 
-from labkit.datasets import image_folder
+from labkit import runtime
+from labkit.datasets import Dataset, folders, image_folder
+from labkit.models import trained, training
+from labkit.models.trained import Trained
 
 #: (name, squeeze, expand) of the fire modules; each expands to 1x1 and 3x3 filters.
 FIRES = (
@@ -20,6 +25,17 @@ PREPROCESSING = image_folder.CAFFE
 #: Images up to this height keep their resolution in the first convolution, and pool 2x2.
 SMALL = 64
 
+#: Names of the published weights in the folder of real data.
+WEIGHTS = ("squeezenet_v1.1.npz", "squeezenet_v1.1.caffemodel")
+
+#: The network for CIFAR-10, and how it is trained from scratch, by profile.
+SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True}
+WIDTH = {"quick": 0.25, "full": 0.5}
+EPOCHS = {"quick": 8, "full": 14}
+BATCH = 64
+PEAK_LEARNING_RATE = 0.08
+WEIGHT_DECAY = 2e-4
+
 _POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
 
 
@@ -30,6 +46,7 @@ def build(
     batch_norm: bool = False,
     dropout: float = 0.5,
     logits: str = "relu",
+    bypass: bool = False,
 ) -> tf.keras.Model:
     """The network, untrained.
 
@@ -45,8 +62,10 @@ def build(
         logits: activation of conv10. The published network has a ReLU there, which takes the
             gradient from every class whose map is negative: a training from scratch is faster
             with "linear".
+        bypass: add its input to what a fire module gives where both have as many channels, fire3,
+            fire5, fire7 and fire9 (the paper's simple bypass): signal and gradient get a way round.
 
-    Source: thesis, code 4 and 5.
+    Source: thesis, code 4 and 5; the paper, figure 2 and section 6.
     """
     small = input_shape[0] <= SMALL
 
@@ -59,7 +78,9 @@ def build(
     for name, squeeze, expand in FIRES:
         if name in _POOL_BEFORE:
             x = tf.keras.layers.MaxPooling2D(2 if small else 3, 2, name=_POOL_BEFORE[name])(x)
-        x = fire(x, scaled(squeeze), scaled(expand), name, batch_norm)
+        y = fire(x, scaled(squeeze), scaled(expand), name, batch_norm)
+        ways = [x, y] if bypass and x.shape == y.shape else []
+        x = tf.keras.layers.Add(name=f"{name}/bypass")(ways) if ways else y
     x = tf.keras.layers.Dropout(dropout, name="drop9")(x)
     x = tf.keras.layers.Conv2D(
         classes, 1, activation=logits, kernel_initializer="he_uniform", name="conv10"
@@ -94,3 +115,44 @@ def _convolution(x, filters: int, size: int, name: str, batch_norm: bool, **opti
     )(x)
     x = tf.keras.layers.BatchNormalization(momentum=0.9, name=f"{name}/bn")(x)
     return tf.keras.layers.ReLU(name=f"{name}/relu")(x)
+
+
+def find_weights() -> Path | None:
+    """The published ImageNet weights in the folder of real data; None where they are not."""
+    return next((p for p in (folders.real() / name for name in WEIGHTS) if p.exists()), None)
+
+
+def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> Trained:
+    """The network for small images, trained with batch normalisation: loaded, or trained now.
+
+    The weights and what they were trained on are kept in `folder`/baseline.
+
+    Args:
+        dataset: standardised images (N, 32, 32, 3).
+        profile: sets width and epochs.
+        seed: of weights, order and augmentation.
+    """
+    runtime.set_seed(seed)
+    width, epochs = WIDTH[profile], EPOCHS[profile]
+    classes = len(dataset.class_names)
+    model = build(dataset.x_train.shape[1:], classes, width, **SMALL_NETWORK)
+    source = training.ArraySource(
+        dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, batch=BATCH
+    )
+
+    def train() -> dict[str, list[float]]:
+        rows = training.fit(
+            model, source, epochs, PEAK_LEARNING_RATE, seed, weight_decay=WEIGHT_DECAY
+        )
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    return trained.keep(
+        Path(folder) / "baseline" / f"squeezenet-{dataset.source}-{profile}-seed{seed}.npz",
+        model,
+        train,
+        trained.provenance(
+            dataset, profile, seed, network=SMALL_NETWORK, width=width, epochs=epochs,
+            batch=BATCH, learning_rate=PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY,
+        ),
+        seed,
+    )  # fmt: skip

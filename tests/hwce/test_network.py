@@ -32,6 +32,7 @@ def model():
     b = layers.Conv2D(4, 5, padding="same", use_bias=False, name="wide")(x)
     b = layers.ReLU(max_value=1.0)(layers.BatchNormalization()(b))
     x = layers.Concatenate(name="both")([a, b])
+    x = layers.Add(name="bypass")([x, layers.Conv2D(8, 3, padding="same", name="way")(x)])
     x = layers.AveragePooling2D(2, 1, padding="same", name="average")(x)
     x = layers.Conv2D(4, 7, padding="same", name="seven")(x)
     x = layers.Activation("relu")(layers.Dropout(0.5)(x))
@@ -185,7 +186,7 @@ def test_differences_of_each_layer_by_itself(model, images):
     coarse = hwce.LayerPlan(QFormat(16, 0), QFormat(8, 1), QFormat(16, 1))
     this = plan(model, FULMINE, formats=coarse)
     table = hwce.differences(model, images, this).set_index("layer")
-    assert set(table.index) == {"first", "squeeze", "wide", "seven", "hidden", "logits"}
+    assert set(table.index) == {"first", "squeeze", "wide", "way", "seven", "hidden", "logits"}
     # Truncation of every channel is a bias downwards, about half a step a channel.
     assert table.loc["wide", "mean (steps)"] == pytest.approx(-6 / 2, abs=1)
     assert table.loc["wide", "roundings"] == 6 and table.loc["squeeze", "roundings"] == 1
@@ -274,6 +275,11 @@ def test_joining_different_formats_is_exact():
     x, y = (Activation(np.full((1, 1, 1, 1), c, np.int16), f) for c, f in ((5, 2), (-3, 6)))
     both = operations.OPERATIONS["Concatenate"]({"axis": -1, "name": "c"}, [x, y], True)
     assert both.values.ravel().tolist() == [1.25, -3 / 64]
+    total = operations.OPERATIONS["Add"]({"name": "a"}, [x, y], True)
+    assert total.values.ravel().tolist() == [1.25 - 3 / 64]
+    largest = Activation(np.full((1, 1, 1, 1), -32768, np.int16), 2)
+    doubled = operations.OPERATIONS["Add"]({"name": "a"}, [largest, largest], True)
+    assert doubled.values.item() == -16384
     far = Activation(x.array, 30)
     with pytest.raises(ValueError, match="differ by more"):
         operations.OPERATIONS["Concatenate"]({"axis": -1, "name": "c"}, [x, far], True)

@@ -48,6 +48,30 @@ def test_small_images_keep_their_resolution(small):
     assert small.get_layer("conv10").output.shape[1:3] == (4, 4)
 
 
+def test_bypasses_go_round_modules_that_keep_their_channels(images):
+    model = squeezenet.build((32, 32, 3), 10, width=0.125, batch_norm=True, bypass=True)
+    names = [layer.name for layer in model.layers if isinstance(layer, tf.keras.layers.Add)]
+    assert names == [f"fire{i}/bypass" for i in (3, 5, 7, 9)]
+    assert (
+        model.count_params()
+        == squeezenet.build((32, 32, 3), 10, width=0.125, batch_norm=True).count_params()
+    )
+    plain = networks.fold(model)
+    np.testing.assert_allclose(plain(images), model(images), atol=1e-5)
+    around = tf.keras.Model(
+        plain.input, [plain.get_layer(f"fire3/{n}").output for n in ("concat", "bypass")]
+    )
+    before = tf.keras.Model(plain.input, plain.get_layer("fire2/concat").output)
+    through, both = around(images)
+    np.testing.assert_allclose(both, through + before(images), atol=1e-6)
+
+
+def test_the_last_activation_can_be_left_out():
+    assert squeezenet.build().get_layer("conv10").activation is tf.keras.activations.relu
+    model = squeezenet.build((32, 32, 3), 10, width=0.125, logits="linear")
+    assert model.get_layer("conv10").activation is tf.keras.activations.linear
+
+
 def test_levels(small):
     assert list(networks.levels(small)) == ["conv1", *(f"fire{i}" for i in range(2, 10)), "conv10"]
     assert networks.levels(small)["fire4"] == (
