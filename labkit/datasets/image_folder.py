@@ -130,7 +130,7 @@ class ImageFolder:
         """
         name = self.members[part][index]
         try:
-            with Image.open(io.BytesIO(self._bytes(name))) as image:
+            with Image.open(io.BytesIO(self.content(name))) as image:
                 return preprocessing(image)
         # Pillow raises nearly anything for nearly anything.
         except (OSError, SyntaxError, ValueError, TypeError, zipfile.BadZipFile) as error:
@@ -211,7 +211,12 @@ class ImageFolder:
             for start in range(0, end, size):
                 yield order[start : start + size]
 
-    def _bytes(self, name: str) -> bytes:
+    def content(self, name: str) -> bytes:
+        """Bytes of a file of the tree, for example of a table beside the images.
+
+        Raises:
+            OSError, KeyError: there is none in the folder, or in the zip.
+        """
         if self._archive is None:
             return (self.path / name).read_bytes()
         with self._lock:  # one file behind all members

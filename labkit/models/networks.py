@@ -195,8 +195,7 @@ def load_weights(model: tf.keras.Model, path: str | Path) -> tf.keras.Model:
         NetworkError: the file is damaged, or belongs to another network; names the first layer
             that does not fit.
     """
-    path = Path(path)
-    arrays = caffe.read(path) if path.suffix == ".caffemodel" else _read_npz(path)
+    arrays = read_weights(path)
     values = []
     for layer in model.layers:
         for variable in layer.weights:
@@ -212,6 +211,17 @@ def load_weights(model: tf.keras.Model, path: str | Path) -> tf.keras.Model:
     for variable, value in values:
         variable.assign(value.astype(np.float32))
     return model
+
+
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a file of weights, as `load_weights` takes it.
+
+    Raises:
+        NetworkError: there is no such file, or it is damaged.
+        CaffeError: likewise, of a `.caffemodel`.
+    """
+    path = Path(path)
+    return caffe.read(path) if path.suffix == ".caffemodel" else _read_npz(path)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
