@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import labkit
 from labkit import runtime
+from labkit.console import console, errors, say
+from labkit.net.commands import app as net_app
 
 app = typer.Typer(
     help="Fit neural networks into embedded devices: the labs and their tool.",
@@ -23,18 +24,21 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Find, download and verify the data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-console = Console()
-errors = Console(stderr=True)
+app.add_typer(net_app, name="net")
 
 # A user's mistake, or the state of a file of theirs: one line is enough.
 _USER_ERRORS = {
     "labkit.authoring.CourseError",
+    "labkit.compress.progressive.ProgressiveError",
     "labkit.datasets.DataError",
     "labkit.grading.GradingError",
     "labkit.measure.graph.ModelFileError",
     "labkit.measure.ledger.LedgerError",
+    "labkit.models.caffe.CaffeError",
+    "labkit.models.checkpoint.CheckpointError",
+    "labkit.models.networks.NetworkError",
     "labkit.models.rules.RuleError",
+    "labkit.net.NetError",
     "labkit.runtime.SettingError",
 }
 
@@ -73,14 +77,9 @@ def _one_line(error: Exception) -> str | None:
     return None
 
 
-def _say(line: str) -> None:
-    """Print a line as it is: not wrapped, not coloured, its brackets not taken for markup."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
 def _version(value: bool) -> None:
     if value:
-        _say(f"labkit {labkit.__version__}")
+        say(f"labkit {labkit.__version__}")
         raise typer.Exit
 
 
@@ -109,7 +108,7 @@ def doctor() -> None:
     console.print(table)
     wrong = [finding for finding in findings if not finding.ok]
     for finding in wrong:
-        _say(f"\n{finding.name}: to repair it,\n  {finding.repair}")
+        say(f"\n{finding.name}: to repair it,\n  {finding.repair}")
     if wrong:
         raise typer.Exit(1)
 
@@ -127,9 +126,9 @@ def list_data() -> None:
             "page": entry.page,
             "licence": entry.licence,
         }
-        _say(f"{entry.name}: {entry.title}")
+        say(f"{entry.name}: {entry.title}")
         for name, fact in facts.items():
-            _say(f"  {name:<10} {fact}")
+            say(f"  {name:<10} {fact}")
 
 
 @data_app.command("get")
@@ -140,7 +139,7 @@ def get_data(
     """Download a real data set, verify it and put it in its place."""
     from labkit.datasets import registry
 
-    _say(f"{name}: {registry.get(name, force=force)}")
+    say(f"{name}: {registry.get(name, force=force)}")
 
 
 @data_app.command("verify")
@@ -157,7 +156,7 @@ def verify_data(
         errors.print("labkit: there is no real data here; `labkit data get` downloads it.")
         raise typer.Exit(2)
     for each in names:
-        _say(str(registry.verify(each)))
+        say(str(registry.verify(each)))
 
 
 @data_app.command("where")
@@ -165,8 +164,8 @@ def where_data() -> None:
     """Print the folder of real data (set by LABKIT_DATA) and that of the cache."""
     from labkit.datasets import folders
 
-    _say(f"real   {folders.real()}")
-    _say(f"cache  {folders.cache()}")
+    say(f"real   {folders.real()}")
+    say(f"cache  {folders.cache()}")
 
 
 @app.command()
@@ -200,7 +199,7 @@ def run(
 
     waiting = [source.name for source in sources(labs)]
     what = f"profile {profile.value}, data {data.value}, seed {seed}"
-    _say(f"{len(waiting)} labs, {what}, {min(jobs, len(waiting))} at a time")
+    say(f"{len(waiting)} labs, {what}, {min(jobs, len(waiting))} at a time")
 
     def progress(outcome: runner.LabRun) -> None:
         waiting.remove(outcome.lab)
@@ -225,7 +224,7 @@ def run(
         size = "" if o.bytes is None else f"{o.bytes:,}"
         table.add_row(o.lab, accuracy, size, f"{o.seconds:.0f}", "" if o.ok else "FAILED")
     console.print(table)
-    _say(f"model files {out}, executed notebooks {out / 'notebooks'}")
+    say(f"model files {out}, executed notebooks {out / 'notebooks'}")
     if not all(o.ok for o in outcomes):
         raise typer.Exit(1)
 
@@ -247,14 +246,14 @@ def build(
 
     lines = builder.build(labs, check=check)
     for line in lines:
-        _say(line)
+        say(line)
     if check and lines:
         raise typer.Exit(1)
     if execute:
         for path in builder.execute(labs, data=data.value):
-            _say(f"solutions/{path.name}")
+            say(f"solutions/{path.name}")
     if not lines and not execute:
-        _say("the notebooks are current")
+        say("the notebooks are current")
 
 
 @app.command()
@@ -296,7 +295,7 @@ def report(
 
         with files.replacing(plot) as temporary:
             plots.front(summary, measure.front(summary)).savefig(temporary, dpi=120)
-        _say(f"front: {plot}")
+        say(f"front: {plot}")
 
 
 def _cell(value, form: str) -> str:
@@ -354,19 +353,19 @@ def grade(
 
     settings = grader.Settings(jobs, scheduler, isolation, hidden, marks, roster, secret)
     if rehearse:
-        outcomes = rehearsal.rehearse(out, settings, progress=_say)
+        outcomes = rehearsal.rehearse(out, settings, progress=say)
         wrong = [o for o in outcomes if not o.ok]
         for o in wrong:
-            _say(f"WRONG  {o.name}: {o.earned:g} points, expected {o.expected:g}")
-        _say(f"{len(outcomes) - len(wrong)} of {len(outcomes)} grades are as expected")
-        _say(f"the class's page: {out / 'graded' / 'index.html'}")
+            say(f"WRONG  {o.name}: {o.earned:g} points, expected {o.expected:g}")
+        say(f"{len(outcomes) - len(wrong)} of {len(outcomes)} grades are as expected")
+        say(f"the class's page: {out / 'graded' / 'index.html'}")
         if wrong:
             raise typer.Exit(1)
         return
     if submissions is None or assignment is None:
         raise GradingError("give a folder of submissions and --assignment, or --rehearse.")
-    grades = grader.grade_class(submissions, assignments.load(assignment), out, settings, _say)
-    _say(f"{len(grades)} submissions; the class's page: {out / 'index.html'}")
+    grades = grader.grade_class(submissions, assignments.load(assignment), out, settings, say)
+    say(f"{len(grades)} submissions; the class's page: {out / 'index.html'}")
     if any(g["score"]["faults"] for g in grades):
         errors.print(
             "labkit: this machine failed on some items; the same command tries them again."

@@ -27,9 +27,14 @@ MAY_IMPORT = {
     "lab": {"runtime", "files", "datasets", "models", "compress", "measure", "checks"},
     "authoring": {"runtime", "files", "checks"},
     "grading": {"runtime", "files", "datasets", "measure", "checks", "plots", "authoring"},
+    "console": set(),
+    "net": {
+        *("runtime", "files", "datasets", "models", "compress", "hwce", "measure", "plots"),
+        "console",
+    },
     "cli": {
         *("runtime", "files", "datasets", "measure", "plots", "doctor", "authoring"),
-        *("hwce", "grading"),
+        *("hwce", "grading", "console", "net"),
     },
     "__init__": {"runtime"},
 }
