@@ -1,7 +1,7 @@
 """The versions of the engine, as settings.
 
 Marks in this package: [P] read in a primary source (register maps, drivers, published figures),
-[D] derived, [A] an assumption.
+[D] derived, [M] measured, [A] an assumption.
 """
 
 from __future__ import annotations

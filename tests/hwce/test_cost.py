@@ -66,6 +66,15 @@ def test_cycles_of_a_layer_add_up():
     ]
     assert cost.cycles(w).total == sum(job.total for job in jobs)
     assert w.groups == [2, 2, 1] and w.jobs == 6
+    # With a single port the constant y_in of the first channel shows: fewer words to wait for.
+    one = GAP8.with_(ports=1)
+    stalls = [
+        cost.job_cycles((5, 5), 28, stripe, maps, 8, reads, one).stalls
+        for maps in (2, 2, 1)
+        for reads in (False, True)
+    ]
+    assert stalls == [28 * (max(32, words * 14) - 32) for words in (3, 5, 3, 5, 2, 3)]
+    assert cost.cycles(work((32, 32, 2), 5, weight_bits=8, config=one)).stalls == sum(stalls)
 
 
 def test_narrow_weights_save_jobs():
@@ -141,6 +150,17 @@ def test_memory_as_stored_and_ideal():
     three = cost.memory(work((32, 32, 1), 7, (3, 3)))
     assert three.weights == 2 * (28 + 28 + 10)  # three, three and one 3x3 of 16 bits
     assert not cost.memory(work((256, 256, 8), 8)).fits_l2
+    assert cost.memory(work((32, 32, 1), 1, (7, 7))).weights == 2 * 28 * 2  # two passes
+    # L1: one channel of 32 columns and one map of 28, 4 bytes each (twice 2), over 28 rows; four
+    # rows of halo; the weights of a job, twice.
+    assert cost.memory(work((32, 32, 3), 8)).tiling.bytes == 28 * 240 + 4 * 4 * 32 + 2 * 52
+    # Weights, input and output together: 2 · 32 · 32 + 2 · 28 · 28 · 300 bytes and the filters.
+    together = cost.memory(work((32, 32, 1), 300))
+    assert together.weights + together.input + together.output == 52 * 300 + 2048 + 470_400
+    just = GAP8.with_(l2_bytes=52 * 300 + 2048 + 470_400)
+    assert cost.memory(work((32, 32, 1), 300, config=just)).fits_l2
+    less = just.with_(l2_bytes=just.l2_bytes - 1)
+    assert not cost.memory(work((32, 32, 1), 300, config=less)).fits_l2
 
 
 def test_memory_on_the_cores_has_whole_bytes():

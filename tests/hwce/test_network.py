@@ -177,6 +177,19 @@ def test_the_report(model, images, tmp_path):
         assert hwce.BASIS in shown and "1.4 to 2 pJ a MAC (28 nm, fulmine, gap8, vega)" in shown
 
 
+def test_the_widths_of_a_plan_reach_the_costs():
+    """A 3x3 of two inputs and three outputs on 6x8 pixels: 4-bit weights, 6 bits in, 5 bits out."""
+    model = tf.keras.Sequential([tf.keras.Input((6, 8, 2)), layers.Conv2D(3, 3, name="c")])
+    formats = hwce.LayerPlan(QFormat(4, 0), QFormat(6, 1), QFormat(5, 1))
+    this = hwce.Plan({"c": formats}, GAP8)
+    [row] = hwce.run(model, normal(2, 6, 8, 2), this).table.to_dict("records")
+    assert (row["lanes"], row["jobs"], row["passes"]) == (4, 2, 1)
+    assert (row["weights (bytes)"], row["weights, ideal (bytes)"]) == (2 * 2 * 10, 9 * 2 * 3 / 2)
+    assert (row["input (bytes)"], row["input, ideal (bytes)"]) == (2 * 96, 96 * 6 / 8)
+    assert (row["output (bytes)"], row["output, ideal (bytes)"]) == (2 * 72, 72 * 5 / 8)
+    assert row["kernel format"] == "4 bits, ±2^0"
+
+
 def test_costs_do_not_depend_on_the_number_of_images(model, images):
     one, all_ = (hwce.run(model, x, plan(model, GAP8)) for x in (images[:1], images))
     assert one.totals["cycles"] == all_.totals["cycles"]
