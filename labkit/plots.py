@@ -801,7 +801,9 @@ def _arithmetic(ax: Axes, rows: Sequence[tuple[str, str, str]], bits: tuple[str,
     kept, cut = bits
     mono["fontsize"] = min(9.0, 400 / (len(kept) + len(cut) + 4))
     width = 0.6 * mono["fontsize"] / 72 / (_WIDTH * 2.2 / 4.2)  # of a character
-    places = [(0.06, kept, "bits of T that are kept", COLOURS[0])]
+    fits = len(kept.replace(" ", "")) <= 16
+    name = "bits of T that are kept" if fits else "bits of T, more than a word has"
+    places = [(0.06, kept, name, COLOURS[0])]
     places += [(0.06 + (len(kept) + 3) * width, cut, "cut off", COLOURS[1])] * bool(cut)
     for x, text, name, colour in places:
         ax.text(x, 1.7 * height, text, color=colour, **mono)
@@ -828,8 +830,8 @@ def phases(histories: dict[str, pd.DataFrame], names: Sequence[str], level: floa
             x = np.arange(len(history))
             before, after = 100 * history["before"], 100 * history["after"]
             # Down when a level is quantised, up again while it is trained.
-            ax.plot(np.repeat(x, 2) + np.tile([0, 0.6], len(x)),
-                    np.column_stack([before, after]).ravel(), color=colour, linewidth=1.2)  # fmt: skip
+            ways = np.column_stack([before, after]).ravel()
+            ax.plot(np.repeat(x, 2) + np.tile([0, 0.6], len(x)), ways, color=colour, linewidth=1.2)
             ax.plot(x + 0.6, after, "o", color=colour, markersize=4)
             ends.append(after.iloc[-1])
         ax.set_xticks(np.arange(len(names)) + 0.3, names, rotation=45)

@@ -31,6 +31,12 @@ def saturating():
     return hwce.Window(x, np.ones(x.shape), 0.0, formats)
 
 
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch):
+    """A picture of few dots takes a fraction of the time."""
+    monkeypatch.setattr(plots, "_DPI", 30)
+
+
 @pytest.fixture
 def view():
     return widgets.EngineWindow(a_window())
@@ -112,6 +118,9 @@ def test_clipping_is_said():
     view = widgets.EngineWindow(saturating())
     assert "clipped" in [t.get_text() for t in view.figure(HALF_UP, 16, 2).axes[2].texts]
     assert "is clipped to 32,767" in view.alt(HALF_UP, 16, 2)
+    assert "bits of T, more than a word has" in [
+        t.get_text() for t in view.figure(HALF_UP, 16, 2).axes[2].texts
+    ]
     assert "clipped" not in [t.get_text() for t in view.figure(IDEAL, 16, 2).axes[2].texts]
 
 

@@ -183,6 +183,12 @@ def test_saved_and_reloaded(tmp_path, suffix):
     assert isinstance(tf.keras.models.clone_model(model).layers[1], QuantizedConv2D)
 
 
+def test_no_flag_is_lost_in_a_configuration():
+    layer = QuantizedConv2D(1, 1, mode="floor", enabled=False, tap=True, exact=False)
+    again = QuantizedConv2D.from_config(layer.get_config())
+    assert (again.mode, again.enabled, again.tap, again.exact) == ("floor", False, True, False)
+
+
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
 def test_weights_saved_and_reloaded(tmp_path, suffix):
     model, path = network("nearest", (8, 6, 4)), tmp_path / f"weights{suffix}"
