@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -121,19 +122,23 @@ class Phase:
     plan: Plan
 
 
-@dataclass(frozen=True)
 class Progress:
     """A quantised network and how it came about.
 
-    Attributes:
-        model: with `QuantizedConv2D` layers, all enabled.
+    Args:
+        build: makes the network.
         history: a row a phase: "phase", "levels" (quantised ones), "epochs" (in all, so far),
             "before" and "after" (accuracy on the validation images, before and after the phase's
             training) and "loss" (of the training images; NaN without training).
     """
 
-    model: tf.keras.Model
-    history: pd.DataFrame
+    def __init__(self, build: Callable[[], tf.keras.Model], history: pd.DataFrame):
+        self._build, self.history = build, history
+
+    @cached_property
+    def model(self) -> tf.keras.Model:
+        """With `QuantizedConv2D` layers, all enabled."""
+        return self._build()
 
 
 def quantized(
@@ -268,6 +273,63 @@ class Quantizer:
         adjustable.adjust(self._copy, plan, levels, mode)
         return self._trainer.accuracy(self.source, top)
 
+    def signals(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        plan: Plan | None = None,
+        mode: str | None = None,
+    ) -> pd.DataFrame:
+        """What is left of the signal on its way forwards, and of the gradient on its way back.
+
+        Args:
+            images: float32 (N, ...).
+            classes: integer (N,).
+            plan: formats by layer; None for floating point.
+            mode: "nearest" or "floor"; the plan's without.
+
+        Returns:
+            a row a convolution: "zeros (%)" among its outputs after the activation, "silent (%)",
+            the share of its channels that are zero for every image, and "gradient", the root mean
+            square of the loss's derivative by its kernel.
+        """
+        self._copy.set_weights(self.model.get_weights())
+        if plan is None:
+            plan, levels = Plan({}), ()
+        else:
+            levels = None
+        adjustable.adjust(self._copy, plan, levels, mode)
+        found = self._signals(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
+        rows = {
+            name: {
+                "zeros (%)": 100 * float(np.mean(zeros)),
+                "silent (%)": 100 * float(np.mean(zeros.numpy() == 1)),
+                "gradient": float(np.sqrt(np.mean(np.square(gradient)))),
+            }
+            for name, zeros, gradient in found
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
+
+    @cached_property
+    def _signals(self) -> Callable:
+        """(images, classes) to a row a layer: its name, zeros in each channel, gradient."""
+        layers = [layer for layer in self._copy.layers if isinstance(layer, tf.keras.layers.Conv2D)]
+        taps = tf.keras.Model(
+            self._copy.inputs, [[layer.output for layer in layers], self._copy.output]
+        )
+
+        @tf.function
+        def measured(images, classes):
+            with tf.GradientTape() as tape:
+                outputs, probabilities = taps(images, training=False)
+                loss = tf.reduce_mean(
+                    tf.keras.losses.sparse_categorical_crossentropy(classes, probabilities)
+                )
+            zeros = [tf.reduce_mean(tf.cast(y == 0, tf.float32), [0, 1, 2]) for y in outputs]
+            return zeros, tape.gradient(loss, [layer.kernel for layer in layers])
+
+        return lambda *pair: zip([layer.name for layer in layers], *measured(*pair), strict=True)
+
     def run(
         self,
         plan: Plan,
@@ -290,10 +352,15 @@ class Quantizer:
             checkpoint.write(self._copy.get_weights(), rows)
             if on_phase:
                 on_phase(rows[-1])
-        final = quantized(self.model, plan, todo[-1].quantized)
-        final.set_weights(self._copy.get_weights())
+        weights = self._copy.get_weights()
+
+        def network() -> tf.keras.Model:
+            final = quantized(self.model, plan, todo[-1].quantized)
+            final.set_weights(weights)
+            return final
+
         columns = ["phase", "levels", "epochs", "before", "after", "loss"]
-        return Progress(final, pd.DataFrame(rows, columns=columns))
+        return Progress(network, pd.DataFrame(rows, columns=columns))
 
     def _phase(self, phase: Phase, schedule: Schedule, number: int) -> dict:
         """A row of the history, with the phase's own epochs."""
@@ -338,44 +405,6 @@ def run(
         CheckpointError: the folder holds the checkpoints of another run, or a damaged one.
     """
     return Quantizer(model, source).run(plan, schedule, folder, on_phase)
-
-
-def signals(model: tf.keras.Model, images: np.ndarray, classes: np.ndarray) -> pd.DataFrame:
-    """What is left of the signal on its way through a network, and of the gradient on its way back.
-
-    Args:
-        model: of convolutions with ReLU, quantised or not; ends in class probabilities.
-        images: float32 (N, ...).
-        classes: integer (N,).
-
-    Returns:
-        a row a convolution: "zeros (%)" among its outputs after the activation, "silent (%)",
-        the share of its channels that are zero for every image, and "gradient", the root mean
-        square of the loss's derivative by its kernel.
-    """
-    layers = [model.get_layer(name) for names in networks.levels(model).values() for name in names]
-    taps = tf.keras.Model(model.inputs, [[layer.output for layer in layers], model.output])
-
-    @tf.function
-    def measured(images, classes):
-        with tf.GradientTape() as tape:
-            outputs, probabilities = taps(images, training=False)
-            loss = tf.reduce_mean(
-                tf.keras.losses.sparse_categorical_crossentropy(classes, probabilities)
-            )
-        zeros = [tf.reduce_mean(tf.cast(y == 0, tf.float32), [0, 1, 2]) for y in outputs]
-        return zeros, tape.gradient(loss, [layer.kernel for layer in layers])
-
-    zeros, gradients = measured(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
-    rows = {
-        layer.name: {
-            "zeros (%)": 100 * float(np.mean(zero)),
-            "silent (%)": 100 * float(np.mean(zero.numpy() == 1)),
-            "gradient": float(np.sqrt(np.mean(np.square(gradient)))),
-        }
-        for layer, zero, gradient in zip(layers, zeros, gradients, strict=True)
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
 
 def _fingerprint(model, plan: Plan, source, schedule: Schedule) -> dict:

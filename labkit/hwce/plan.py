@@ -151,20 +151,7 @@ class Plan:
             config: the engine.
             mode: as in `Plan`.
         """
-        from labkit.hwce.layers import layer_outputs  # TensorFlow
-
-        names = [node.name for node in graph(model) if node.kind in COMPUTED]
-
-        def chosen(width: int, values: np.ndarray) -> QFormat:
-            if percentile is None:
-                return QFormat(width, msb_of_least_error(values, width, mode))
-            return QFormat(width, msb_for(values, percentile))
-
-        plans = {}
-        for name, (inputs, outputs) in layer_outputs(model, images, names).items():
-            tensors = (model.get_layer(name).get_weights()[0], inputs, outputs)
-            plans[name] = LayerPlan(*map(chosen, bits, tensors))
-        return cls(plans, config, mode)
+        return Ranges(model, images).plan(bits, percentile, config, mode)
 
     def as_dict(self) -> dict:
         """For JSON; `from_dict` makes the plan again."""
@@ -185,3 +172,43 @@ class Plan:
             for name, formats in content["layers"].items()
         }
         return cls(layers, HwceConfig(**content["config"]), content["mode"])
+
+
+class Ranges:
+    """What a float network shows on some images: measured once, for any number of plans.
+
+    Args:
+        model: Keras, in floating point.
+        images: representative, (N, ...).
+
+    Attributes:
+        tensors: layer → kernel, inputs and outputs (after the activation), float32.
+    """
+
+    def __init__(self, model, images: np.ndarray):
+        from labkit.hwce.layers import layer_outputs  # TensorFlow
+
+        names = [node.name for node in graph(model) if node.kind in COMPUTED]
+        self.tensors = {
+            name: (model.get_layer(name).get_weights()[0], inputs, outputs)
+            for name, (inputs, outputs) in layer_outputs(model, images, names).items()
+        }
+
+    def plan(
+        self,
+        bits: tuple[int, int, int] = (8, 8, 8),
+        percentile: float | None = 100.0,
+        config: HwceConfig = GAP8,
+        mode: str = "nearest",
+    ) -> Plan:
+        """Formats whose msb covers these ranges; arguments as in `Plan.calibrated`."""
+
+        def chosen(width: int, values: np.ndarray) -> QFormat:
+            if percentile is None:
+                return QFormat(width, msb_of_least_error(values, width, mode))
+            return QFormat(width, msb_for(values, percentile))
+
+        layers = {
+            name: LayerPlan(*map(chosen, bits, tensors)) for name, tensors in self.tensors.items()
+        }
+        return Plan(layers, config, mode)

@@ -183,6 +183,38 @@ def test_training_brings_nothing_back_where_every_output_is_zero(model, plan, so
     assert static == trained == 0.5
 
 
+def test_one_quantiser_for_many_runs(model, plan, source):
+    """Whatever ran before, a run starts from the float network and ends with the same weights."""
+    quantizer = progressive.Quantizer(model, source)
+    schedule = Schedule("train", epochs=0.5, learning_rate=0.05)
+    first = quantizer.run(plan, schedule)
+    quantizer.run(progressive.with_bits(plan, Resolution(4, 4, 4)), Schedule("lock", epochs=0.5))
+    static = quantizer.run(plan, Schedule("static")).history["after"].iloc[-1]
+    assert quantizer.accuracy(plan) == static
+    assert quantizer.accuracy(plan, levels=[]) == training.accuracy(model, source)
+    twin = progressive.quantized(model, plan)
+    assert static == pytest.approx(training.accuracy(twin, source))
+    second = quantizer.run(plan, schedule)
+    pd.testing.assert_frame_equal(second.history, first.history)
+    for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_signals_tell_where_a_network_is_silent(model, plan, source):
+    quantizer = progressive.Quantizer(model, source)
+    x, y = source.x_val, source.y_val
+    plain = quantizer.signals(x, y)
+    assert plain.index.tolist() == ["conv1", "fire2/squeeze1x1", "fire2/expand3x3"]
+    outputs = tf.keras.Model(model.inputs, model.get_layer("fire2/expand3x3").output)(x).numpy()
+    row = plain.loc["fire2/expand3x3"]
+    assert row["zeros (%)"] == pytest.approx(100 * np.mean(outputs == 0), abs=1e-3)
+    assert row["silent (%)"] == 100 * np.mean((outputs == 0).all(axis=(0, 1, 2)))
+    assert (plain["gradient"] > 0).all()
+    # Steps so coarse that every output rounds to zero.
+    silent = quantizer.signals(x, y, coarse(plan, kernel=(3, 0), outputs=(3, 3)))
+    assert silent.loc["fire2/expand3x3", "silent (%)"] == 100
+
+
 class Killed(Exception):
     pass
 

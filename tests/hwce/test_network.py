@@ -305,3 +305,21 @@ def test_no_tensorflow_without_a_model():
     code = "import sys, labkit.hwce; print('tensorflow' in sys.modules, 'keras' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]
+
+
+def test_ranges_are_measured_once_for_any_number_of_plans(model, images):
+    ranges = hwce.Ranges(model, images)
+    for bits, percentile, mode in (((8, 8, 8), 100.0, "nearest"), ((4, 6, 5), 98, "floor"),
+                                   ((4, 4, 4), None, "nearest")):  # fmt: skip
+        this = ranges.plan(bits, percentile, FULMINE, mode)
+        assert this == hwce.Plan.calibrated(model, images, bits, percentile, FULMINE, mode)
+    kernel, inputs, outputs = ranges.tensors["wide"]
+    assert this.layers["wide"].kernel.msb == hwce.msb_of_least_error(kernel, 4)
+    assert kernel.shape == (5, 5, 6, 4) and inputs.shape[-1] == 6 and outputs.shape[-1] == 4
+
+
+def test_uniform_plans_have_one_format_for_all_layers(model):
+    this = hwce.Plan.uniform(model, (4, 6, 8), (0, 9, 10), mode="floor")
+    formats = hwce.LayerPlan(QFormat(4, 0), QFormat(6, 9), QFormat(8, 10))
+    assert this.mode == "floor" and set(this.layers.values()) == {formats}
+    assert {"first", "hidden"} <= set(this.layers)
