@@ -36,11 +36,11 @@ Some = Annotated[
     int | None, typer.Option(min=1, help="So many validation images, evenly spread; else all.")
 ]
 
-# What a terminal has room for; --csv and --json have all.
+# What a terminal has room for, and by what it is divided; --csv and --json have all.
 _SHOWN = {
-    "layer": "layer", "unit": "unit", "MACs": "MACs", "cycles": "cycles",
-    "energy, lowest (µJ)": "µJ from", "energy, highest (µJ)": "to",
-    "weights (bytes)": "weights (B)", "saturations": "saturations",
+    "MACs": ("MACs (M)", 1e6), "cycles": ("cycles (k)", 1e3),
+    "energy, lowest (µJ)": ("µJ from", 1), "energy, highest (µJ)": ("to", 1),
+    "weights (bytes)": ("weights (B)", 1), "saturations": ("saturations", 1),
 }  # fmt: skip
 
 
@@ -276,11 +276,13 @@ def _print_engine(report: Report) -> None:
     from labkit.hwce import BASIS
 
     table = Table(box=None, pad_edge=False, title=f"one image; {BASIS}")
-    for title in _SHOWN.values():
-        table.add_column(title, justify="left" if title in ("layer", "unit") else "right")
+    for title in ("layer", "unit", *(title for title, _ in _SHOWN.values())):
+        text = title in ("layer", "unit")
+        table.add_column(title, justify="left" if text else "right", no_wrap=True)
     computed = report.table[report.table["MACs"].notna()]
-    for row in computed[list(_SHOWN)].itertuples(index=False):
-        table.add_row(*(v if isinstance(v, str) else f"{v:,.0f}" for v in row))
-    totals = [report.totals.get(column) for column in list(_SHOWN)[2:]]
-    table.add_row("all", "", *(f"{total:,.0f}" for total in totals))
+    for row in (*computed.to_dict("records"), {"layer": "all", "unit": "", **report.totals}):
+        cells = (row.get(column, 0) / unit for column, (_, unit) in _SHOWN.items())
+        # What the cores compute has no energy figures: NaN, which is not equal to itself.
+        texts = (f"{v:,.0f}" if v == v else "" for v in cells)
+        table.add_row(row["layer"], row["unit"], *texts)
     console.print(table)

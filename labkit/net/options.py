@@ -30,6 +30,7 @@ def choice(name: str, *values: str) -> type[Enum]:
 
 NetworkName = choice("NetworkName", "squeezenet", "basicnet", "lenet")
 ChannelOrder = choice("ChannelOrder", "rgb", "bgr", "grey")
+Logits = choice("Logits", "relu", "linear")
 Mode = choice("Mode", "nearest", "floor", "thesis")
 
 
@@ -72,7 +73,29 @@ class Given:
         float | None,
         _image(help="Factor on squeezenet's filters; by default 1."),
     ] = None
+    bypass: Annotated[
+        bool | None,
+        _image("--bypass/--no-bypass", help="Ways round every second fire module of squeezenet."),
+    ] = None
+    logits: Annotated[
+        Logits | None,
+        _image(help="Activation of squeezenet's last convolution; the published one has relu."),
+    ] = None
+    dropout: Annotated[
+        float | None, _image(min=0, max=0.99, help="Share of squeezenet's last maps dropped.")
+    ] = None
     batch: Annotated[int, _image(min=1, help="Images at a time.")] = 64
+
+    @property
+    def architecture(self) -> dict:
+        """What is said of the network's inside: options of `squeezenet.build`."""
+        said = {
+            "width": self.width,
+            "bypass": self.bypass,
+            "logits": None if self.logits is None else self.logits.value,
+            "dropout": self.dropout,
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
-
 from labkit import files, plots
 from labkit.compress import progressive
 from labkit.compress.progressive import Progress, Schedule
-from labkit.models import networks
+from labkit.models import networks, training
 from labkit.net.formats import Quantisation
 from labkit.net.task import Task, claim
 from labkit.net.training import HISTORY, WEIGHTS
@@ -46,18 +44,14 @@ def quantize(
     plan = quantisation.engines_plan()
     settings = {"plan": plan.as_dict(), "augment": augment, **asdict(schedule)}
     claim(out, {"command": "quantize", **task.facts(), **settings})
-    progress = progressive.run(task.model, plan, task.source(augment), schedule, out, report)
+    source = task.source(augment)
+    progress = progressive.run(task.model, plan, source, schedule, out, report)
     networks.save_weights(progress.model, out / WEIGHTS)
     task.describe(out / WEIGHTS)
     files.write_text(out / PLAN, json.dumps(plan.as_dict(), indent=2) + "\n")
     files.write_text(out / HISTORY, progress.history.to_csv(index=False))
     with files.replacing(out / PICTURE) as temporary:
-        _drawn(progress.history).savefig(temporary, dpi=120)
+        level = training.accuracy(task.model, source)
+        names = {schedule.strategy: progress.history}
+        plots.phases(names, progress.history["phase"], level).savefig(temporary, dpi=120)
     return progress
-
-
-def _drawn(history: pd.DataFrame):
-    """Accuracy over the phases, before and after the training of each."""
-    table = 100 * history.set_index("phase")[["before", "after"]]
-    table.columns = ["as the phase begins", "as it ends"]
-    return plots.lines(table, "phase", "accuracy on the validation images (%)")

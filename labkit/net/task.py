@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Task:
         network: the kind of network.
         preprocessing: of every image.
         class_names: of the outputs.
-        width: factor on the filters.
+        architecture: options of the network's builder.
         weights: the file, or none.
         batch: images at a time.
     """
@@ -43,7 +43,7 @@ class Task:
     network: networks.Network
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
-    width: float = 1.0
+    architecture: Mapping[str, object] = field(default_factory=dict)
     weights: Path | None = None
     batch: int = 64
 
@@ -51,16 +51,12 @@ class Task:
         """The network with random weights.
 
         Raises:
-            NetError: a width or normalisation that the network does not have.
+            NetError: an option that the network does not have, or images too small for it.
         """
-        options = {}
-        if self.width != 1:
-            options["width"] = self.width
-        if batch_norm:
-            options["batch_norm"] = True
+        options = self.architecture | ({"batch_norm": True} if batch_norm else {})
         if options and self.network.name != "squeezenet":
             raise NetError(
-                f"{self.network.name} has no {' or '.join(options)}: squeezenet alone has."
+                f"{self.network.name} has no {', '.join(options)}: squeezenet alone has."
             )
         runtime.set_seed(seed)
         try:
@@ -117,7 +113,7 @@ class Task:
         description = {
             "network": self.network.name,
             **dataclasses.asdict(self.preprocessing),
-            "width": self.width,
+            "architecture": self.architecture,
             "classes": self.class_names,
         }
         return _write_json(weights.with_suffix(".json"), description)
@@ -127,7 +123,7 @@ class Task:
         facts = {
             "network": self.network.name,
             **dataclasses.asdict(self.preprocessing),
-            "width": self.width,
+            "architecture": self.architecture,
             "classes": self.class_names,
             "batch": self.batch,
             "images": {part: _digest(m.encode() for m in ms) for part, ms in self._members()},
@@ -169,7 +165,7 @@ def open_task(
         network,
         _preprocessing(given, known, network),
         tree.class_names,
-        known.get("width", 1.0) if given.width is None else given.width,
+        known.get("architecture", {}) | given.architecture,
         given.weights,
         given.batch,
     )

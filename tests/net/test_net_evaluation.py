@@ -1,6 +1,7 @@
 """`labkit net evaluate`: the right figures, in floating point, quantised and on the engine."""
 
 import json
+import re
 import shutil
 import zipfile
 
@@ -69,6 +70,8 @@ def test_quantised_and_bit_true(tree, trained, model, images, tmp_path):
     table = pd.read_csv(tmp_path / "b.csv")
     assert table["MACs"].notna().sum() == 4 and "dense1" in printed
     assert printed.count("no version of the engine has a 6-bit mode") == 1
+    macs = table["MACs"].sum() / 1e6
+    assert re.search(rf"^all +{macs:,.0f} ", printed, re.MULTILINE) and "nan" not in printed
     report = json.loads((tmp_path / "b.json").read_text())["engine"]
     assert report["images"] == 40 and report["totals"]["cycles"] == table["cycles"].sum()
     assert Plan.from_dict(report["plan"]).layers == plan.layers

@@ -1,6 +1,7 @@
 """The options offer what the package has, and each command has those that it shares."""
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from typer.main import get_command
 from labkit.compress import post_training, progressive
 from labkit.datasets import image_folder
 from labkit.hwce.formats import MODES
-from labkit.models import networks
+from labkit.models import networks, squeezenet
 from labkit.net import commands, extraction, options
 
 
@@ -39,6 +40,14 @@ def test_shared_options_are_in_every_command():
         assert shared <= found
         assert (formats <= found) == (name != "train")
         assert command.help and net(name, "--help")
+
+
+def test_the_architecture_is_what_squeezenet_is_built_of():
+    given = options.Given("tree", width=0.5, bypass=True, logits=options.Logits.linear, dropout=0.0)
+    expected = {"width": 0.5, "bypass": True, "logits": "linear", "dropout": 0.0}
+    assert given.architecture == expected
+    assert set(expected) < set(inspect.signature(squeezenet.build).parameters)
+    assert options.Given("tree").architecture == {}
 
 
 def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):

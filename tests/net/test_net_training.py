@@ -22,12 +22,16 @@ def test_writes_weights_history_and_what_they_belong_to(trained):
     assert description["channel_order"] == "grey" and len(description["classes"]) == 10
 
 
-def test_squeezenet_is_normalised_in_training_and_folded(squeezed):
+def test_squeezenet_is_normalised_in_training_and_folded(squeezed, tree):
     keys = arrays(squeezed / "weights.npz")
     assert not any("/bn" in key for key in keys)
     assert keys["conv1/kernel"].shape == (3, 3, 3, 8)
     with np.load(squeezed / "checkpoint.npz") as checkpoint:
         assert len(checkpoint.files) > 2 * len(keys)  # statistics and momentum besides
+    description = json.loads((squeezed / "weights.json").read_text())
+    assert description["architecture"] == {"width": 0.125, "bypass": True, "logits": "linear"}
+    reached = pd.read_csv(squeezed / "history.csv")["validation"].iloc[-1]
+    assert f"top-1 {reached:.1%}" in net("evaluate", tree, "--weights", squeezed / "weights.npz")
 
 
 def test_a_process_that_is_killed_goes_on(tree, tmp_path):
