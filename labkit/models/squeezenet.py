@@ -33,9 +33,9 @@ WEIGHTS = ("squeezenet_v1.1.npz", "squeezenet_v1.1.caffemodel")
 #: The network for CIFAR-10, and how it is trained from scratch, by profile.
 SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True}
 WIDTH = {"quick": 0.25, "full": 0.75}
-EPOCHS = {"quick": 8, "full": 18}
-BATCH = 64
-PEAK_LEARNING_RATE = 0.08
+EPOCHS = {"quick": 5, "full": 18}
+BATCH = {"quick": 32, "full": 64}
+PEAK_LEARNING_RATE = {"quick": 0.05, "full": 0.08}
 WEIGHT_DECAY = 2e-4
 
 _POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
@@ -135,17 +135,18 @@ def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> T
         seed: of weights, order and augmentation.
     """
     runtime.set_seed(seed)
-    width, epochs = WIDTH[profile], EPOCHS[profile]
+    width, epochs, batch = WIDTH[profile], EPOCHS[profile], BATCH[profile]
+    rate = PEAK_LEARNING_RATE[profile]
     classes = len(dataset.class_names)
     model = build(dataset.x_train.shape[1:], classes, width, **SMALL_NETWORK)
     source = training.ArraySource(
-        dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, batch=BATCH
+        dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, batch=batch
     )
 
     name = f"squeezenet-{dataset.source}-{profile}-seed{seed}"
     whole = trained.provenance(
         dataset, profile, seed, network=SMALL_NETWORK, width=width, epochs=epochs,
-        batch=BATCH, learning_rate=PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY,
+        batch=batch, learning_rate=rate, weight_decay=WEIGHT_DECAY,
     )  # fmt: skip
     # A killed training goes on with its epoch; one by another recipe has another name.
     recipe = zlib.crc32(json.dumps(whole, sort_keys=True).encode())
@@ -153,7 +154,7 @@ def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> T
 
     def train() -> dict[str, list[float]]:
         rows = training.fit(
-            model, source, epochs, PEAK_LEARNING_RATE, seed,
+            model, source, epochs, rate, seed,
             weight_decay=WEIGHT_DECAY, checkpoint=part,
         )  # fmt: skip
         part.unlink()
