@@ -69,6 +69,15 @@ def test_figures_come_from_the_file_and_are_handed_in(lab, sign_model):
     assert ours.loc["float", "lost (points)"] == 0
 
 
+def test_figures_of_other_data_and_of_an_engine(lab):
+    lab.record("4 bits", {"accuracy": 0.5, "cycles": 1000}, model="net", data="imagenet, real")
+    table = lab.ledger.table().set_index("metric")
+    assert table.loc["cycles", "unit"] == "cycle" and table.loc["cycles", "value"] == 1000
+    assert set(table["data"]) == {"imagenet, real"} and set(table["model"]) == {"net"}
+    with pytest.raises(KeyError):  # not of the lab's own data
+        lab.mean("accuracy", "4 bits")
+
+
 def test_what_was_not_measured_has_no_mean(lab):
     with pytest.raises(KeyError, match="no accuracy of 'int8' was measured in lab 02"):
         lab.mean("accuracy", "int8")

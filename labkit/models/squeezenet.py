@@ -31,14 +31,17 @@ SMALL = 64
 WEIGHTS = ("squeezenet_v1.1.npz", "squeezenet_v1.1.caffemodel")
 
 #: The network for CIFAR-10, and how it is trained from scratch, by profile.
-SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True}
-WIDTH = {"quick": 0.25, "full": 0.75}
+SMALL_NETWORK = {
+    "batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True, "squeeze": 2.0,
+}  # fmt: skip
+WIDTH = {"quick": 0.25, "full": 0.5}
 EPOCHS = {"quick": 5, "full": 18}
 BATCH = {"quick": 32, "full": 64}
 PEAK_LEARNING_RATE = {"quick": 0.05, "full": 0.08}
 WEIGHT_DECAY = 2e-4
 
 _POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
+_POOL_BEFORE_SMALL = {"fire2": "pool1", "fire4": "pool3", "fire8": "pool7"}
 
 
 def build(
@@ -49,13 +52,15 @@ def build(
     dropout: float = 0.5,
     logits: str = "relu",
     bypass: bool = False,
+    squeeze: float = 1.0,
 ) -> tf.keras.Model:
     """The network, untrained.
 
     Args:
         input_shape: height, width, channels. At 227x227x3 and full width it is SqueezeNet v1.1 with
             1,235,496 parameters for 1,000 classes; for images up to 64 pixels the first convolution
-            has stride 1 and pooling is 2x2, or nothing would be left to see.
+            has stride 1, pooling is 2x2, and the last one comes later, before fire8, or nothing
+            would be left to see.
         classes: outputs, probabilities.
         width: factor on the filters of every layer but the last.
         batch_norm: normalise between convolution and activation, for a training from scratch;
@@ -66,6 +71,7 @@ def build(
             with "linear".
         bypass: add its input to what a fire module gives where both have as many channels, fire3,
             fire5, fire7 and fire9 (the paper's simple bypass): signal and gradient get a way round.
+        squeeze: further factor on the squeeze filters, for another squeeze ratio.
 
     Source: thesis, code 4 and 5; the paper, figure 2 and section 6.
     """
@@ -77,10 +83,11 @@ def build(
     images = x = tf.keras.Input(input_shape, name="images")
     stem = {"padding": "same"} if small else {"strides": 2}
     x = _convolution(x, scaled(64), 3, "conv1", batch_norm, **stem)
-    for name, squeeze, expand in FIRES:
-        if name in _POOL_BEFORE:
-            x = tf.keras.layers.MaxPooling2D(2 if small else 3, 2, name=_POOL_BEFORE[name])(x)
-        y = fire(x, scaled(squeeze), scaled(expand), name, batch_norm)
+    pools = _POOL_BEFORE_SMALL if small else _POOL_BEFORE
+    for name, filters, expand in FIRES:
+        if name in pools:
+            x = tf.keras.layers.MaxPooling2D(2 if small else 3, 2, name=pools[name])(x)
+        y = fire(x, scaled(filters * squeeze), scaled(expand), name, batch_norm)
         ways = [x, y] if bypass and x.shape == y.shape else []
         x = tf.keras.layers.Add(name=f"{name}/bypass")(ways) if ways else y
     x = tf.keras.layers.Dropout(dropout, name="drop9")(x)

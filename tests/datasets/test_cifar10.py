@@ -148,8 +148,12 @@ def test_synthetic_images_by_default(folder):
     assert data.source == "synthetic" and data.class_names == cifar10.CLASS_NAMES
     assert (len(data.x_train), len(data.x_test)) == (4000, 1000)
     assert np.bincount(data.y_train).tolist() == [400] * 10
-    smaller = cifar10.synthesize(30, 10)
+    smaller = cifar10.synthesize(30, 10, clutter=False)
     np.testing.assert_array_equal(smaller.x_train, data.x_train[:30])
+    cluttered = cifar10.synthesize(30, 10)
+    np.testing.assert_array_equal(cluttered.y_train, smaller.y_train)
+    # Bright before dark: the corners are background.
+    assert smaller.x_train[:, :2, :2].mean() < 0.3 < cluttered.x_train[:, :2, :2].mean()
 
 
 @pytest.fixture
