@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -59,22 +58,17 @@ class ArraySource:
         """Batches of an epoch; what does not fill one is left out."""
         return max(1, len(self.x_train) // self.batch)
 
-    def training(self, seed: int) -> tf.data.Dataset:
+    def training(self, seed: int) -> Iterator[tuple]:
         """Batches without an end, in another order in every epoch."""
-        # tf.data draws from the global seed as well as from its own.
-        runtime.set_seed(seed)
-        x, y = self._tensors
-        order = tf.data.Dataset.range(len(self.x_train)).shuffle(len(self.x_train), seed=seed)
-        order = order.repeat().batch(self.batch, drop_remainder=True)
-        images = order.map(lambda i: (tf.gather(x, i), tf.gather(y, i)))
-        if self.augment:
-            images = images.map(_augmented, num_parallel_calls=1, deterministic=True)
-        return images.prefetch(2)
+        return _augmented(self._batches(seed), seed) if self.augment else self._batches(seed)
 
-    @cached_property
-    def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The training images and their classes, copied once."""
-        return tf.convert_to_tensor(self.x_train), tf.convert_to_tensor(self.y_train)
+    def _batches(self, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        random, waiting = np.random.default_rng(seed), np.empty(0, np.int64)
+        while True:
+            while len(waiting) < self.batch:
+                waiting = np.concatenate([waiting, random.permutation(len(self.x_train))])
+            part, waiting = waiting[: self.batch], waiting[self.batch :]
+            yield self.x_train[part], self.y_train[part]
 
     def validation(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Batches of the validation images."""
@@ -108,32 +102,36 @@ class FolderSource:
 
     def training(self, seed: int) -> Iterator[tuple]:
         """Batches without an end, in another order in every epoch."""
-        runtime.set_seed(seed)
         batches = self.tree.batches(
             "train", self.preprocessing, self.batch, shuffle=seed, forever=True,
             threads=self.threads,
         )  # fmt: skip
-        if not self.augment:
-            return batches
-        # A graph of its own: one keeps the seed that was in force when it was traced.
-        augmented = tf.function(_augmented)
-        return (augmented(*pair) for pair in batches)
+        return _augmented(batches, seed) if self.augment else batches
 
     def validation(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Batches of the validation images."""
         return self.tree.batches("val", self.preprocessing, self.batch, threads=self.threads)
 
 
-def _augmented(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _augmented(batches: Iterable[tuple], seed: int) -> Iterator[tuple]:
+    """Batches with every image mirrored and shifted at random, the same for a seed."""
+    for number, (images, classes) in enumerate(batches):
+        yield _moved(tf.convert_to_tensor(images), tf.constant([seed, number], tf.int64)), classes
+
+
+@tf.function(reduce_retracing=True)
+def _moved(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Mirrored at random, and shifted, each image by its own; what is missing is reflected."""
-    images = tf.image.random_flip_left_right(images)
-    count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    reach = (height // 8, width // 8)
-    padded = tf.pad(images, [[0, 0], [reach[0]] * 2, [reach[1]] * 2, [0, 0]], "REFLECT")
-    top = tf.random.uniform([count, 1], 0, 2 * reach[0] + 1, tf.int32)
-    left = tf.random.uniform([count, 1], 0, 2 * reach[1] + 1, tf.int32)
+    count, height, width = tf.unstack(tf.shape(images)[:3])
+    seeds = tf.random.split(seed, 3)
+    mirror = tf.random.stateless_uniform([count, 1, 1, 1], seeds[0]) < 0.5
+    images = tf.where(mirror, images[:, :, ::-1], images)
+    high, wide = height // 8, width // 8
+    padded = tf.pad(images, [[0, 0], [high, high], [wide, wide], [0, 0]], "REFLECT")
+    top = tf.random.stateless_uniform([count, 1], seeds[1], 0, 2 * high + 1, tf.int32)
+    left = tf.random.stateless_uniform([count, 1], seeds[2], 0, 2 * wide + 1, tf.int32)
     images = tf.gather(padded, top + tf.range(height), axis=1, batch_dims=1)
-    return tf.gather(images, left + tf.range(width), axis=2, batch_dims=1), classes
+    return tf.gather(images, left + tf.range(width), axis=2, batch_dims=1)
 
 
 def triangle(peak: float, done: float, warm_up: float) -> float:
@@ -207,7 +205,8 @@ class Trainer:
             while done < steps:
                 if batches is None or checkpoint:
                     batches = iter(source.training(_epoch_seed(seed, len(history))))
-                    if self._draws:  # dropout draws by the seed that was in force when traced
+                    if self._draws:  # dropout draws by the seed that is in force when it is traced
+                        runtime.set_seed(_epoch_seed(seed, len(history)))
                         self._step = self._traced()
                 sums = np.zeros(3)
                 for _ in range(min(source.steps, steps - done)):

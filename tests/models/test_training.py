@@ -125,8 +125,8 @@ def test_weight_decay_pulls_kernels_to_zero():
 def test_augmented_images_are_moved_copies():
     images = np.zeros((50, 16, 16, 1), np.float32)
     images[:, 8, 8] = 1
-    moved, classes = training._augmented(tf.constant(images), tf.range(50))
-    assert classes.numpy().tolist() == list(range(50))
+    ((moved, classes),) = training._augmented([(images, np.arange(50))], seed=0)
+    assert classes.tolist() == list(range(50))
     at = np.argwhere(moved.numpy()[..., 0] > 0)
     assert len(at) == 50  # one bright pixel in each
     assert set(at[:, 1]) == {6, 7, 8, 9, 10} and set(at[:, 2]) == {5, 6, 7, 8, 9, 10}
