@@ -31,17 +31,14 @@ SMALL = 64
 WEIGHTS = ("squeezenet_v1.1.npz", "squeezenet_v1.1.caffemodel")
 
 #: The network for CIFAR-10, and how it is trained from scratch, by profile.
-SMALL_NETWORK = {
-    "batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True, "squeeze": 2.0,
-}  # fmt: skip
-WIDTH = {"quick": 0.25, "full": 0.5}
-EPOCHS = {"quick": 5, "full": 18}
+SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True}
+WIDTH = {"quick": 0.25, "full": 0.75}
 BATCH = {"quick": 32, "full": 64}
-PEAK_LEARNING_RATE = {"quick": 0.05, "full": 0.08}
+#: Cycles of (epochs, peak of the learning rate), one after the other.
+CYCLES = {"quick": ((5, 0.05),), "full": ((18, 0.08), (10, 0.04))}
 WEIGHT_DECAY = 2e-4
 
 _POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
-_POOL_BEFORE_SMALL = {"fire2": "pool1", "fire4": "pool3", "fire8": "pool7"}
 
 
 def build(
@@ -52,15 +49,13 @@ def build(
     dropout: float = 0.5,
     logits: str = "relu",
     bypass: bool = False,
-    squeeze: float = 1.0,
 ) -> tf.keras.Model:
     """The network, untrained.
 
     Args:
         input_shape: height, width, channels. At 227x227x3 and full width it is SqueezeNet v1.1 with
             1,235,496 parameters for 1,000 classes; for images up to 64 pixels the first convolution
-            has stride 1, pooling is 2x2, and the last one comes later, before fire8, or nothing
-            would be left to see.
+            has stride 1 and pooling is 2x2, or nothing would be left to see.
         classes: outputs, probabilities.
         width: factor on the filters of every layer but the last.
         batch_norm: normalise between convolution and activation, for a training from scratch;
@@ -71,7 +66,6 @@ def build(
             with "linear".
         bypass: add its input to what a fire module gives where both have as many channels, fire3,
             fire5, fire7 and fire9 (the paper's simple bypass): signal and gradient get a way round.
-        squeeze: further factor on the squeeze filters, for another squeeze ratio.
 
     Source: thesis, code 4 and 5; the paper, figure 2 and section 6.
     """
@@ -83,11 +77,10 @@ def build(
     images = x = tf.keras.Input(input_shape, name="images")
     stem = {"padding": "same"} if small else {"strides": 2}
     x = _convolution(x, scaled(64), 3, "conv1", batch_norm, **stem)
-    pools = _POOL_BEFORE_SMALL if small else _POOL_BEFORE
-    for name, filters, expand in FIRES:
-        if name in pools:
-            x = tf.keras.layers.MaxPooling2D(2 if small else 3, 2, name=pools[name])(x)
-        y = fire(x, scaled(filters * squeeze), scaled(expand), name, batch_norm)
+    for name, squeeze, expand in FIRES:
+        if name in _POOL_BEFORE:
+            x = tf.keras.layers.MaxPooling2D(2 if small else 3, 2, name=_POOL_BEFORE[name])(x)
+        y = fire(x, scaled(squeeze), scaled(expand), name, batch_norm)
         ways = [x, y] if bypass and x.shape == y.shape else []
         x = tf.keras.layers.Add(name=f"{name}/bypass")(ways) if ways else y
     x = tf.keras.layers.Dropout(dropout, name="drop9")(x)
@@ -142,8 +135,7 @@ def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> T
         seed: of weights, order and augmentation.
     """
     runtime.set_seed(seed)
-    width, epochs, batch = WIDTH[profile], EPOCHS[profile], BATCH[profile]
-    rate = PEAK_LEARNING_RATE[profile]
+    width, batch, cycles = WIDTH[profile], BATCH[profile], CYCLES[profile]
     classes = len(dataset.class_names)
     model = build(dataset.x_train.shape[1:], classes, width, **SMALL_NETWORK)
     source = training.ArraySource(
@@ -152,19 +144,25 @@ def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> T
 
     name = f"squeezenet-{dataset.source}-{profile}-seed{seed}"
     whole = trained.provenance(
-        dataset, profile, seed, network=SMALL_NETWORK, width=width, epochs=epochs,
-        batch=batch, learning_rate=rate, weight_decay=WEIGHT_DECAY,
+        dataset, profile, seed, network=SMALL_NETWORK, width=width, batch=batch, cycles=cycles,
+        weight_decay=WEIGHT_DECAY,
     )  # fmt: skip
+    whole = json.loads(json.dumps(whole))  # as it is read again
     # A killed training goes on with its epoch; one by another recipe has another name.
     recipe = zlib.crc32(json.dumps(whole, sort_keys=True).encode())
-    part = Path(folder) / "baseline" / f"{name}-{recipe:08x}.part.npz"
+    parts = [
+        Path(folder) / "baseline" / f"{name}-{recipe:08x}-{number}.part.npz"
+        for number in range(len(cycles))
+    ]
 
     def train() -> dict[str, list[float]]:
-        rows = training.fit(
-            model, source, epochs, rate, seed,
-            weight_decay=WEIGHT_DECAY, checkpoint=part,
-        )  # fmt: skip
-        part.unlink()
+        trainer, rows = training.Trainer(model), []
+        for part, (epochs, rate) in zip(parts, cycles, strict=True):
+            rows += trainer.fit(
+                source, epochs, rate, seed + len(rows), weight_decay=WEIGHT_DECAY, checkpoint=part
+            )
+        for part in parts:
+            part.unlink()
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     return trained.keep(Path(folder) / "baseline" / f"{name}.npz", model, train, whole, seed)
