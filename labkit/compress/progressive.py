@@ -289,8 +289,9 @@ class Quantizer:
             mode: "nearest" or "floor"; the plan's without.
 
         Returns:
-            a row a convolution: "zeros (%)" among its outputs after the activation, "silent (%)",
-            the share of its channels that are zero for every image, and "gradient", the root mean
+            a row a convolution: "zeros (%)", the share of its outputs that a ReLU makes zero,
+            "silent (%)",
+            that of the channels that it makes zero for every image, and "gradient", the root mean
             square of the loss's derivative by its kernel.
         """
         self._copy.set_weights(self.model.get_weights())
@@ -325,7 +326,7 @@ class Quantizer:
                 loss = tf.reduce_mean(
                     tf.keras.losses.sparse_categorical_crossentropy(classes, probabilities)
                 )
-            zeros = [tf.reduce_mean(tf.cast(y == 0, tf.float32), [0, 1, 2]) for y in outputs]
+            zeros = [tf.reduce_mean(tf.cast(y <= 0, tf.float32), [0, 1, 2]) for y in outputs]
             return zeros, tape.gradient(loss, [layer.kernel for layer in layers])
 
         return lambda *pair: zip([layer.name for layer in layers], *measured(*pair), strict=True)
