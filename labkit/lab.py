@@ -167,8 +167,10 @@ class Lab:
         if (table["coded (bits)"] == table["weights (bits)"]).all():  # no code is shorter
             table = table.drop(columns="coded (bits)")
         table = table.dropna(axis=1, how="all")
-        counted = {"bytes", "gzip (bytes)", "weights (bits)", "coded (bits)"}
-        return table.astype(dict.fromkeys(counted & set(table), int)).round(
+        counted = {"bytes", "gzip (bytes)", "weights (bits)", "coded (bits)"} & set(table)
+        # What was not measured from a file has no size: such columns stay floats.
+        whole = [column for column in counted if table[column].notna().all()]
+        return table.astype(dict.fromkeys(whole, int)).round(
             {"accuracy (%)": 2, "± (%)": 2, "latency (ms)": 3}
         )
 

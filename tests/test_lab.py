@@ -74,8 +74,12 @@ def test_figures_of_other_data_and_of_an_engine(lab):
     table = lab.ledger.table().set_index("metric")
     assert table.loc["cycles", "unit"] == "cycle" and table.loc["cycles", "value"] == 1000
     assert set(table["data"]) == {"imagenet, real"} and set(table["model"]) == {"net"}
+    lab.record("4 bits", {"accuracy": 0.25}, model="net")
+    assert lab.report().loc["4 bits", "accuracy (%)"] == 25
+    lab.record("a file", {"accuracy": 0.5, "bytes": 100}, model="net")
+    assert lab.report()["bytes"].isna().tolist() == [True, False]
     with pytest.raises(KeyError):  # not of the lab's own data
-        lab.mean("accuracy", "4 bits")
+        lab.mean("cycles", "4 bits")
 
 
 def test_what_was_not_measured_has_no_mean(lab):

@@ -120,10 +120,18 @@ def _average_pool(config: dict, inputs: list[Activation], half_up: bool) -> Acti
 
 
 def _global_average(config: dict, inputs: list[Activation], half_up: bool) -> Activation:
-    array, keep = inputs[0].array, config.get("keepdims", False)
-    kind = np.float64 if inputs[0].fraction is None else np.int64
-    total = array.sum(axis=(1, 2), dtype=kind, keepdims=keep)
-    return _mean(total, array.shape[1] * array.shape[2], inputs[0], half_up)
+    """The mean of a map, in a 32-bit word with as many more bits as its count has [A].
+
+    Rounded to the step of the map, the classes of a network of few bits would tie.
+    """
+    array, fraction = inputs[0]
+    count = array.shape[1] * array.shape[2]
+    kind = np.float64 if fraction is None else np.int64
+    total = array.sum(axis=(1, 2), dtype=kind, keepdims=config.get("keepdims", False))
+    if fraction is None:
+        return Activation(total / count, None)
+    more = (count - 1).bit_length()
+    return _mean(total << more, count, Activation(total, fraction + more), half_up)
 
 
 def _mean(total: np.ndarray, count, x: Activation, half_up: bool) -> Activation:

@@ -35,7 +35,7 @@ SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass
 WIDTH = {"quick": 0.25, "full": 0.75}
 BATCH = {"quick": 32, "full": 64}
 #: Cycles of (epochs, peak of the learning rate), one after the other.
-CYCLES = {"quick": ((5, 0.05),), "full": ((18, 0.08), (10, 0.04))}
+CYCLES = {"quick": ((5, 0.05),), "full": ((18, 0.08), (10, 0.04), (3, 0.02))}
 WEIGHT_DECAY = 2e-4
 
 _POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}

@@ -278,10 +278,21 @@ def test_bad_requests(model, images):
 
 def test_means_are_rounded_as_the_engine_rounds():
     x = Activation(np.array([[[[1], [2]], [[-1], [-4]]]], np.int16), 3)  # sum -2, mean -0.5
+    config = {"pool_size": (2, 2), "strides": (2, 2), "padding": "valid"}
+    mean = operations.OPERATIONS["AveragePooling2D"]
+    assert mean(config, [x], True).array.item() == 0
+    assert mean(config, [x], False).array.item() == -1
+    assert mean(config, [x], True).fraction == 3
+
+
+def test_the_mean_of_a_map_keeps_bits_enough_to_tell_classes_apart():
+    x = Activation(np.array([[[[1], [2]], [[-1], [-4]]]], np.int16), 3)
     mean = operations.OPERATIONS["GlobalAveragePooling2D"]
-    assert mean({}, [x], True).array.item() == 0
-    assert mean({}, [x], False).array.item() == -1
-    assert mean({}, [x], True).fraction == 3
+    assert mean({}, [x], True).values.item() == -0.5 / 8  # four values: exact
+    three = Activation(x.array[:, :1].repeat(3, axis=1)[:, :, :1], 0)  # 1 + 1 + 1
+    assert mean({}, [three], True).values.item() == 1
+    odd = Activation(np.array([[[[1]], [[0]], [[0]]]], np.int16), 0)  # a third, in quarters
+    assert mean({}, [odd], True).values.item() == 0.25
 
 
 def test_joining_different_formats_is_exact():
