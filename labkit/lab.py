@@ -207,7 +207,7 @@ class Lab:
         rows["lost (points)"] = rows["accuracy (%) of float"] - rows["accuracy (%)"]
         rows["smaller (×)"] = rows["size of float"] / rows["size"]
         columns = ["accuracy at least", "accuracy (%)", "lost (points)", "smaller (×)"]
-        table = rows.set_index(["technique", "source", "model"])[columns].round(2)
+        table = rows.set_index(["technique", "source", "model"]).reindex(columns=columns).round(2)
         table = table.dropna(axis=1, how="all").sort_index(level="technique", sort_remaining=False)
         return table.astype(object).where(table.notna(), "")
 
