@@ -680,38 +680,6 @@ def limits(values: np.ndarray, limits: dict[str, float], x: str) -> Figure:
     return figure
 
 
-def engine_window(x: np.ndarray, w: np.ndarray, words: pd.DataFrame, channel: int) -> Figure:
-    """One window on its way through the convolution engine.
-
-    Args:
-        x: integer (rows, columns, channels), the pixels under the filter.
-        w: integer (rows, columns, channels), the filter of one output.
-        words: a row a job (an input channel): "exact" (what an unlimited word would hold, in
-            steps of the output) and "engine" (the 16-bit word after rounding and saturation).
-        channel: the one whose pixels and weights are shown.
-    """
-    with style():
-        figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=[1, 1.6])
-        for ax, codes, name in zip(left.subplots(2, 1), (x, w), ("pixels", "weights"), strict=True):
-            table = codes[..., channel]
-            top = max(1, np.abs(codes).max())
-            ax.imshow(table, cmap="RdBu", vmin=-1.6 * top, vmax=1.6 * top)
-            for (row, column), code in np.ndenumerate(table):
-                ax.annotate(f"{code}", (column, row), ha="center", va="center", fontsize=8)
-            ax.set_title(f"{name}, channel {channel}")
-            ax.set_axis_off()
-        ax, below = right.subplots(2, 1, sharex=True)
-        jobs = np.arange(1, len(words) + 1)
-        ax.plot(jobs, words["exact"], color=_GREY, linewidth=1)
-        ax.step(jobs, words["engine"], where="mid", color=COLOURS[0])
-        ax.plot(channel + 1, words["engine"].iloc[channel], "o", color=COLOURS[1])
-        ax.set(ylabel="output word")
-        below.step(jobs, words["engine"] - words["exact"], where="mid", color=COLOURS[1])
-        below.set(xlabel="input channels so far", ylabel="error (steps)")
-    return figure
-
-
 def engine_job(
     pixels: np.ndarray,
     weights: np.ndarray,

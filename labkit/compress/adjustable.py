@@ -109,7 +109,7 @@ def adjustable(model: tf.keras.Model) -> tf.keras.Model:
 
 def adjust(
     model: tf.keras.Model,
-    plan: Plan,
+    plan: Plan | None,
     levels: Collection[str] | None = None,
     mode: str | None = None,
 ) -> None:
@@ -117,12 +117,14 @@ def adjust(
 
     Args:
         model: from `adjustable`.
-        plan: formats by layer.
+        plan: formats by layer; None for floating point throughout.
         levels: that are quantised, as `networks.levels` names them; None for all.
         mode: "nearest" or "floor"; the plan's without.
     """
     for level, names in networks.levels(model).items():
         for layer in map(model.get_layer, names):
             if isinstance(layer, AdjustableConv2D):
-                on = levels is None or level in levels
-                layer.adjust(plan.layers[layer.name] if on else None, mode or plan.mode)
+                if plan is None or (levels is not None and level not in levels):
+                    layer.adjust(None)
+                else:
+                    layer.adjust(plan.layers[layer.name], mode or plan.mode)

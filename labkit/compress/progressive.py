@@ -290,16 +290,11 @@ class Quantizer:
 
         Returns:
             a row a convolution: "zeros (%)", the share of its outputs that a ReLU makes zero,
-            "silent (%)",
-            that of the channels that it makes zero for every image, and "gradient", the root mean
-            square of the loss's derivative by its kernel.
+            "silent (%)", that of the channels that it makes zero for every image, and "gradient",
+            the root mean square of the loss's derivative by its kernel.
         """
         self._copy.set_weights(self.model.get_weights())
-        if plan is None:
-            plan, levels = Plan({}), ()
-        else:
-            levels = None
-        adjustable.adjust(self._copy, plan, levels, mode)
+        adjustable.adjust(self._copy, plan, mode=mode)
         found = self._signals(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
         rows = {
             name: {

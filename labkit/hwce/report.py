@@ -115,9 +115,9 @@ class Report:
         """Write the table, each row with the basis of its figures."""
         return files.write_text(path, self.table.assign(basis=BASIS).to_csv(index=False))
 
-    def to_json(self, path: str | Path) -> Path:
-        """Write table, totals, plan and the sources of the energy figures."""
-        content = {
+    def as_dict(self) -> dict:
+        """For JSON: table, totals, plan and the sources of the energy figures."""
+        return {
             "basis": BASIS,
             "images": self.images,
             "plan": self.plan.as_dict(),
@@ -125,4 +125,8 @@ class Report:
             "totals": self.totals,
             "layers": json.loads(self.table.to_json(orient="records")),
         }
-        return files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write what `as_dict` gives."""
+        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+        return files.write_text(path, text + "\n")

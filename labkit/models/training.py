@@ -309,13 +309,18 @@ def ranks(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def predictor(model: tf.keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """The model as a function of images (B, ...), any number of them, to outputs (B, ...)."""
+    """The model as a function of images (B, ...), any number of them, to outputs (B, ...).
+
+    A model of several outputs gives them in its own structure.
+    """
 
     @tf.function(reduce_retracing=True)
     def outputs(images):
         return model(images, training=False)
 
-    return lambda images: outputs(tf.convert_to_tensor(images)).numpy()
+    return lambda images: tf.nest.map_structure(
+        lambda y: y.numpy(), outputs(tf.convert_to_tensor(images))
+    )
 
 
 def accuracy(model: tf.keras.Model, source: Source, top: int = 1) -> float:

@@ -101,7 +101,5 @@ def write_json(path: Path, evaluation: Evaluation, report: Report | None) -> Pat
     """The figures, and under "engine" what the engine's report holds."""
     content = {"evaluation": asdict(evaluation)}
     if report is not None:
-        with files.replacing(path) as temporary:
-            report.to_json(temporary)
-            content["engine"] = json.loads(temporary.read_text(encoding="utf-8"))
+        content["engine"] = report.as_dict()
     return files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from labkit import files
-from labkit.models import networks
+from labkit.models import networks, training
 from labkit.net import NetError
 from labkit.net.task import Task
 
@@ -63,7 +63,7 @@ def extract(
         raise NetError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}.")
     names = chosen(model, layers, level, stage)
     taps = tf.keras.Model(model.inputs, [_tap(model.get_layer(name), stage) for name in names])
-    predict = _predictor(taps)
+    predict = training.predictor(taps)
     fixed = _weights(model, names) if kernels else {}
     fixed |= {"classes": task.tree.classes["val"], "note": np.array(json.dumps(note or {}))}
     fixed["files"] = np.array(task.tree.members["val"])
@@ -73,7 +73,8 @@ def extract(
         done, total = 0, len(task.tree.members["val"])
         for images, _ in task.source().validation():
             found = {"images": images}
-            found |= {f"outputs/{n}": y for n, y in zip(names, predict(images), strict=True)}
+            outputs = tf.nest.flatten(predict(images))
+            found |= {f"outputs/{n}": y for n, y in zip(names, outputs, strict=True)}
             for name, values in found.items():
                 arrays.rows(name, done, total, values)
             done += len(images)
@@ -115,16 +116,6 @@ def _tap(layer: tf.keras.layers.Layer, stage: str):
     outputs = plain(layer.input)
     plain.set_weights(layer.get_weights()[: len(plain.weights)])
     return outputs
-
-
-def _predictor(model: tf.keras.Model) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """As `training.predictor`, for a model of one output or several."""
-
-    @tf.function(reduce_retracing=True)
-    def outputs(images):
-        return tf.nest.flatten(model(images, training=False))
-
-    return lambda images: [y.numpy() for y in outputs(tf.convert_to_tensor(images))]
 
 
 def _weights(model: tf.keras.Model, names: Sequence[str]) -> dict[str, np.ndarray]:
