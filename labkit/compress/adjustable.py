@@ -102,9 +102,7 @@ def adjustable(model: tf.keras.Model) -> tf.keras.Model:
             return AdjustableConv2D.from_config({key: config[key] for key in plain})
         return type(layer).from_config(config)
 
-    copy = tf.keras.models.clone_model(model, clone_function=layer_of)
-    copy.set_weights(model.get_weights())
-    return copy
+    return networks.with_layers(model, layer_of)
 
 
 def adjust(

@@ -36,7 +36,7 @@ def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None 
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
     shape = _input_shape(model)
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = converter_of(model)
     if mode != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if mode == "float16":
@@ -52,6 +52,30 @@ def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None 
             tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         ]
     return quietly(converter)
+
+
+def converter_of(model: tf.keras.Model) -> tf.lite.TFLiteConverter:
+    """What `TFLiteConverter.from_keras_model` gives, several times as fast.
+
+    That one saves every layer of the model by itself, with all that would be needed to train it
+    again, before it converts; here one traced graph is saved. The files are the same but for one
+    byte, the field of their metadata that tells where they come from.
+
+    Args:
+        model: Keras model with one input; any number of outputs.
+    """
+    names = model.output_names
+
+    def outputs(images):
+        return dict(zip(names, tf.nest.flatten(model(images, training=False)), strict=True))
+
+    images = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype, model.input_names[0])
+    saved = tf.Module()
+    saved.variables_of_model = model.variables
+    saved.call = tf.function(outputs, input_signature=[images])
+    return tf.lite.TFLiteConverter.from_concrete_functions(
+        [saved.call.get_concrete_function()], saved
+    )
 
 
 def _input_shape(model: tf.keras.Model) -> tuple[int | None, ...]:

@@ -182,9 +182,7 @@ def quantized(
         }
         return QuantizedConv2D.from_config(config)
 
-    copy = tf.keras.models.clone_model(model, clone_function=layer_of)
-    copy.set_weights(model.get_weights())
-    return copy
+    return networks.with_layers(model, layer_of)
 
 
 def with_bits(plan: Plan, resolution: Resolution) -> Plan:
@@ -256,7 +254,7 @@ class Quantizer:
 
     def accuracy(
         self,
-        plan: Plan,
+        plan: Plan | None = None,
         levels: Collection[str] | None = None,
         mode: str | None = None,
         top: int = 1,
@@ -264,7 +262,7 @@ class Quantizer:
         """Share of validation images that are read right without any training.
 
         Args:
-            plan: formats by layer.
+            plan: formats by layer; None for floating point.
             levels: that are quantised; None for all.
             mode: "nearest" or "floor"; the plan's without.
             top: 1 or more: the right class is among so many.

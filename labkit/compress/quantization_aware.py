@@ -49,7 +49,7 @@ def fine_tune(
 
 def convert(model: tf.keras.Model) -> bytes:
     """The TFLite file of a quantisation-aware model: int8 throughout, input and output too."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = post_training.converter_of(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     return post_training.quietly(converter)

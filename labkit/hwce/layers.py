@@ -10,6 +10,7 @@ import math
 import tensorflow as tf
 
 from labkit.hwce.formats import MODES, QFormat
+from labkit.models import networks
 
 #: Up to here float32 holds every integer.
 _FLOAT32_EXACT = 2**24
@@ -48,15 +49,22 @@ def _quantize(x: tf.Tensor, q: QFormat, mode: str) -> tf.Tensor:
 
     @tf.custom_gradient
     def straight_through(x):
-        scaled = (tf.clip_by_value(x, -amplitude, amplitude) if mode == "thesis" else x) / q.step
-        codes = tf.floor(scaled)
-        if mode == "nearest":
-            codes += tf.cast(scaled - codes >= 0.5, x.dtype)
-        if mode != "thesis":
-            codes = tf.clip_by_value(codes, float(q.min_code), float(q.max_code))
-        return codes * q.step, lambda upstream: upstream * tf.cast(tf.abs(x) <= amplitude, x.dtype)
+        inside = tf.abs(x) <= amplitude
+        return _rounded(x, q, mode), lambda upstream: upstream * tf.cast(inside, x.dtype)
 
     return straight_through(x)
+
+
+def _rounded(x: tf.Tensor, q: QFormat, mode: str) -> tf.Tensor:
+    """Codes times step; without a gradient."""
+    amplitude = math.ldexp(1.0, q.msb)
+    scaled = (tf.clip_by_value(x, -amplitude, amplitude) if mode == "thesis" else x) / q.step
+    codes = tf.floor(scaled)
+    if mode == "nearest":
+        codes += tf.cast(scaled - codes >= 0.5, x.dtype)
+    if mode != "thesis":
+        codes = tf.clip_by_value(codes, float(q.min_code), float(q.max_code))
+    return codes * q.step
 
 
 def _quantize_fused(x: tf.Tensor, q: QFormat, mode: str) -> tf.Tensor:
@@ -225,6 +233,43 @@ class QuantClip(tf.keras.layers.Layer):
         """Everything that makes the layer again."""
         formats = {"nbits": self.format.bits, "msb": self.format.msb, "mode": self.mode}
         return super().get_config() | formats
+
+
+class PortableConv2D(QuantizedConv2D):
+    """A quantised convolution outside training, in float32 and without TensorFlow's own roundings.
+
+    The thesis's mode, and a layer that is not enabled, have neither anyway.
+    """
+
+    def call(self, inputs, training=None):
+        """Convolve; `training` changes nothing."""
+        if not self.enabled or self.mode == "thesis":
+            return super().call(inputs, training=False)
+        kernel = self._rounded(self.kernel, self.kernel_format)
+        sums = self.convolution_op(self._rounded(inputs, self.input_format), kernel)
+        if self.use_bias:
+            sums += self._rounded(self.bias, self.bias_format)
+        return self.activation(self._rounded(sums, self.output_format))
+
+    def _rounded(self, x, q: QFormat):
+        return _rounded(x, q, self.mode)
+
+
+def portable(model: tf.keras.Model) -> tf.keras.Model:
+    """A copy for converters: in float32, its roundings made of floor, minimum and maximum.
+
+    Sums of more than 24 bits are rounded by float32: such a network may differ by a last code, now
+    and then.
+
+    Args:
+        model: of plain or quantised convolutions; it is not changed.
+    """
+
+    def layer_of(layer):
+        kind = PortableConv2D if isinstance(layer, QuantizedConv2D) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    return networks.with_layers(model, layer_of)
 
 
 def layer_outputs(model: tf.keras.Model, images, names: list[str]) -> dict:

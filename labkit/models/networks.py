@@ -78,6 +78,15 @@ def levels(model: tf.keras.Model) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def with_layers(
+    model: tf.keras.Model, layer_of: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]
+) -> tf.keras.Model:
+    """A copy of a model with the same weights, in which layer_of(layer) stands for each layer."""
+    copy = tf.keras.models.clone_model(model, clone_function=layer_of)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def convolution_output(
     model: tf.keras.Model, layer: str, images: np.ndarray, batch: int = 64
 ) -> np.ndarray:

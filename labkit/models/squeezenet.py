@@ -6,13 +6,12 @@ P. J. Pereira Vieito, master's thesis (UPC and Università di Bologna, 2017), se
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
+import math
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from labkit import runtime
@@ -30,15 +29,22 @@ PREPROCESSING = image_folder.CAFFE
 #: Images up to this height keep their resolution in the first convolution, and pool 2x2.
 SMALL = 64
 
+#: A width other than 1 makes numbers of filters that are multiples of this: vector units like them.
+MULTIPLE = 16
+
 #: Names of the published weights in the folder of real data.
 WEIGHTS = ("squeezenet_v1.1.npz", "squeezenet_v1.1.caffemodel")
 
 #: The network for CIFAR-10, and how it is trained from scratch, by profile.
-SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True}
+_SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True}
+NETWORK = {
+    "quick": _SMALL_NETWORK | {"modules": ["fire2", "fire4", "fire5", "fire6"]},
+    "full": _SMALL_NETWORK,
+}
 WIDTH = {"quick": 0.25, "full": 0.75}
 BATCH = {"quick": 32, "full": 64}
-#: Cycles of (epochs, peak of the learning rate); the ends of the last two are averaged.
-CYCLES = {"quick": ((4, 0.05),), "full": ((18, 0.08), (10, 0.04), (3, 0.02))}
+EPOCHS = {"quick": 2, "full": 32}
+LEARNING_RATE = {"quick": 0.05, "full": 0.08}
 WEIGHT_DECAY = 2e-4
 
 _POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
@@ -52,6 +58,7 @@ def build(
     dropout: float = 0.5,
     logits: str = "relu",
     bypass: bool = False,
+    modules: Collection[str] | None = None,
 ) -> tf.keras.Model:
     """The network, untrained.
 
@@ -60,7 +67,7 @@ def build(
             1,235,496 parameters for 1,000 classes; for images up to 64 pixels the first convolution
             has stride 1 and pooling is 2x2, or nothing would be left to see.
         classes: outputs, probabilities.
-        width: factor on the filters of every layer but the last.
+        width: factor on the filters of every layer but the last, rounded up to multiples of 16.
         batch_norm: normalise between convolution and activation, for a training from scratch;
             `folding.fold` makes of it the network without.
         dropout: share of what fire9 gives that is dropped in training.
@@ -69,18 +76,21 @@ def build(
             with "linear".
         bypass: add its input to what a fire module gives where both have as many channels, fire3,
             fire5, fire7 and fire9 (the paper's simple bypass): signal and gradient get a way round.
+        modules: names of the fire modules that there are; None for all eight.
 
     Source: thesis, code 4 and 5; the paper, figure 2 and section 6.
     """
     small = input_shape[0] <= SMALL
 
     def scaled(filters: int) -> int:
-        return max(1, round(filters * width))
+        return MULTIPLE * math.ceil(filters * width / MULTIPLE)
 
     images = x = tf.keras.Input(input_shape, name="images")
     stem = {"padding": "same"} if small else {"strides": 2}
     x = _convolution(x, scaled(64), 3, "conv1", batch_norm, **stem)
     for name, squeeze, expand in FIRES:
+        if modules is not None and name not in modules:
+            continue
         if name in _POOL_BEFORE:
             x = tf.keras.layers.MaxPooling2D(2 if small else 3, 2, name=_POOL_BEFORE[name])(x)
         y = fire(x, scaled(squeeze), scaled(expand), name, batch_norm)
@@ -138,49 +148,28 @@ def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> T
         seed: of weights, order and augmentation.
     """
     runtime.set_seed(seed)
-    width, batch, cycles = WIDTH[profile], BATCH[profile], CYCLES[profile]
+    width, batch, epochs = WIDTH[profile], BATCH[profile], EPOCHS[profile]
+    network, rate = NETWORK[profile], LEARNING_RATE[profile]
     classes = len(dataset.class_names)
-    model = build(dataset.x_train.shape[1:], classes, width, **SMALL_NETWORK)
+    model = build(dataset.x_train.shape[1:], classes, width, **network)
     source = training.ArraySource(
         dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, batch=batch
     )
 
-    name = f"squeezenet-{dataset.source}-{profile}-seed{seed}"
     whole = trained.provenance(
-        dataset, profile, seed, network=SMALL_NETWORK, width=width, batch=batch, cycles=cycles,
-        weight_decay=WEIGHT_DECAY,
+        dataset, profile, seed, network=network, width=width, multiple=MULTIPLE, batch=batch,
+        epochs=epochs, learning_rate=rate, weight_decay=WEIGHT_DECAY,
     )  # fmt: skip
-    whole = json.loads(json.dumps(whole))  # as it is read again
     # A killed training goes on with its epoch; one by another recipe has another name.
     recipe = zlib.crc32(json.dumps(whole, sort_keys=True).encode())
-    parts = [
-        Path(folder) / "baseline" / f"{name}-{recipe:08x}-{number}.part.npz"
-        for number in range(len(cycles))
-    ]
+    path = Path(folder) / "baseline" / f"squeezenet-{dataset.source}-{profile}-seed{seed}.npz"
+    part = path.with_name(f"{path.stem}-{recipe:08x}.part.npz")
 
     def train() -> dict[str, list[float]]:
-        trainer, rows, ends = training.Trainer(model), [], []
-        for part, (epochs, rate) in zip(parts, cycles, strict=True):
-            rows += trainer.fit(
-                source, epochs, rate, seed + len(rows), weight_decay=WEIGHT_DECAY, checkpoint=part
-            )
-            ends.append(model.get_weights())
-        if len(ends) > 1:
-            _average(model, ends[-2:], dataclasses.replace(source, batch=4 * batch), seed)
-        for part in parts:
-            part.unlink()
+        rows = training.fit(
+            model, source, epochs, rate, seed, weight_decay=WEIGHT_DECAY, checkpoint=part
+        )
+        part.unlink()
         return {name: [row[name] for row in rows] for name in rows[0]}
 
-    return trained.keep(Path(folder) / "baseline" / f"{name}.npz", model, train, whole, seed)
-
-
-def _average(model: tf.keras.Model, ends: list, source: training.ArraySource, seed: int) -> None:
-    """Set the mean of several trainings' ends, and measure the normalisations anew.
-
-    Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization",
-    UAI 2018: the ends of cycles lie around an optimum that generalises better than each of them.
-    """
-    model.set_weights([np.mean(weights, axis=0) for weights in zip(*ends, strict=True)])
-    normalise = tf.function(lambda images: model(images, training=True))
-    for images, _ in itertools.islice(source.training(seed), 60):
-        normalise(images)
+    return trained.keep(path, model, train, whole, seed)

@@ -17,9 +17,9 @@ import tensorflow as tf
 
 from labkit import files, measure, runtime
 from labkit.compress import post_training
+from labkit.hwce.layers import portable
 from labkit.models import networks, training
 from labkit.net import NetError, coreml
-from labkit.net.portable import portable
 from labkit.net.task import Task
 
 #: Probabilities of an exact copy may differ by this much: float32, summed in another order.

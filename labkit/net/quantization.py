@@ -10,7 +10,7 @@ from pathlib import Path
 from labkit import files, plots
 from labkit.compress import progressive
 from labkit.compress.progressive import Progress, Schedule
-from labkit.models import networks, training
+from labkit.models import networks
 from labkit.net.formats import Quantisation
 from labkit.net.task import Task, claim
 from labkit.net.training import HISTORY, WEIGHTS
@@ -45,13 +45,14 @@ def quantize(
     settings = {"plan": plan.as_dict(), "augment": augment, **asdict(schedule)}
     claim(out, {"command": "quantize", **task.facts(), **settings})
     source = task.source(augment)
-    progress = progressive.run(task.model, plan, source, schedule, out, report)
+    quantizer = progressive.Quantizer(task.model, source)
+    progress = quantizer.run(plan, schedule, out, report)
     networks.save_weights(progress.model, out / WEIGHTS)
     task.describe(out / WEIGHTS)
     files.write_text(out / PLAN, json.dumps(plan.as_dict(), indent=2) + "\n")
     files.write_text(out / HISTORY, progress.history.to_csv(index=False))
     with files.replacing(out / PICTURE) as temporary:
-        level = training.accuracy(task.model, source)
         names = {schedule.strategy: progress.history}
-        plots.phases(names, progress.history["phase"], level).savefig(temporary, dpi=120)
+        figure = plots.phases(names, progress.history["phase"], quantizer.accuracy())
+        figure.savefig(temporary, dpi=120)
     return progress

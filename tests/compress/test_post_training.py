@@ -66,6 +66,13 @@ def test_same_model_gives_the_same_bytes(sign_model, contents, images, mode):
     assert post_training.convert(sign_model, mode, images) == contents[mode]
 
 
+def test_the_fast_converter_writes_the_file_of_the_slow_one(sign_model, contents):
+    slow = tf.lite.TFLiteConverter.from_keras_model(sign_model).convert()
+    fast = contents["float"]
+    assert len(fast) == len(slow)
+    assert sum(a != b for a, b in zip(fast, slow, strict=True)) == 1
+
+
 @pytest.mark.parametrize("mode", post_training.MODES)
 def test_file_takes_batches_of_any_size(contents, images, mode):
     """Results do not depend on the batch, and a batch is what the runtime is really given."""

@@ -192,6 +192,7 @@ def test_one_quantiser_for_many_runs(model, plan, source):
     static = quantizer.run(plan, Schedule("static")).history["after"].iloc[-1]
     assert quantizer.accuracy(plan) == static
     assert quantizer.accuracy(plan, levels=[]) == training.accuracy(model, source)
+    assert quantizer.accuracy() == training.accuracy(model, source)
     twin = progressive.quantized(model, plan)
     assert static == pytest.approx(training.accuracy(twin, source))
     second = quantizer.run(plan, schedule)

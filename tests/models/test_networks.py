@@ -44,17 +44,34 @@ def test_squeezenet_has_the_published_shapes():
 
 
 def test_small_images_keep_their_resolution(small):
-    assert small.get_layer("conv1").output.shape[1:] == (32, 32, 8)
+    assert small.get_layer("conv1").output.shape[1:3] == (32, 32)
     assert small.get_layer("conv10").output.shape[1:3] == (4, 4)
 
 
+def test_a_narrow_network_has_multiples_of_16_filters():
+    model = squeezenet.build((32, 32, 3), 10, width=0.75)
+    *filters, classes = [
+        model.get_layer(name).filters for names in networks.levels(model).values() for name in names
+    ]
+    assert classes == 10
+    assert filters[:7] == [48, 16, 48, 48, 16, 48, 48]
+    assert filters[-6:] == [48, 192, 192, 48, 192, 192]
+
+
+def test_modules_can_be_left_out(images):
+    model = squeezenet.build((32, 32, 3), 10, width=0.25, **squeezenet.NETWORK["quick"])
+    assert list(networks.levels(model)) == ["conv1", "fire2", "fire4", "fire5", "fire6", "conv10"]
+    assert model.get_layer("conv10").output.shape[1:3] == (4, 4)
+    assert "fire5/bypass" in [layer.name for layer in model.layers]
+
+
 def test_bypasses_go_round_modules_that_keep_their_channels(images):
-    model = squeezenet.build((32, 32, 3), 10, width=0.125, batch_norm=True, bypass=True)
+    model = squeezenet.build((32, 32, 3), 10, width=0.25, batch_norm=True, bypass=True)
     names = [layer.name for layer in model.layers if isinstance(layer, tf.keras.layers.Add)]
     assert names == [f"fire{i}/bypass" for i in (3, 5, 7, 9)]
     assert (
         model.count_params()
-        == squeezenet.build((32, 32, 3), 10, width=0.125, batch_norm=True).count_params()
+        == squeezenet.build((32, 32, 3), 10, width=0.25, batch_norm=True).count_params()
     )
     plain = networks.fold(model)
     np.testing.assert_allclose(plain(images), model(images), atol=1e-5)
