@@ -91,11 +91,11 @@ def test_static_needs_no_training_images(tree, trained, tmp_path):
 def test_strategies_and_percentiles_reach_the_schedule(tree, trained, tmp_path, monkeypatch):
     seen = []
 
-    def stop(model, plan, source, schedule, folder, report):
-        seen.append((plan, schedule, source.augment))
+    def stop(quantizer, plan, schedule, folder, report):
+        seen.append((plan, schedule, quantizer.source.augment))
         raise Killed
 
-    monkeypatch.setattr(progressive, "run", stop)
+    monkeypatch.setattr(progressive.Quantizer, "run", stop)
     options = ("--weights", trained / "weights.npz", "--resolution", "8:6:4", "--calibration", 20)
     more = (
         ("--strategy", "gradual", "--mode", "floor", "--percentile", "95", "--no-augment"),

@@ -25,7 +25,7 @@ def test_writes_weights_history_and_what_they_belong_to(trained):
 def test_squeezenet_is_normalised_in_training_and_folded(squeezed, tree):
     keys = arrays(squeezed / "weights.npz")
     assert not any("/bn" in key for key in keys)
-    assert keys["conv1/kernel"].shape == (3, 3, 3, 8)
+    assert keys["conv1/kernel"].shape == (3, 3, 3, 16)
     with np.load(squeezed / "checkpoint.npz") as checkpoint:
         assert len(checkpoint.files) > 2 * len(keys)  # statistics and momentum besides
     description = json.loads((squeezed / "weights.json").read_text())
