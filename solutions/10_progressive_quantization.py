@@ -141,10 +141,10 @@ pd.DataFrame.from_dict(rows, orient="index").round({"fewer (×)": 1})
 #
 # One to train, in minutes: SqueezeNet in the size of CIFAR-10's images, with ten classes and three
 # quarters of the filters (in multiples of 16, which vector units like). Images of 32×32 leave nothing
-# to throw away at the beginning, so that `conv1` keeps their resolution. Every second fire module has a *bypass*, which adds its input to
-# its output (the SqueezeNet paper's own variant), so that it learns in few epochs. It is trained
-# with batch normalisation, which then is *folded* into the kernels, as in lab 01: what the engine
-# gets are convolutions with a bias, and additions.
+# to throw away at the beginning, so that `conv1` keeps their resolution. Every second fire module has
+# a *bypass*, which adds its input to its output (the SqueezeNet paper's own variant), so that it
+# learns in few epochs. It is trained with batch normalisation, which then is *folded* into the
+# kernels, as in lab 01: what the engine gets are convolutions with a bias, and additions.
 
 # %%
 trained = squeezenet.baseline(data, PROFILE, SEED, OUT)
@@ -212,9 +212,9 @@ print(f"top-5 accuracy: {accuracy_in_float(x, top=5):.1f} %")
 variants.to_frame()
 
 # %% [markdown]
-# A quarter to a third of what it reads is lost by a detail that no error message tells of. (The thesis lost more,
-# 56.9 to 36.5 and 16.4 %; the photographs here are centred more tightly, one a class, and from the
-# training set: read the *drops* of this lab, not its levels.)
+# A quarter to a third of what it reads is lost by a detail that no error message tells of. (The
+# thesis lost more, 56.9 to 36.5 and 16.4 %; the photographs here are centred more tightly, one a
+# class, and from the training set: read the *drops* of this lab, not its levels.)
 
 # %% [markdown]
 # ## 3 · Numbers with a power of two between them

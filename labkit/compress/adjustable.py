@@ -102,7 +102,7 @@ def adjustable(model: tf.keras.Model) -> tf.keras.Model:
             return AdjustableConv2D.from_config({key: config[key] for key in plain})
         return type(layer).from_config(config)
 
-    return networks.with_layers(model, layer_of)
+    return networks.copy_of(model, layer_of)
 
 
 def adjust(

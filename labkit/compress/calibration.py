@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from labkit.models import networks
+
 _HOMOGENEOUS = (
     tf.keras.layers.MaxPooling2D,
     tf.keras.layers.AveragePooling2D,
@@ -78,8 +80,7 @@ def stretch_channel(
         raise ValueError(
             f"{normalisation!r} cannot be stretched; these can: {stretchable_layers(model)}."
         )
-    copy = tf.keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    copy = networks.copy_of(model)
     source = copy.get_layer(normalisation)
     if not 0 <= channel < source.gamma.shape[0]:
         raise ValueError(

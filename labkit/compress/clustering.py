@@ -16,9 +16,9 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
 )
 
 from labkit.compress import quantization_aware
-from labkit.compress.pruning import copy_of, prunable
+from labkit.compress.pruning import prunable
 from labkit.datasets import Dataset
-from labkit.models import sign_cnn
+from labkit.models import networks, sign_cnn
 
 #: Where the centroids begin: evenly between the smallest and the largest weight, evenly along the
 #: weights' distribution, by k-means++, or at random between the extremes.
@@ -162,7 +162,7 @@ def cluster(
             preserve_sparsity=preserve_sparsity,
         )
 
-    return tf.keras.models.clone_model(copy_of(model), clone_function=wrapped)
+    return tf.keras.models.clone_model(networks.copy_of(model), clone_function=wrapped)
 
 
 def _by_layer(model: tf.keras.Model, clusters: int | Mapping[str, int]) -> dict[str, int]:
@@ -222,7 +222,7 @@ def cluster_preserving(model: tf.keras.Model, preserve_sparsity: bool = False) -
 
     Source: the collaborative techniques of the TensorFlow Model Optimization toolkit.
     """
-    annotated = tfmot.quantization.keras.quantize_annotate_model(copy_of(model))
+    annotated = tfmot.quantization.keras.quantize_annotate_model(networks.copy_of(model))
     scheme = tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity)
     return tfmot.quantization.keras.quantize_apply(annotated, scheme)
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from labkit.compress import pruning
 from labkit.datasets import Dataset
-from labkit.models import sign_cnn
+from labkit.models import networks, sign_cnn
 
 #: Steps from one mask to the next (the paper uses 16).
 PERIOD = 16
@@ -52,7 +52,7 @@ class MaskedTraining(tf.keras.Model):
     ):
         super().__init__(name="masked_training")
         self.final_sparsity = pruning.by_layer(model, final_sparsity)
-        self.network = pruning.copy_of(model)
+        self.network = networks.copy_of(model)
         self.feedback = feedback
         self.pattern = pattern
         self.kernels = pruning.prunable(self.network)

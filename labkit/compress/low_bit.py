@@ -33,7 +33,7 @@ from labkit import files, runtime
 from labkit.compress import post_training
 from labkit.compress.calibration import lets_factors_through
 from labkit.datasets import Dataset
-from labkit.models import sign_cnn
+from labkit.models import networks, sign_cnn
 
 #: Sixteen codes less one: -7/8 … 7/8 in steps of 1/8, the same number on both sides of zero.
 FOUR_BITS = "quantized_bits(4,0,1,alpha=1)"
@@ -176,8 +176,7 @@ def quantize(
         return layer.__class__.from_config(layer.get_config())
 
     with _quietly():
-        copy = tf.keras.models.clone_model(model, clone_function=replaced)
-        copy.set_weights(model.get_weights())
+        copy = networks.copy_of(model, replaced)
         for layer in quantized_layers(copy) if fit_scale else ():
             _fit_scale(layer)
     return copy

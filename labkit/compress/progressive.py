@@ -182,7 +182,7 @@ def quantized(
         }
         return QuantizedConv2D.from_config(config)
 
-    return networks.with_layers(model, layer_of)
+    return networks.copy_of(model, layer_of)
 
 
 def with_bits(plan: Plan, resolution: Resolution) -> Plan:

@@ -10,7 +10,7 @@ import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.sparsity.keras import pruning_wrapper
 
 from labkit.datasets import Dataset
-from labkit.models import sign_cnn
+from labkit.models import networks, sign_cnn
 
 #: Epochs and peak learning rate of a fine-tuning, and the part of it in which weights are taken
 #: away; the rest lets the remaining ones settle.
@@ -213,16 +213,9 @@ def by_layer(model: tf.keras.Model, sparsity: float | Mapping[str, float]) -> di
     return {name: float(sparsity.get(name, 0.0)) for name in names}
 
 
-def copy_of(model: tf.keras.Model) -> tf.keras.Model:
-    """A clone with the same weights; `tfmot` modifies what it wraps, so wrap a copy."""
-    copy = tf.keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
 def masked(model: tf.keras.Model, masks: Mapping[str, np.ndarray]) -> tf.keras.Model:
     """A copy whose kernels are multiplied by masks, by name of the layer."""
-    copy = copy_of(model)
+    copy = networks.copy_of(model)
     for name, mask in masks.items():
         kernel = copy.get_layer(name).kernel
         kernel.assign(kernel * mask)
@@ -242,7 +235,7 @@ def with_new_statistics(
             statistics are moving averages.
         batch: images a step.
     """
-    copy = copy_of(model)
+    copy = networks.copy_of(model)
     for start in range(0, len(images), batch):
         copy(images[start : start + batch], training=True)
     return copy
@@ -293,7 +286,7 @@ def prune(
         )
         return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule, sparsity_m_by_n=zeros)
 
-    return tf.keras.models.clone_model(copy_of(model), clone_function=wrapped)
+    return tf.keras.models.clone_model(networks.copy_of(model), clone_function=wrapped)
 
 
 def fine_tune(
@@ -350,7 +343,7 @@ def mask_filters(model: tf.keras.Model, keep: Mapping[str, np.ndarray]) -> tf.ke
         model: a chain of layers, see `remove_filters`.
         keep: by name of a layer, bool (its output channels,).
     """
-    copy = copy_of(model)
+    copy = networks.copy_of(model)
     kept = None
     for layer in _chain(copy, keep):
         if layer.name in keep:
@@ -446,6 +439,6 @@ def quantize_preserving(model: tf.keras.Model) -> tf.keras.Model:
 
     Source: `tfmot`'s prune-preserving 8-bit scheme (collaborative optimisation).
     """
-    annotated = tfmot.quantization.keras.quantize_annotate_model(copy_of(model))
+    annotated = tfmot.quantization.keras.quantize_annotate_model(networks.copy_of(model))
     scheme = tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
     return tfmot.quantization.keras.quantize_apply(annotated, scheme)

@@ -7,7 +7,7 @@ import tensorflow_model_optimization as tfmot
 
 from labkit.compress import post_training
 from labkit.datasets import Dataset
-from labkit.models import sign_cnn
+from labkit.models import networks, sign_cnn
 
 #: Epochs and peak learning rate of the fine-tuning: a tenth of the baseline's rate.
 EPOCHS = {"quick": 2, "full": 4}
@@ -23,9 +23,7 @@ def quantize(model: tf.keras.Model) -> tf.keras.Model:
 
     Source: Jacob et al., CVPR 2018, section 3.
     """
-    copy = tf.keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return tfmot.quantization.keras.quantize_model(copy)
+    return tfmot.quantization.keras.quantize_model(networks.copy_of(model))
 
 
 def fine_tune(

@@ -5,6 +5,7 @@ This module imports TensorFlow; the rest of the package does not.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import tensorflow as tf
@@ -245,14 +246,12 @@ class PortableConv2D(QuantizedConv2D):
         """Convolve; `training` changes nothing."""
         if not self.enabled or self.mode == "thesis":
             return super().call(inputs, training=False)
-        kernel = self._rounded(self.kernel, self.kernel_format)
-        sums = self.convolution_op(self._rounded(inputs, self.input_format), kernel)
+        rounded = functools.partial(_rounded, mode=self.mode)
+        kernel = rounded(self.kernel, self.kernel_format)
+        sums = self.convolution_op(rounded(inputs, self.input_format), kernel)
         if self.use_bias:
-            sums += self._rounded(self.bias, self.bias_format)
-        return self.activation(self._rounded(sums, self.output_format))
-
-    def _rounded(self, x, q: QFormat):
-        return _rounded(x, q, self.mode)
+            sums += rounded(self.bias, self.bias_format)
+        return self.activation(rounded(sums, self.output_format))
 
 
 def portable(model: tf.keras.Model) -> tf.keras.Model:
@@ -269,7 +268,7 @@ def portable(model: tf.keras.Model) -> tf.keras.Model:
         kind = PortableConv2D if isinstance(layer, QuantizedConv2D) else type(layer)
         return kind.from_config(layer.get_config())
 
-    return networks.with_layers(model, layer_of)
+    return networks.copy_of(model, layer_of)
 
 
 def layer_outputs(model: tf.keras.Model, images, names: list[str]) -> dict:

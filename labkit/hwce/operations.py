@@ -128,10 +128,10 @@ def _global_average(config: dict, inputs: list[Activation], half_up: bool) -> Ac
     count = array.shape[1] * array.shape[2]
     kind = np.float64 if fraction is None else np.int64
     total = array.sum(axis=(1, 2), dtype=kind, keepdims=config.get("keepdims", False))
-    if fraction is None:
-        return Activation(total / count, None)
-    more = (count - 1).bit_length()
-    return _mean(total << more, count, Activation(total, fraction + more), half_up)
+    if fraction is not None:
+        more = (count - 1).bit_length()
+        total, fraction = total << more, fraction + more
+    return _mean(total, count, Activation(total, fraction), half_up)
 
 
 def _mean(total: np.ndarray, count, x: Activation, half_up: bool) -> Activation:

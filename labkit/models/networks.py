@@ -78,10 +78,14 @@ def levels(model: tf.keras.Model) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def with_layers(
-    model: tf.keras.Model, layer_of: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]
+def copy_of(
+    model: tf.keras.Model,
+    layer_of: Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer] | None = None,
 ) -> tf.keras.Model:
-    """A copy of a model with the same weights, in which layer_of(layer) stands for each layer."""
+    """A copy with the same weights; layer_of(layer), if given, makes the layer that stands for it.
+
+    `tfmot` modifies what it wraps: wrap a copy.
+    """
     copy = tf.keras.models.clone_model(model, clone_function=layer_of)
     copy.set_weights(model.get_weights())
     return copy
