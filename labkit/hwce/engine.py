@@ -21,8 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from labkit.hwce import cost, tiling
-from labkit.hwce.blas import convolve as blas
+from labkit.hwce import blas, cost, stepwise, tiling
 from labkit.hwce.config import GAP8, HwceConfig
 from labkit.hwce.formats import container_bits
 from labkit.hwce.job import Geometry, Job, Kernel, Sums, steps
@@ -148,7 +147,8 @@ def conv2d(
         x = np.pad(x, ((0, 0), (0, 0), *geometry.padding))
     if backend not in ("blas", "reference"):
         raise ValueError(f"backend is {backend!r}, expected 'blas' or 'reference'.")
-    sums = (blas if backend == "blas" else reference)(x, kernel, y_in, job)
+    fast = blas.convolve if len(job.steps) == 1 else stepwise.convolve
+    sums = (fast if backend == "blas" else reference)(x, kernel, y_in, job)
     y = sums.y.transpose(0, 2, 3, 1)  # a view: maps stay planes in memory
     work = cost.Work(geometry, parts, config, weight_bits, input_bits, output_bits)
     y = y.astype(np.int32 if config.unsigned else np.int16, copy=False)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labkit.hwce import loops
+
 MODES = ("thesis", "floor", "nearest")
 #: Widths of a weight that the engine has a vector mode for: 1, 2 or 4 in a 16-bit word.
 WEIGHT_BITS = (16, 8, 4)
-#: Codes that are requantised at a time.
-_PIECE = 1 << 15
 
 
 class EmulatedPrecisionWarning(UserWarning):
@@ -197,24 +197,25 @@ def requantize(codes: np.ndarray, shift: int, bits: int, half_up: bool = True) -
     if shift == 0:
         limits = np.iinfo(codes.dtype)
         inside = low <= limits.min and limits.max <= high
-        return codes if inside else np.clip(codes, low, high).astype(narrow)
+        return codes if inside else _shifted(codes, 0, False, (low, high), narrow)
     if shift > 0:
         if shift >= 8 * codes.dtype.itemsize:  # NumPy leaves such shifts undefined
             codes, shift = codes.astype(np.int64), min(shift, 62)
-        fits = 8 * codes.dtype.itemsize - shift < bits  # whatever the codes were
-        coarse = np.empty_like(codes, narrow)
-        # Piece by piece: what lies between stays in the processor's cache.
-        source, target = codes.ravel(order="K"), coarse.ravel(order="K")
-        for first in range(0, codes.size, _PIECE):
-            piece = source[first : first + _PIECE]
-            shifted = piece >> shift
-            if half_up:
-                shifted += (piece >> (shift - 1)) & 1  # the bit below: no sum that could overflow
-            target[first : first + _PIECE] = shifted if fits else np.clip(shifted, low, high)
-        return coarse
+        return _shifted(codes, shift, half_up, (low, high), narrow)
     # Larger shifts change nothing more: every code but 0 is clipped.
     fine = np.clip(codes.astype(np.int64), low, high) << min(-shift, 31)
     return np.clip(fine, low, high).astype(narrow, copy=False)
+
+
+def clipped(codes: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Integer codes between two limits that their dtype holds."""
+    return _shifted(codes, 0, False, (low, high), codes.dtype)
+
+
+def _shifted(codes: np.ndarray, shift: int, half_up: bool, limits, dtype) -> np.ndarray:
+    shifted = np.empty_like(codes, dtype)
+    loops.shifted(codes.ravel(order="K"), shift, half_up, limits, shifted.ravel(order="K"))
+    return shifted
 
 
 def container_bits(bits: int) -> int:

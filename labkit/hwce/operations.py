@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labkit.hwce.formats import QFormat, requantize
+from labkit.hwce.formats import QFormat, clipped, requantize
 from labkit.hwce.job import same_padding
 
 
@@ -45,7 +45,7 @@ def activate(name: str, layer: str, x: Activation) -> Activation:
     if name == "linear":
         return x
     if name == "relu":
-        return Activation(np.maximum(x.array, 0), x.fraction)
+        return _limited(x, math.inf)
     if name == "relu6":
         return _limited(x, 6.0)
     if name == "softmax":
@@ -54,10 +54,13 @@ def activate(name: str, layer: str, x: Activation) -> Activation:
 
 
 def _limited(x: Activation, limit: float) -> Activation:
-    if x.fraction is not None:
-        limit = math.floor(limit * math.ldexp(1.0, x.fraction) + 0.5)
-        limit = min(limit, np.iinfo(x.array.dtype).max)
-    return Activation(np.clip(x.array, 0, limit), x.fraction)
+    """Between zero and a real number."""
+    if x.fraction is None:
+        return Activation(np.clip(x.array, 0, limit), None)
+    largest = int(np.iinfo(x.array.dtype).max)
+    if math.isfinite(limit):
+        largest = min(math.floor(limit * math.ldexp(1.0, x.fraction) + 0.5), largest)
+    return Activation(clipped(x.array, 0, largest), x.fraction)
 
 
 def normalise(config: dict, x: Activation, weights: list[np.ndarray]) -> Activation:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit import hwce
-from labkit.hwce import blas, engine, tiling
+from labkit.hwce import blas, engine, exact, stepwise, tiling
 from labkit.hwce.config import FULMINE, GAP8, IDEAL, NEURAGHE, PRESETS, VEGA
 
 WIDTHS = st.integers(2, 16)
@@ -89,7 +89,8 @@ def test_blas_equals_the_reference_in_small_blocks(layer, data):
     arguments, settings = layer
     whole = engine.conv2d(*arguments, **settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blas, "_BLOCK_COLUMNS", data.draw(st.integers(1, 500)))
+        patch.setattr(blas, "_BLOCK", data.draw(st.integers(1, 500)))
+        patch.setattr(stepwise, "_WORDS", data.draw(st.integers(1, 20)))
         cut = engine.conv2d(*arguments, **settings)
     np.testing.assert_array_equal(cut.y, whole.y)
     assert counts(cut) == counts(whole)
@@ -275,28 +276,27 @@ def test_a_finer_bias_where_the_sum_is_rounded_once():
         engine.conv2d(x, w, [1], IDEAL, qf=1, bias_shift=2)
 
 
-def test_the_type_is_chosen_by_the_bound(monkeypatch):
+@pytest.mark.parametrize("channels, part", [(1, blas), (2, stepwise)])
+def test_the_type_is_chosen_by_the_bound(monkeypatch, channels, part):
     seen = []
-    original = blas._bounds
-    monkeypatch.setattr(blas, "_bounds", lambda *a: seen.append(original(*a)) or seen[-1])
-    x, w = np.full((1, 3, 3, 1), 2**15 - 1), np.zeros((3, 3, 1, 1), int)
-    w[1, 1], w[0, 0] = 511, 1
-    engine.conv2d(x, w, None, GAP8)  # 512 · 32767 < 2^24
-    w[2, 2] = 1
+    original = part.exact_type
+    monkeypatch.setattr(part, "exact_type", lambda *a: seen.append(original(*a)) or seen[-1])
+    x, w = np.full((1, 3, 3, channels), 2**15 - 1), np.zeros((3, 3, channels, 1), int)
+    w[1, 1, 0], w[0, 0, 0] = 508, 1
+    engine.conv2d(x, w, None, GAP8)  # 509 · 32767 + 2^16 < 2^24
+    w[2, 2, 0] = 4
     engine.conv2d(x, w, None, GAP8)  # 513 · 32767 > 2^24
     engine.conv2d(x, -w, None, GAP8)  # as far below zero
     engine.conv2d(-x, w, None, GAP8)
-    assert [bounds.dtype for bounds in seen] == [np.float32, *[np.float64] * 3]
+    assert seen == [np.float32, *[np.float64] * 3]
 
 
-def test_no_exact_type_is_an_error():
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patch:
-        patch.setattr(blas, "EXACT", dict.fromkeys(blas.EXACT, 2**24))
-        with pytest.raises(OverflowError, match="backend='reference'"):
-            engine.conv2d(
-                np.full((3, 3, 1), -32768), np.full((3, 3, 1, 1), -32768), None, GAP8, qf=16
-            )
+@pytest.mark.parametrize("channels", [1, 2])
+def test_no_exact_type_is_an_error(monkeypatch, channels):
+    monkeypatch.setattr(exact, "EXACT", dict.fromkeys(exact.EXACT, 2**24))
+    x, w = np.full((3, 3, channels), -32768), np.full((3, 3, channels, 1), -32768)
+    with pytest.raises(OverflowError, match="backend='reference'"):
+        engine.conv2d(x, w, None, GAP8, qf=16)
 
 
 def test_a_window_on_its_way_through_the_engine():
