@@ -2,7 +2,8 @@
 
 The code cells run in this process, in order. Before each exercise its blank version is tried in a
 copy of the namespace, together with the cells up to its check, which must not pass. Nor may a check
-pass that finds all exercises blank, although everything else is there.
+pass that finds all exercises blank, although everything else is there. Cells that neither an
+exercise nor a check depends on, which are most of the training, are left out.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from dataclasses import dataclass, field
 import matplotlib
 
 from labkit import checks
+from labkit.authoring import dependencies
 from labkit.authoring.build import student_notebook
 from labkit.authoring.source import Source, tagged
+
+#: Tags of the cells that a proof runs, with those that they depend on.
+_ROOTS = ("exercise", "check", "parameters", "setup")
 
 
 @dataclass
@@ -40,24 +45,37 @@ def prove(source: Source, parameters: dict) -> Proof:
     matplotlib.use("Agg")
     cells = [c for c in source.notebook.cells if c.cell_type == "code"]
     blanks = [c for c in student_notebook(source).cells if c.cell_type == "code"]
+    needed = dependencies.needed(cells, _ROOTS)
+    proof, error = _prove(cells, blanks, needed, parameters)
+    if error and len(needed) < len(cells):  # for want of a cell whose effect no name shows
+        proof, error = _prove(cells, blanks, set(range(len(cells))), parameters)
+    if error:
+        proof.problems.append(f"{source.name}, {error}")
+    return proof
+
+
+def _prove(cells, blanks, needed: set[int], parameters: dict) -> tuple[Proof, str]:
+    """The proof from some of the cells, and where the solution failed."""
+    checks.reset()
     proof = Proof()
     namespace: dict = {"__name__": "__main__"}
     for index, cell in enumerate(cells):
         if tagged(cell, "exercise"):
-            _try_blank(index, cells, blanks, namespace, proof)
+            _try_blank(index, cells, blanks, needed, namespace, proof)
         elif tagged(cell, "check") and cell.metadata.get("exercise"):
             _try_untouched(index, cells, blanks, namespace, proof)
+        if index not in needed:
+            continue
         try:
             _run(cell.source, namespace, cell.id)
         except Exception as error:
-            proof.problems.append(f"{source.name}, {cell.id}: {type(error).__name__}: {error}")
-            return proof
+            return proof, f"{cell.id}: {type(error).__name__}: {error}"
         if tagged(cell, "parameters"):
             namespace.update(parameters)
-    return proof
+    return proof, ""
 
 
-def _try_blank(index, cells, blanks, namespace, proof) -> None:
+def _try_blank(index, cells, blanks, needed, namespace, proof) -> None:
     name = cells[index].metadata["exercise"]
     proof.exercises.append(name)
     trial = dict(namespace)
@@ -67,7 +85,7 @@ def _try_blank(index, cells, blanks, namespace, proof) -> None:
         if tagged(cells[i], "check") and cells[i].metadata["exercise"] == name
     )  # fmt: skip
     failed = False
-    for i in range(index, end + 1):
+    for i in sorted(needed & set(range(index, end + 1))):
         try:
             _run((blanks if i == index else cells)[i].source, trial, cells[i].id)
         except checks.CheckFailed:

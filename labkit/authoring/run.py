@@ -140,8 +140,8 @@ def _run(source: Source, out: Path, parameters: dict, student: bool, jobs: int) 
     result = out / "notebooks" / f"{source.name}.ipynb"
     figures = out / "results" / f"{source.number}.json"
     figures.unlink(missing_ok=True)
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    environment = {"TF_NUM_INTRAOP_THREADS": threads} if jobs > 1 else {}
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    environment = runtime.thread_settings(threads) if jobs > 1 else {}
     started = time.perf_counter()
     error = execute_notebook(
         notebook, result, parameters, environment=environment,

@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from labkit import runtime
 from labkit.grading import inside, measuring, runner, sandbox
 from labkit.grading.sandbox import Isolation, Limits
 
@@ -100,10 +101,8 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
 
 
 def _settings(task: Execution, folder: Path) -> dict[str, str]:
-    threads = str(task.threads)
     settings = {
-        "TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads,
-        "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
+        **runtime.thread_settings(task.threads),
         "IPYTHONDIR": str(folder / "home" / "ipython"), "MPLBACKEND": "agg",
         "MPLCONFIGDIR": str(folder / "home" / "matplotlib"),
         "JUPYTER_RUNTIME_DIR": str(folder / "tmp" / "jupyter"),

@@ -24,3 +24,17 @@ def test_a_check_that_cannot_fail_is_found(course, edit):
 def test_a_solution_that_fails_its_check_is_found(course, edit):
     edit("secret_answer = x + x", "secret_answer = x + x + 1")
     assert "CheckFailed" in "\n".join(proof(course).problems)
+
+
+def test_what_no_check_needs_is_not_run(course, edit):
+    edit("# NBVAL_CHECK_OUTPUT\n", "raise OSError('run')\n")
+    assert proof(course).problems == []
+
+
+def test_a_hidden_dependency_is_run_after_all(course, edit):
+    """The check needs what a cell does without a name that shows it."""
+    edit("# %% tags=[\"exercise\"]", "# %%\nchange = json.__dict__.update\nchange(six=6)\n\n"
+         "# %% tags=[\"exercise\"]")  # fmt: skip
+    edit("double(3), 6)", "double(3), json.six)")
+    found = proof(course)
+    assert found.problems == [] and found.exercises == ["double"]
