@@ -8,27 +8,35 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf  # after labkit, which selects Keras 2
 
 from labkit import files, runtime
-from labkit.compress import post_training
-from labkit.datasets import sign_mnist
-from labkit.models import sign_cnn
+
+runtime.set_seed(0)  # which selects Keras 2 before TensorFlow is imported
+
+import tensorflow as tf  # noqa: E402
+
+from labkit.compress import post_training  # noqa: E402
+from labkit.datasets import sign_mnist  # noqa: E402
+from labkit.models import sign_cnn  # noqa: E402
 
 
 def main(folder: Path) -> None:
     """Train, change, convert, write."""
-    runtime.set_seed(0)
     data = sign_mnist.synthesize(4000, 1, seed=0)
     model = sign_cnn.build()
     model.compile(tf.keras.optimizers.Adam(4e-3), "sparse_categorical_crossentropy")
     model.fit(data.x_train, data.y_train, batch_size=64, epochs=6, verbose=0)
     images = data.representative(100)
+    coarse = changed(model, four_bits)
+    for layer in coarse.layers:  # the kernels stay on their codes
+        layer.trainable = isinstance(layer, tf.keras.layers.BatchNormalization)
+    coarse.compile(tf.keras.optimizers.Adam(4e-3), "sparse_categorical_crossentropy")
+    coarse.fit(data.x_train, data.y_train, batch_size=64, epochs=2, verbose=0)
     content = {
         "float": post_training.convert(model, "float"),
         "int8": post_training.convert(model, "int8", images),
         "float16": post_training.convert(model, "float16"),
-        "four_bits": post_training.convert(changed(model, four_bits), "float"),
+        "four_bits": post_training.convert(coarse, "float"),
     }
     small = changed(model, pruned)
     zeros = [np.asarray(w) == 0 for w in small.get_weights()]

@@ -4,31 +4,20 @@ import csv
 import subprocess
 import sys
 
-import pytest
-
 from labkit.authoring.source import course_root
 
 ROOT = course_root()
 
 
-@pytest.fixture(scope="module")
-def rehearsed(tmp_path_factory):
-    out = tmp_path_factory.mktemp("rehearsal")
-    code = "from labkit.cli import main; main()"
-    return subprocess.run(
+def test_every_grade_is_as_expected_and_the_reports_say_why(tmp_path):
+    """One test: two would each rehearse the class, where they are dealt to two processes."""
+    out, code = tmp_path / "rehearsal", "from labkit.cli import main; main()"
+    ran = subprocess.run(
         [sys.executable, "-c", code, "grade", "--rehearse", "--out", str(out), "--jobs", "2"],
         capture_output=True, text=True, check=False, cwd=ROOT,
-    ), out  # fmt: skip
-
-
-def test_every_grade_is_as_expected(rehearsed):
-    ran, _ = rehearsed
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "17 of 17 grades are as expected" in ran.stdout
-
-
-def test_its_reports_say_why(rehearsed):
-    _, out = rehearsed
     with (out / "graded" / "grades.csv").open(encoding="utf-8") as stream:
         rows = {row["student"]: row for row in csv.DictReader(stream)}
     assert len(rows) == 17 and rows["doejane"]["late"] == "late"
