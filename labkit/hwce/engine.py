@@ -7,8 +7,8 @@ One job adds one input channel b to the output stream k, all in 16-bit words in 
     T = T + (1 << (qf - 1))                         half_up, qf > 0
     y_out = saturate16(T >> qf)                     arithmetic shift
 
-`reference` computes just this in Python's integers and is the specification; `blas` must give the
-same bits.
+`reference` computes just this in Python's integers and is the specification; `blas` (sums that are
+rounded once) and `stepwise` (after every job) must give the same bits.
 
 Source: F. Conti and L. Benini, DATE 2015; drivers and register maps of Fulmine and GAP8.
 """
@@ -100,7 +100,8 @@ def conv2d(
             is rounded once (ideal, cores) is clipped to it at once.
         bias_shift: the bias has this many fractional bits more than the output, 0 to qf: only
             where the sum is rounded once; the engine's y_in is a word of the output's format.
-        backend: "blas" (floating-point products that are proven exact) or "reference".
+        backend: "blas", matrix products and compiled loops in floating point that are proven exact,
+            or "reference".
 
     Returns:
         the codes and what they cost.
