@@ -970,8 +970,9 @@ widgets.engine_window(hwce.window(sixteen, validated.x_test[0], of_sixteen, "fir
 # very codes of the network that was trained, in every layer.
 
 # %%
-SHOWN = 500 if full else 100
-tests, their = validated.x_test[:SHOWN], validated.y_test[:SHOWN]
+SHOWN = len(data.x_test) if full else 100
+tests, their = data.x_test[:SHOWN], data.y_test[:SHOWN]
+tested = dataclasses.replace(source, x_val=tests, y_val=their)
 four = final["4:4:4"]
 convolutions = [name for names in networks.levels(four).values() for name in names]
 ideal = hwce.run(four, tests[:64], Plan.from_layers(four, IDEAL), keep=convolutions)
@@ -1026,9 +1027,9 @@ with warnings.catch_warnings():
         report = reports[name] = hwce.run(network, tests, Plan.from_layers(network, GAP8))
         totals = report.totals
         accuracy = np.mean(training.ranks(report.outputs, their) < 1)
-        accurate = np.mean(training.ranks(training.predictor(network)(tests), their) < 1)
         bill[f"{name} ({resolution})"] = {
-            "in Keras (%)": 100 * accurate, "on the engine (%)": 100 * accuracy,
+            "in Keras (%)": 100 * training.accuracy(network, tested),
+            "on the engine (%)": 100 * accuracy,
             "saturations an image": totals["saturations"] / SHOWN,
             "cycles": totals["cycles"], "energy, lowest (µJ)": totals["energy, lowest (µJ)"],
             "energy, highest (µJ)": totals["energy, highest (µJ)"],
