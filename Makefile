@@ -24,11 +24,10 @@ TEST = env $(foreach name,TF_NUM_INTRAOP TF_NUM_INTEROP OMP_NUM OPENBLAS_NUM,$(n
 labs: setup
 	$(BIN)/labkit run --profile quick --data synthetic --out out --jobs $(JOBS)
 
-# One job more than that for the tests, some of which wait for time limits and other processes. The
-# notebooks from the last to the first: the long ones are not left for one job at the end.
+# The notebooks from the last to the first: the long ones are not left for one job at the end.
 test: lint
 	rm -rf build/nbval
-	$(TEST) tests -n $$(($(JOBS) + 1)) --dist worksteal
+	$(TEST) tests -n $(JOBS) --dist worksteal
 	$(TEST) --nbval-lax $$(ls -r solutions/*.ipynb) -n $(JOBS) --dist loadfile
 
 lab: setup
