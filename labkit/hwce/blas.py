@@ -12,7 +12,7 @@ import numpy as np
 from labkit.hwce import loops
 from labkit.hwce.exact import exact_type, extremes
 from labkit.hwce.job import Job, Kernel, Sums
-from labkit.hwce.parallel import each
+from labkit.hwce.parallel import blocks, each
 
 #: Multiply-accumulates of one product: its sums stay in the processor's cache, and OpenBLAS does
 #: not start threads of its own, which would stand in the way of blocks that run side by side.
@@ -29,9 +29,8 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
     Raises:
         OverflowError: the sums may leave what float64 represents exactly.
     """
-    x = np.ascontiguousarray(x)
     outputs = job.geometry.outputs
-    offset = np.full(outputs, 0.5 if job.half_up and job.qf > 0 else 0.0)
+    offset = np.full(outputs, job.half)
     if job.bias_shift:  # y_in has fractional bits and takes part in the floor
         offset, y_in = offset + y_in.ravel() * 2.0**-job.bias_shift, np.zeros_like(y_in)
     dtype, register = _bounds(x, kernel, y_in, offset, job)
@@ -40,9 +39,7 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
     offset, constant = offset.astype(dtype), y_in.shape[0] == 1 and y_in.shape[2:] == (1, 1)
     start = y_in.ravel().astype(dtype) if constant else np.zeros(outputs, dtype)
     limits = tuple(map(dtype, job.output_limits))
-    y = np.empty(
-        (len(x), outputs, *job.geometry.out), np.int32 if job.output_limits[1] > 32767 else np.int16
-    )
+    y = job.empty(len(x))
 
     def block(cut: tuple[slice, slice]) -> tuple[int, int]:
         images, rows = cut
@@ -61,7 +58,8 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
         target[:] = codes.reshape(target.shape)
         return clipped, overflows
 
-    clipped, overflows = np.sum(each(block, _blocks(len(x), job)), axis=0).tolist()
+    cuts = blocks(len(x), job.geometry.out, _pixels(job))
+    clipped, overflows = np.sum(each(block, cuts), axis=0).tolist()
     return Sums(y, clipped, clipped, overflows)
 
 
@@ -166,15 +164,7 @@ def _wrapped(sums: np.ndarray, start: np.ndarray, qf: int) -> tuple[np.ndarray, 
     return wrapped * 2.0**-qf - start, int(np.count_nonzero(wrapped != register))
 
 
-def _blocks(images: int, job: Job) -> list[tuple[slice, slice]]:
-    """Slices of images and output rows whose pixels make a block."""
-    height, width = job.geometry.out
+def _pixels(job: Job) -> int:
+    """Pixels of a block."""
     taps = job.geometry.channels * job.geometry.kernel[0] * job.geometry.kernel[1]
-    pixels = _BLOCK // (4 * max(taps, job.geometry.outputs))
-    rows = min(height, max(1, pixels // width))
-    together = max(1, pixels // (height * width))
-    return [
-        (slice(n, min(n + together, images)), slice(r, min(r + rows, height)))
-        for n in range(0, images, together)
-        for r in range(0, height, rows)
-    ]
+    return _BLOCK // (4 * max(taps, job.geometry.outputs))

@@ -149,6 +149,7 @@ def conv2d(
     if backend not in ("blas", "reference"):
         raise ValueError(f"backend is {backend!r}, expected 'blas' or 'reference'.")
     fast = blas.convolve if len(job.steps) == 1 else stepwise.convolve
+    x = np.ascontiguousarray(x)
     sums = (fast if backend == "blas" else reference)(x, kernel, y_in, job)
     y = sums.y.transpose(0, 2, 3, 1)  # a view: maps stay planes in memory
     work = cost.Work(geometry, parts, config, weight_bits, input_bits, output_bits)

@@ -168,15 +168,15 @@ class Job:
     bias_shift: int
     wraps: bool
 
-    @cached_property
-    def channels_at_once(self) -> int:
-        """Input channels of a step; the last one may have fewer."""
-        return self.steps[0].last - self.steps[0].first
+    @property
+    def half(self) -> float:
+        """What is added to a sum, in words, before it is truncated."""
+        return 0.5 if self.half_up and self.qf > 0 else 0.0
 
-    @cached_property
-    def windows(self) -> tuple[Pass, ...]:
-        """Parts of the filter; every group of channels has a step for each."""
-        return tuple(dict.fromkeys(step.window for step in self.steps))
+    def empty(self, images: int) -> np.ndarray:
+        """Room for the outputs (N, outputs, OH, OW), in the type that holds their codes."""
+        dtype = np.int32 if self.output_limits[1] > 32767 else np.int16
+        return np.empty((images, self.geometry.outputs, *self.geometry.out), dtype)
 
 
 class Sums(NamedTuple):

@@ -30,6 +30,18 @@ def each(work: Callable, items: Iterable) -> list:
     return list(_pool().map(work, items))
 
 
+def blocks(images: int, out: tuple[int, int], pixels: int) -> list[tuple[slice, slice]]:
+    """Slices of images and rows of maps (rows, columns) with about so many pixels each."""
+    height, width = out
+    rows = min(height, max(1, pixels // width))
+    together = max(1, pixels // (height * width))
+    return [
+        (slice(n, min(n + together, images)), slice(r, min(r + rows, height)))
+        for n in range(0, images, together)
+        for r in range(0, height, rows)
+    ]
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(processors(), "hwce", initializer=_mark)

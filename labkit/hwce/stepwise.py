@@ -15,7 +15,7 @@ import numpy as np
 from labkit.hwce import loops
 from labkit.hwce.exact import exact_type, extremes
 from labkit.hwce.job import Job, Kernel, Sums
-from labkit.hwce.parallel import each
+from labkit.hwce.parallel import blocks, each
 
 #: Words of an output map that are computed together: with their sums they stay in the fastest
 #: cache.
@@ -48,30 +48,27 @@ def convolve(x: np.ndarray, kernel: Kernel, y_in: np.ndarray, job: Job) -> Sums:
     Raises:
         OverflowError: the sums may leave what float64 represents exactly.
     """
-    x = np.ascontiguousarray(x)
     key = (job.steps, job.flip)
     filters = kernel.derived(key, lambda: _filters(kernel, job))
     dtype = _type(x, filters, job)
     weights = kernel.derived(
         (*key, job.qf, dtype), lambda: (filters.codes * 2.0**-job.qf).astype(dtype)
     )
-    half = dtype(0.5 if job.half_up and job.qf > 0 else 0.0)
+    half = dtype(job.half)
     limits, output_limits = (tuple(map(dtype, ends)) for ends in (job.limits, job.output_limits))
-    outputs, out = job.geometry.outputs, job.geometry.out
-    kernel_width, across = job.geometry.kernel[1], job.geometry.stride[1]
-    y = np.empty((len(x), outputs, *out), np.int32 if job.output_limits[1] > 32767 else np.int16)
+    y = job.empty(len(x))
     y_in = np.broadcast_to(y_in, y.shape)
 
     def block(cut: tuple[slice, slice]) -> tuple[int, int]:
         images, rows = cut
         pixels, at = _pixels(x[images], rows, filters, job, dtype)
         words = y_in[images, :, rows]
-        start = np.zeros((*words.shape[:3], out[1] + (kernel_width - 1) // across), dtype)
-        start[..., : out[1]] = words
+        start = np.zeros((*words.shape[:3], _pitch(job)), dtype)
+        start[..., : words.shape[3]] = words
         first = images.start, rows.start
         return loops.rounded(pixels, at, weights, start, half, limits, output_limits, y, *first)
 
-    counts = np.sum(each(block, _blocks(len(x), job)), axis=0)
+    counts = np.sum(each(block, blocks(len(x), job.geometry.out, _WORDS)), axis=0)
     return Sums(y, *counts.tolist(), overflows=0)
 
 
@@ -108,6 +105,11 @@ def _type(x: np.ndarray, filters: _Filters, job: Job) -> type:
     return exact_type(max(largest, largest / scale + 2.0**16))
 
 
+def _pitch(job: Job) -> int:
+    """Words from a row of an image to the next one: the columns, and what the last taps see."""
+    return job.geometry.out[1] + (job.geometry.kernel[1] - 1) // job.geometry.stride[1]
+
+
 def _pixels(x, rows: slice, filters: _Filters, job: Job, dtype: type):
     """The input (size,) of some output rows of some images, and where its taps begin.
 
@@ -115,9 +117,9 @@ def _pixels(x, rows: slice, filters: _Filters, job: Job, dtype: type):
     its neighbour's pixel.
     """
     (down, across), (height, width) = job.geometry.stride, job.geometry.kernel
-    count, columns = rows.stop - rows.start, job.geometry.out[1]
+    count, pitch = rows.stop - rows.start, _pitch(job)
     apart = min(down, height), min(across, width)
-    lines, pitch = count + (height - 1) // down, columns + (width - 1) // across
+    lines = count + (height - 1) // down
     images, channels = x.shape[:2]
     shape = (channels, *apart, lines, images, pitch)
     pixels = np.zeros(np.prod(shape) + width, dtype)
@@ -130,15 +132,3 @@ def _pixels(x, rows: slice, filters: _Filters, job: Job, dtype: type):
     place = place * apart[1] + filters.column % across
     at = (place * lines + filters.row // down) * images * pitch + filters.column // across
     return pixels, at.astype(np.uintp)
-
-
-def _blocks(images: int, job: Job) -> list[tuple[slice, slice]]:
-    """Slices of images and output rows whose words are computed together."""
-    height, width = job.geometry.out
-    rows = min(height, max(1, _WORDS // width))
-    together = max(1, _WORDS // (height * width))
-    return [
-        (slice(n, min(n + together, images)), slice(r, min(r + rows, height)))
-        for n in range(0, images, together)
-        for r in range(0, height, rows)
-    ]
