@@ -38,8 +38,8 @@ def prepare() -> None:
     """
     for name, value in _TENSORFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if not any(isinstance(finder, _QuietTensorFlow) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _QuietTensorFlow())
+    if not any(isinstance(finder, _Guard) for finder in sys.meta_path):
+        sys.meta_path[:0] = [_Guard(name, context) for name, context in _GUARDS.items()]
     if "tensorflow" in sys.modules and "tf_keras" not in sys.modules and "keras" in sys.modules:
         raise RuntimeError(
             "TensorFlow was imported before labkit, with Keras 3. Restart Python (in a notebook: "
@@ -81,11 +81,14 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
             os.close(saved)
 
 
-class _QuietTensorFlow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports TensorFlow without the lines that it prints before its log level is in force."""
+class _Guard(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Executes one module, when it is imported for the first time, inside a context."""
+
+    def __init__(self, name: str, context: Callable[[], contextlib.AbstractContextManager]):
+        self.name, self.context = name, context
 
     def find_spec(self, name, path, target=None):
-        if name != "tensorflow":
+        if name != self.name:
             return None
         sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
@@ -98,15 +101,38 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         module.__loader__ = module.__spec__.loader = self._loader
-        with captured_stderr() as printed:
-            try:
-                self._loader.exec_module(module)
-            except BaseException as error:
-                if printed() and hasattr(error, "add_note"):
-                    error.add_note(printed())
-                raise
-        # It has set its own level by now, and says "Assets written to" with every conversion.
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        with self.context():
+            self._loader.exec_module(module)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the lines that TensorFlow prints before its log level is in force."""
+    with captured_stderr() as printed:
+        try:
+            yield
+        except BaseException as error:
+            if printed() and hasattr(error, "add_note"):
+                error.add_note(printed())
+            raise
+    # It has set its own level by now, and says "Assets written to" with every conversion.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _without_keras_3() -> Iterator[None]:
+    """Without a package `keras`: tfmot imports it, for a second, only to find that it is not 2."""
+    hide = "keras" not in sys.modules
+    if hide:
+        sys.modules["keras"] = None
+    try:
+        yield
+    finally:
+        if hide:
+            del sys.modules["keras"]
+
+
+_GUARDS = {"tensorflow": _quiet, "tensorflow_model_optimization": _without_keras_3}
 
 
 def set_seed(seed: int) -> None:

@@ -124,13 +124,18 @@ def test_report_prints_csv_and_plots(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_run_ends_in_a_table(tmp_path):
-    ran = labkit("run", "00", "--data", "synthetic", "--out", str(tmp_path / "out"))
+def test_run_gives_a_lab_its_parameters_and_ends_in_a_table(tmp_path):
+    out = tmp_path / "out"
+    ran = labkit("run", "00", "--data", "synthetic", "--seed", "3", "--out", str(out))
     assert ran.returncode == 0, ran.stderr
     assert "00_start_here: done" in ran.stdout and "accuracy" in ran.stdout
-    results = json.loads((tmp_path / "out" / "results" / "00.json").read_text())
+    results = json.loads((out / "results" / "00.json").read_text())
     assert f"{results['accuracy']:.1%}" in ran.stdout
     assert {check["status"] for check in results["checks"]} == {"passed"}
+    (made,) = (a for a in results["artefacts"] if a["file"] == "first_model.tflite")
+    assert (out / "first_model.tflite").stat().st_size == made["bytes"]
+    executed = (out / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
+    assert "**seed:** 3" in executed
 
 
 def test_build_check_of_the_course():

@@ -1,6 +1,7 @@
 """Dependencies run one way, and importing labkit is cheap."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,9 +95,15 @@ def test_import_takes_less_than_0_3_seconds_of_processor_time():
 
 
 def test_keras_is_keras_2_and_the_start_up_is_quiet():
-    code = "import labkit, tensorflow as tf; print(tf.keras.Model.__module__)"
+    code = (
+        "import sys, labkit, tensorflow as tf, tensorflow_model_optimization as tfmot\n"
+        "print(tf.keras.Model.__module__, tfmot.clustering.keras.cluster_weights.__name__)\n"
+        "assert 'keras' not in sys.modules, 'Keras 3 was imported for nothing'\n"
+        "import keras\n"
+        "print(keras.__version__)"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.startswith("tf_keras")
+    assert re.fullmatch(r"tf_keras\S* cluster_weights\n3\.\S+\n", ran.stdout)
     assert ran.stderr == ""
 
 

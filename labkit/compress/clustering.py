@@ -5,12 +5,17 @@ Source: S. Han, H. Mao & W. J. Dally, *Deep Compression*, ICLR 2016, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 from sklearn.cluster import kmeans_plusplus
+from tensorflow_model_optimization.python.core.clustering.keras import (
+    clustering_algorithm,
+    clustering_registry,
+)
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
     cluster as sparse_clustering,
 )
@@ -224,7 +229,37 @@ def cluster_preserving(model: tf.keras.Model, preserve_sparsity: bool = False) -
     """
     annotated = tfmot.quantization.keras.quantize_annotate_model(networks.copy_of(model))
     scheme = tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity)
-    return tfmot.quantization.keras.quantize_apply(annotated, scheme)
+    with _all_channels_at_once():
+        return tfmot.quantization.keras.quantize_apply(annotated, scheme)
+
+
+class _PerChannel(clustering_algorithm.ClusteringAlgorithmPerChannel):
+    """tfmot's codebooks of the channels of a convolution, without its loop over the channels.
+
+    The same numbers, bit for bit, from a graph of a tenth of the operations: thousands of them took
+    seconds to trace for every model, and their share of every step. Channels come last.
+    """
+
+    def get_pulling_indices(self, weight):
+        return tf.argmin(tf.abs(weight[..., None] - self.cluster_centroids), axis=-1)
+
+    def get_clustered_weight(self, pulling_indices, original_weight):
+        shape = original_weight.shape
+        indices = tf.transpose(tf.reshape(pulling_indices, [-1, shape[-1]]))
+        shared = tf.gather(self.cluster_centroids, indices, batch_dims=1)
+        shared = tf.reshape(tf.transpose(shared), shape)
+        return self.add_gradient_to_original_weight(shared, tf.identity(original_weight))
+
+
+@contextlib.contextmanager
+def _all_channels_at_once() -> Iterator[None]:
+    """tfmot takes `_PerChannel`."""
+    slow = clustering_registry.ClusteringAlgorithmPerChannel
+    clustering_registry.ClusteringAlgorithmPerChannel = _PerChannel
+    try:
+        yield
+    finally:
+        clustering_registry.ClusteringAlgorithmPerChannel = slow
 
 
 def convert(model: tf.keras.Model) -> bytes:

@@ -1,5 +1,7 @@
 """Shared weights: k-means, gradients of centroids, and the values that are in the files."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -168,3 +170,36 @@ def test_clusters_are_in_the_files_and_plain_qat_destroys_them(small_model, tiny
     losing = quantization_aware.quantize(plain)
     quantization_aware.fine_tune(losing, tiny_data, "quick", epochs=40)
     assert unique_per_channel(quantization_aware.convert(losing)).max() > 8
+
+
+@pytest.mark.parametrize("preserve_sparsity", [False, True])
+def test_all_channels_at_once_are_channel_by_channel(monkeypatch, preserve_sparsity):
+    """Trained with tfmot's loop over the channels and without: the same weights, bit for bit."""
+    rng = np.random.default_rng(0)
+    layers = tf.keras.layers
+    model = tf.keras.Sequential([layers.Input((5, 5, 2)), layers.Conv2D(6, 3), layers.Flatten()])
+    codes = rng.permuted(np.tile(np.arange(18) % 4, (6, 1)), axis=1).T.reshape(3, 3, 2, 6)
+    values = np.array([0.0, -0.5, 0.3, 0.9], np.float32)
+    model.layers[0].set_weights([values[codes], np.zeros(6, np.float32)])
+    x = rng.normal(0, 1, (32, 5, 5, 2)).astype(np.float32)
+    y = rng.normal(0, 1, (32, 54)).astype(np.float32)
+
+    def trained():
+        keeping = clustering.cluster_preserving(model, preserve_sparsity)
+        algorithms = {
+            type(variables["clst_impl"])
+            for layer in keeping.layers
+            for _, _, variables in getattr(layer, "_weight_vars", ())
+            if "clst_impl" in variables
+        }
+        keeping.compile(tf.keras.optimizers.Adam(0.02), "mse")
+        keeping.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+        return algorithms, keeping.get_weights()
+
+    ours, fast = trained()
+    monkeypatch.setattr(clustering, "_all_channels_at_once", contextlib.nullcontext)
+    theirs, slow = trained()
+    assert {a.__name__ for a in ours | theirs} == {"_PerChannel", "ClusteringAlgorithmPerChannel"}
+    assert len(ours) == len(theirs) == 1
+    for a, b in zip(fast, slow, strict=True):
+        np.testing.assert_array_equal(a, b)

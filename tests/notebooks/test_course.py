@@ -8,7 +8,6 @@ import pytest
 
 from labkit.authoring import mutation
 from labkit.authoring.build import build
-from labkit.authoring.run import run
 from labkit.authoring.source import course_root, sources, tagged
 from labkit.lab import HEADLINES
 
@@ -117,13 +116,3 @@ def test_the_checks_can_fail(source, tmp_path_factory):
     )
     assert proof.problems == []
     assert len(proof.exercises) >= 2
-
-
-def test_papermill_parameters_arrive(tmp_path):
-    (outcome,) = run(
-        ["00"], out=tmp_path / "there", profile="quick", data="synthetic", seed=3, root=ROOT
-    )
-    assert outcome.error == ""
-    assert (tmp_path / "there" / "first_model.tflite").stat().st_size == outcome.bytes
-    text = (tmp_path / "there" / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
-    assert "**seed:** 3" in text
