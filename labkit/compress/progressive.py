@@ -89,7 +89,7 @@ class Schedule:
     strategy: str = "train"
     order: str = "forward"
     epochs: float = 1.0
-    learning_rate: float = 0.01
+    learning_rate: float = 0.0005
     relax: bool = False
     seed: int = 0
 

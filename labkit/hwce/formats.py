@@ -162,7 +162,8 @@ def msb_of_least_error(x: np.ndarray, bits: int, mode: str = "nearest") -> int:
     Below it clipping costs more, above it the coarser step: percentiles guess at this balance.
 
     Args:
-        x: real, any shape, not empty; of more than 200,000 values, evenly spaced ones count.
+        x: real, any shape, not empty; of more than 200,000 values, evenly spaced ones count, by a
+            step that meets every channel.
         bits: of the codes, 2 to 32.
         mode: as in `QFormat.codes`.
 
@@ -171,7 +172,10 @@ def msb_of_least_error(x: np.ndarray, bits: int, mode: str = "nearest") -> int:
     """
     widest = msb_for(x)
     x = np.ravel(x)
-    x = x[:: -(-x.size // 200_000)]
+    step = -(-x.size // 200_000)
+    while math.gcd(step, x.size) > 1:  # a step of 6 would see one of 6 channels
+        step += 1
+    x = x[::step]
     errors = {
         msb: np.square(QFormat(bits, msb).quantize(x, mode) - x).mean()
         for msb in range(widest, widest - 12, -1)

@@ -152,7 +152,7 @@ def quantize(
     ] = "train",
     order: Annotated[Order, typer.Option(help="Of the levels.")] = "forward",
     epochs: Annotated[float, typer.Option(help="Of each phase; 0.5 is half a pass.")] = 1,
-    learning_rate: Rate = 0.01,
+    learning_rate: Rate = 0.0005,
     relax: Annotated[
         bool, typer.Option("--relax", help="One more phase, with everything trained.")
     ] = False,

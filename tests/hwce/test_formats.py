@@ -104,6 +104,16 @@ def test_msb_of_least_error_weighs_clipping_against_the_step():
     assert formats.msb_of_least_error(x, 4) == min(every, key=every.get)
 
 
+@pytest.mark.parametrize("loud", range(6))
+def test_msb_of_least_error_sees_every_channel(loud):
+    """Of 1.2 million values one in six counts; the step of six would meet one channel only."""
+    x = np.random.default_rng(0).uniform(-1, 1, (200_000, 6)).astype(np.float32)
+    quiet = formats.msb_of_least_error(x, 8)
+    x[:, loud] *= 64
+    assert (quiet, formats.msb_of_least_error(x, 8)) == (0, 6)
+
+
+
 def test_msb_for_a_percentile():
     x = np.concatenate([np.full(995, 0.9), np.full(5, 60.0)])
     assert (formats.msb_for(x), formats.msb_for(x, 99)) == (6, 0)
