@@ -113,7 +113,6 @@ def test_msb_of_least_error_sees_every_channel(loud):
     assert (quiet, formats.msb_of_least_error(x, 8)) == (0, 6)
 
 
-
 def test_msb_for_a_percentile():
     x = np.concatenate([np.full(995, 0.9), np.full(5, 60.0)])
     assert (formats.msb_for(x), formats.msb_for(x, 99)) == (6, 0)
