@@ -25,7 +25,7 @@ HEADER = ("label", *(f"pixel{i}" for i in range(1, 785)))
 #: Rows of the published files, by part.
 ROWS = registry.entry("sign_mnist").rows
 #: Images of the quick profile, by part.
-QUICK = {"train": 6_000, "test": 1_500}
+QUICK = {"train": 4_000, "test": 1_000}
 
 _J = 9  # the letter that is drawn in the air; so is Z, 25
 _VALID_LABELS = [label for label in range(25) if label != _J]
@@ -37,7 +37,7 @@ def load(mode: str = "auto", profile: str = "full", seed: int = 0) -> Dataset:
 
     Args:
         mode: "real", "synthetic", or "auto" for real where it is found and synthetic elsewhere.
-        profile: "full" for everything, "quick" for 6,000 training and 1,500 test images.
+        profile: "full" for everything, "quick" for 4,000 training and 1,000 test images.
         seed: of the drawing, and of the quick profile's choice among real images.
 
     Raises:
