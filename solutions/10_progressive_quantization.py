@@ -773,8 +773,8 @@ for resolution in GRID[-2:]:
 # What the figures say: at six bits a range for each layer is all it takes; there is nothing left that
 # training could win. At four bits each new level costs something. What is locked stays as wrong as it
 # was on the day it was locked, and what can still adapt gets less with every level: in the last
-# modules the locked network falls behind. (Four points are few. In the thesis, with ImageNet and ranges that
-# cost more, they were forty.)
+# modules the locked network falls behind. (Four points are few. In the thesis, with ImageNet and
+# ranges that cost more, they were forty.)
 #
 # ## 8 · Why four bits collapsed
 #

@@ -78,7 +78,8 @@ class Schedule:
         strategy: one of `STRATEGIES`.
         order: of the levels: one of `ORDERS`.
         epochs: of training in each phase; parts of one are allowed.
-        learning_rate: at the start of a phase; it falls to zero within it.
+        learning_rate: at the start of a phase; it falls to zero within it. Folded normalisations
+            bear little: 0.01 takes a SqueezeNet for CIFAR-10 from 61 to 23 % in its first phase.
         relax: one more phase at the end, with everything trained.
         seed: of the training, and of the random order.
 

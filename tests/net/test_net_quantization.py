@@ -107,7 +107,8 @@ def test_strategies_and_percentiles_reach_the_schedule(tree, trained, tmp_path, 
     (floor, gradual, augment), (nearest, lock, _) = seen
     assert floor.mode == "floor" and nearest.mode == "nearest" and not augment
     assert (gradual.strategy, gradual.order) == ("gradual", "forward")
-    assert lock == progressive.Schedule("lock", "random", 2, relax=True, seed=9)
+    assert lock == progressive.Schedule("lock", "random", 2, 0.0005, True, 9)
+    assert lock.learning_rate == progressive.Schedule().learning_rate
     formats = floor.layers["conv1"]
     assert (formats.kernel.bits, formats.input.bits, formats.output.bits) == (8, 6, 4)
     assert formats.output.msb <= nearest.layers["conv1"].output.msb
