@@ -15,6 +15,7 @@ from rich.table import Table
 import labkit
 from labkit import runtime
 from labkit.console import console, errors, say
+from labkit.errors import LabkitError
 from labkit.net.commands import app as net_app
 
 app = typer.Typer(
@@ -25,22 +26,6 @@ app = typer.Typer(
 data_app = typer.Typer(help="Find, download and verify the data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(net_app, name="net")
-
-# A user's mistake, or the state of a file of theirs: one line is enough.
-_USER_ERRORS = {
-    "labkit.authoring.CourseError",
-    "labkit.compress.progressive.ProgressiveError",
-    "labkit.datasets.DataError",
-    "labkit.grading.GradingError",
-    "labkit.measure.graph.ModelFileError",
-    "labkit.measure.ledger.LedgerError",
-    "labkit.models.caffe.CaffeError",
-    "labkit.models.checkpoint.CheckpointError",
-    "labkit.models.networks.NetworkError",
-    "labkit.models.rules.RuleError",
-    "labkit.net.NetError",
-    "labkit.runtime.SettingError",
-}
 
 Profile = Enum("Profile", {name: name for name in runtime.PROFILES}, type=str)
 DataMode = Enum("DataMode", {name: name for name in runtime.DATA_MODES}, type=str)
@@ -69,8 +54,7 @@ def main() -> None:
 
 def _one_line(error: Exception) -> str | None:
     """What to tell the user of an error; None for one that is a fault of labkit's."""
-    # By name: to import the classes would cost seconds, and those of unused modules never occur.
-    if f"{type(error).__module__}.{type(error).__name__}" in _USER_ERRORS:
+    if isinstance(error, LabkitError):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}."

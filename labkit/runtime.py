@@ -16,6 +16,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from labkit.errors import LabkitError
+
 PROFILES = ("quick", "full")
 DATA_MODES = ("auto", "synthetic", "real")
 
@@ -26,7 +28,7 @@ _TENSORFLOW_ENVIRONMENT = {
 }
 
 
-class SettingError(ValueError):
+class SettingError(LabkitError):
     """A profile, data mode or other setting that labkit does not know."""
 
 

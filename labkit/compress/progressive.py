@@ -18,6 +18,7 @@ import pandas as pd
 import tensorflow as tf
 
 from labkit.compress import adjustable
+from labkit.errors import LabkitError
 from labkit.hwce.formats import QFormat
 from labkit.hwce.layers import QuantizedConv2D
 from labkit.hwce.plan import LayerPlan, Plan
@@ -34,7 +35,7 @@ WIDTHS = (16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
 CHECKPOINT = "progressive.npz"
 
 
-class ProgressiveError(ValueError):
+class ProgressiveError(LabkitError):
     """A resolution or schedule that cannot be used."""
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from labkit.errors import LabkitError
 
-class DataError(ValueError):
+
+class DataError(LabkitError):
     """Data that cannot be used; the message names file, row and what was expected."""
 
 

@@ -5,6 +5,8 @@ grader reads and runs itself on images that no submission has seen, and answers 
 functions to inputs that they have not seen, compared in a process that runs none of their code.
 """
 
+from labkit.errors import LabkitError
 
-class GradingError(ValueError):
+
+class GradingError(LabkitError):
     """An assignment, a class or a setting that cannot be graded with; says what to do."""

@@ -17,6 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from labkit.authoring.source import tagged
+from labkit.errors import LabkitError
 
 #: The lab's own, whatever a submission holds in their place.
 _OWN = ("check", "parameters", "setup", "finish")
@@ -25,7 +26,7 @@ _ADDED = "added-"
 _BLANK = "*Your answer here.*"
 
 
-class NotebookError(ValueError):
+class NotebookError(LabkitError):
     """A file that is no notebook."""
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from labkit.errors import LabkitError
+
 #: Width of one element in the file, by type. Types without a fixed width are missing.
 BITS = {
     "float64": 64,
@@ -36,7 +38,7 @@ BITS = {
 _IDENTIFIER = b"TFL3"
 
 
-class ModelFileError(ValueError):
+class ModelFileError(LabkitError):
     """A file that is not a TFLite model, is damaged, or cannot be run."""
 
 

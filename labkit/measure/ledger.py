@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from labkit import files
+from labkit.errors import LabkitError
 
 #: What identifies a figure; one that is measured again takes the place of the old one.
 KEY = ("lab", "model", "technique", "data", "profile", "seed", "metric")
@@ -21,7 +22,7 @@ COLUMNS = (*KEY, "value", "unit")
 _TYPES = dict.fromkeys(COLUMNS, str) | {"seed": int, "value": float}
 
 
-class LedgerError(ValueError):
+class LedgerError(LabkitError):
     """A row that does not belong into the ledger, or a file of it that cannot be read."""
 
 

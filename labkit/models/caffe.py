@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from labkit.errors import LabkitError
 
-class CaffeError(ValueError):
+
+class CaffeError(LabkitError):
     """A file that is not a `.caffemodel`, or damaged."""
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from labkit import files
+from labkit.errors import LabkitError
 
 
-class CheckpointError(ValueError):
+class CheckpointError(LabkitError):
     """A checkpoint that cannot be read, or that belongs to another run."""
 
 

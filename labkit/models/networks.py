@@ -20,10 +20,11 @@ import tensorflow as tf
 
 from labkit import files
 from labkit.datasets.image_folder import Preprocessing
+from labkit.errors import LabkitError
 from labkit.models import caffe, classic, squeezenet
 
 
-class NetworkError(ValueError):
+class NetworkError(LabkitError):
     """A network, level or file of weights that does not exist or does not fit."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from labkit.errors import LabkitError
+
 _ACTIVATIONS = (
     tf.keras.layers.Activation,
     tf.keras.layers.ReLU,
@@ -14,7 +16,7 @@ _ACTIVATIONS = (
 )
 
 
-class RuleError(ValueError):
+class RuleError(LabkitError):
     """A network that breaks one of the rules; the message names the layer and the remedy."""
 
 

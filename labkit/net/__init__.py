@@ -4,6 +4,8 @@ Source: P. J. Pereira Vieito, master's thesis (UPC and Università di Bologna, 2
 whose NeuralNetTool this is in today's terms.
 """
 
+from labkit.errors import LabkitError
 
-class NetError(ValueError):
+
+class NetError(LabkitError):
     """Options, images, weights or files that do not go together; the message is one line."""
