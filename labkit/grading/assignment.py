@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from labkit.grading import GradingError
-from labkit.grading.sandbox import Limits
+from labkit.grading.box.sandbox import Limits
 
 
 @dataclass(frozen=True)

@@ -36,16 +36,16 @@ from labkit.grading import (
     intake,
     marks,
     notebooks,
-    plain,
     reference,
     report,
-    sandbox,
     scoring,
     similarity,
 )  # fmt: skip
 from labkit.grading.assignment import Assignment, Item, schema_fault
-from labkit.grading.execution import Executed, Execution, execute, measure
-from labkit.grading.sandbox import Isolation
+from labkit.grading.box import sandbox
+from labkit.grading.box.execution import Executed, Execution, execute, measure
+from labkit.grading.box.sandbox import Isolation
+from labkit.grading.inside import plain
 
 SCHEMA = 1
 _COMPARED = 50_000  # characters of a cell that are compared with others

@@ -304,7 +304,8 @@ def executable(
         name = cell.metadata.get("exercise")
         if tagged(cell, "exercise") and name in exercises:
             code = (
-                f"__import__('labkit.grading.inside', fromlist=['_']).answer({name!r}, globals())"
+                f"__import__('labkit.grading.inside.answers', fromlist=['_'])"
+                f".answer({name!r}, globals())"
             )
             notebook.cells.append(_injected(f"answers-{name}", code))
     return notebook

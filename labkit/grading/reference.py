@@ -12,8 +12,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from labkit.grading import GradingError, inside, plain
+from labkit.grading import GradingError
 from labkit.grading.assignment import Item
+from labkit.grading.inside import answers, plain
 from labkit.grading.notebooks import definitions
 
 
@@ -90,7 +91,7 @@ def _cases(exercise: dict, namespace: dict) -> dict:
             encoded = plain.encode(dict(given))
         except Exception as error:
             sys.exit(f"{exercise['name']}: case {case!r} fails: {type(error).__name__}: {error}")
-        found = inside.one(exercise["code"], plain.decode(encoded), namespace)
+        found = answers.one(exercise["code"], plain.decode(encoded), namespace)
         if "answer" not in found:
             sys.exit(f"{exercise['name']}: the solution fails on {case!r}: {found['error']}")
         inputs.append(encoded)

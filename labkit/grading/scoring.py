@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.grading.assignment import Curve, Item, Requirement
-from labkit.grading.inside import NOT_FILLED_IN, NOT_PLAIN
+from labkit.grading.inside.answers import NOT_FILLED_IN, NOT_PLAIN
 
 SCORED, WAITING, FAULT = "scored", "to be marked", "fault of the grader's machine"
 

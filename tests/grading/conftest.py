@@ -8,7 +8,7 @@ import pytest
 import labkit  # noqa: F401  (before TensorFlow, which the fixtures import)
 from labkit.authoring.source import course_root, sources
 from labkit.grading import assignment as assignments
-from labkit.grading import sandbox
+from labkit.grading.box import sandbox
 from labkit.grading.grade import Settings
 
 REHEARSAL = course_root() / "grading" / "rehearsal"

@@ -81,7 +81,7 @@ CODE = {
         "step = lambda *a, **k: Always(1)"
     ),
     "patched grader": (
-        "import labkit.grading.plain as p, labkit.grading.inside as i, numpy as np\n"
+        "import labkit.grading.inside.plain as p, labkit.grading.inside.answers as i, numpy as np\n"
         "p.agrees = lambda *a: True\n"
         "i.answer = lambda *a: None\n"
         "i.one = lambda *a: {'answer': {'value': True}}\n"

@@ -11,10 +11,11 @@ import nbformat
 import pytest
 
 from labkit import files
-from labkit.grading import GradingError, grade, rehearsal, sandbox, scoring
-from labkit.grading.execution import Executed, Execution
+from labkit.grading import GradingError, grade, rehearsal, scoring
+from labkit.grading.box import sandbox
+from labkit.grading.box.execution import Executed, Execution
+from labkit.grading.box.sandbox import Limits
 from labkit.grading.grade import Settings, grade_class
-from labkit.grading.sandbox import Limits
 
 
 def stripped(grade_):

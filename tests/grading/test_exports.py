@@ -6,7 +6,7 @@ import pytest
 
 from labkit.grading import GradingError, exports, marks, report, similarity
 from labkit.grading.assignment import Assignment, Item
-from labkit.grading.sandbox import Limits
+from labkit.grading.box.sandbox import Limits
 
 NASTY = '<img src=x onerror=alert(1)>\n=HYPERLINK("http://x")\t\x07'
 ITEMS = (

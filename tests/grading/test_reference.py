@@ -4,8 +4,9 @@ import pytest
 
 from labkit.authoring.build import student_notebook
 from labkit.authoring.source import course_root, sources
-from labkit.grading import inside, plain, reference
+from labkit.grading import reference
 from labkit.grading.assignment import load
+from labkit.grading.inside import answers, plain
 
 GRADING = course_root() / "grading"
 LABS = [
@@ -33,8 +34,8 @@ def test_solutions_answer_every_case_and_depend_on_the_secret(name, lab):
         assert len(found.expected) == len(item.cases)
         assert plain.agrees(*(plain.decode(found.expected[0]) for _ in "ab"), item.tolerance)
         # Two cases of one exercise that have the same answer could be answered by a constant.
-        answers = [plain.decode(e) for e in found.expected]
-        assert len(answers) == 1 or not plain.agrees(answers[0], answers[1], 1e-9)
+        values = [plain.decode(e) for e in found.expected]
+        assert len(values) == 1 or not plain.agrees(values[0], values[1], 1e-9)
 
 
 def test_stubs_are_not_filled_in(rehearsal_lab, assignment):
@@ -47,5 +48,5 @@ def test_stubs_are_not_filled_in(rehearsal_lab, assignment):
     blank = next(c for c in student_notebook(rehearsal_lab).cells if c.id == "lab90-step")
     namespace = {}
     exec(blank.source, namespace)
-    found = inside.one(cases["step"].code, plain.decode(cases["step"].inputs[0]), namespace)
-    assert found == {"error": inside.NOT_FILLED_IN}
+    found = answers.one(cases["step"].code, plain.decode(cases["step"].inputs[0]), namespace)
+    assert found == {"error": answers.NOT_FILLED_IN}

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from labkit.grading import plain
+from labkit.grading.inside import plain
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from labkit import runtime
-from labkit.grading import inside, measuring, runner, sandbox
-from labkit.grading.sandbox import Isolation, Limits
+from labkit.grading.box import sandbox
+from labkit.grading.box.sandbox import Isolation, Limits
+from labkit.grading.inside import answers, measuring, runner
 
 OUT = "out"
 _MAX_ANSWER = 5_000_000
@@ -65,7 +66,7 @@ class Executed:
         status: as `sandbox.Ended.status`, or "died" for a kernel that ended by itself.
         stopped_at: the cell that was running when it ended early.
         errors: {"cell", "id", "error"} of each failing cell.
-        answers: by exercise, as `inside.answer` has written them.
+        answers: by exercise, as `answers.answer` has written them.
         files: content by name.
     """
 
@@ -85,13 +86,13 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
     """Execute a notebook in a scratch folder of its own and collect what was declared."""
     with sandbox.scratch() as folder:
         (folder / OUT).mkdir()
-        (folder / inside.CASES).mkdir()
+        (folder / answers.CASES).mkdir()
         (folder / runner.NOTEBOOK).write_text(task.notebook, encoding="utf-8")
         for name, spec in task.cases.items():
-            (folder / inside.CASES / f"{name}.json").write_text(json.dumps(spec))
+            (folder / answers.CASES / f"{name}.json").write_text(json.dumps(spec))
         readable = tuple(Path(p) for p in (task.data, task.cache) if p and Path(p).exists())
         ended = sandbox.run(
-            [sys.executable, "-I", "-m", "labkit.grading.runner"],
+            [sys.executable, "-I", "-m", "labkit.grading.inside.runner"],
             folder, task.limits, isolation, readable, _settings(task, folder),
         )  # fmt: skip
         if not ended.started:
@@ -132,9 +133,9 @@ def _collected(task: Execution, folder: Path, ended: sandbox.Ended) -> Executed:
         output=ended.output[-2000:],
     )  # fmt: skip
     for name, spec in task.cases.items():
-        answers = _json(_read(folder, f"{inside.ANSWERS}/{name}.json", _MAX_ANSWER))
-        if _are_answers(answers, len(spec["cases"])):
-            found.answers[name] = answers
+        given = _json(_read(folder, f"{answers.ANSWERS}/{name}.json", _MAX_ANSWER))
+        if _are_answers(given, len(spec["cases"])):
+            found.answers[name] = given
     for name, largest in task.files.items():
         content = _read(folder, f"{OUT}/{name}", largest)
         if content is not None:
@@ -142,13 +143,15 @@ def _collected(task: Execution, folder: Path, ended: sandbox.Ended) -> Executed:
     return found
 
 
-def _are_answers(answers: object, count: int) -> bool:
+def _are_answers(given: object, count: int) -> bool:
     return (
-        isinstance(answers, list)
-        and len(answers) == count
-        and all(isinstance(a, dict) and ("answer" in a or isinstance(a.get("error"), str))
-                for a in answers)
-    )  # fmt: skip
+        isinstance(given, list)
+        and len(given) == count
+        and all(
+            isinstance(a, dict) and ("answer" in a or isinstance(a.get("error"), str))
+            for a in given
+        )
+    )
 
 
 def _read(folder: Path, name: str, largest: int) -> bytes | None:
@@ -211,7 +214,7 @@ def _measure(names, files, split, isolation) -> tuple[dict, sandbox.Ended]:
         for name in names:
             (folder / measuring.FILES / name).write_bytes(files[name])
         ended = sandbox.run(
-            [sys.executable, "-I", "-m", "labkit.grading.measuring"], folder, _MEASURING,
+            [sys.executable, "-I", "-m", "labkit.grading.inside.measuring"], folder, _MEASURING,
             isolation, stdin=json.dumps(names).encode(),
         )  # fmt: skip
         found = {}

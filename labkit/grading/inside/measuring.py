@@ -1,4 +1,4 @@
-"""Measures model files in a child process. Run as a program by `labkit.grading.execution`.
+"""Measures model files in a child process. Run as a program by `labkit.grading.box.execution`.
 
 A file is parsed before anything interprets it, its operators must be on the list below, and it is
 run in this process, which holds nothing else and may be killed. TensorFlow is not imported.
@@ -33,11 +33,11 @@ def main() -> None:
     """Measure the files named on standard input, one JSON file of figures each."""
     import numpy as np
 
-    from labkit.grading import sandbox
+    from labkit.grading.inside import started
 
     with np.load(HIDDEN, allow_pickle=False) as stored:
         split = {name: stored[name] for name in stored.files}
-    sandbox.started()
+    started()
     Path(FIGURES).mkdir(exist_ok=True)
     for name in json.load(sys.stdin):
         # Written first: should the runtime crash on this file, the grader knows which it was.

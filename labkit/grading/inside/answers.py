@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from labkit.grading import plain
+from labkit.grading.inside import plain
 
 CASES, ANSWERS = "cases", "answers"
 NOT_FILLED_IN = "not filled in yet"

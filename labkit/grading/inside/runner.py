@@ -19,7 +19,7 @@ def main() -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
 
-    from labkit.grading import sandbox
+    from labkit.grading.inside import started
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     run = {"cell": None, "errors": [], "died": False, "finished": False}
@@ -42,7 +42,7 @@ def main() -> None:
         on_cell_start=on_start, on_cell_error=on_error,
     )  # fmt: skip
     with client.setup_kernel():
-        sandbox.started()
+        started()
         try:
             for index, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, index)

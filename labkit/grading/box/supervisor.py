@@ -1,4 +1,4 @@
-"""Watches one execution and kills all of it at a limit; run by `labkit.grading.sandbox`.
+"""Watches one execution and kills all of it at a limit; run by `labkit.grading.box.sandbox`.
 
 It reads a specification, one line of JSON, from its standard input and prints how the execution
 ended as JSON. If its standard input ends first, the grader is gone and the execution is killed.

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from labkit.grading import execution, hidden, measuring, sandbox
+from labkit.grading import hidden
+from labkit.grading.box import execution, sandbox
+from labkit.grading.inside import measuring
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def test_measuring_needs_no_tensorflow():
     import subprocess
     import sys
 
-    code = "import sys, labkit.grading.measuring as m; m._bits; import labkit.measure; "
+    code = "import sys, labkit.grading.inside.measuring as m; m._bits; import labkit.measure; "
     code += "print('tensorflow' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"

@@ -8,8 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.grading import GradingError, sandbox
-from labkit.grading.sandbox import Isolation, Limits
+from labkit.grading import GradingError
+from labkit.grading.box import sandbox
+from labkit.grading.box.sandbox import Isolation, Limits
 
 BACKENDS = [b for b in ("bubblewrap", "namespaces", "limits") if sandbox._works(b)]
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -27,7 +28,7 @@ def run(code, backend, folder=None, **limits):
 
 @every_backend
 def test_a_command_runs_and_says_what_it_printed(backend):
-    ended = run("from labkit.grading import sandbox; sandbox.started(); print('hello')", backend)
+    ended = run("from labkit.grading.inside import started; started(); print('hello')", backend)
     assert (ended.status, ended.code, ended.started) == ("ended", 0, True)
     assert ended.output.strip() == "hello"
 
@@ -107,7 +108,7 @@ def test_the_environment_of_the_grader_stays_outside(backend, monkeypatch):
 def test_nothing_of_the_course_is_within_reach(backend, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("hush")
-    root = sandbox.Path(sandbox.__file__).parents[2]
+    root = sandbox.Path(sandbox.__file__).parents[3]
     paths = [str(secret), str(root / "solutions" / "01_baseline.py"), str(root / "grading"),
              str(root / "tests"), "/etc/passwd", str(sandbox.Path.home())]  # fmt: skip
     code = f"import os; print([p for p in {paths!r} if os.path.exists(p) and p != {paths[-1]!r}])\n"
@@ -140,7 +141,7 @@ def test_the_network_is_not_within_reach(backend):
 
 @isolating_backend
 def test_only_the_scratch_folder_can_be_written(backend):
-    package = sandbox.Path(sandbox.__file__).parent
+    package = sandbox.Path(sandbox.__file__).parents[1]
     code = (
         f"for path in ({str(package / 'scoring.py')!r}, '/usr/x', '/x', '/etc/x',\n"
         "    '/proc/sys/kernel/hostname', '/proc/sys/kernel/core_pattern'):\n"
@@ -162,7 +163,7 @@ def test_a_dead_grader_takes_its_executions_with_it(tmp_path):
     import subprocess
 
     code = (
-        "import sys\nfrom labkit.grading.sandbox import *\n"
+        "import sys\nfrom labkit.grading.box.sandbox import *\n"
         "with scratch() as folder:\n"
         "    run([sys.executable, '-I', '-c', 'import time; time.sleep(98.7)'], folder, Limits(),"
         " choose())"

@@ -3,11 +3,11 @@
 Four backends, the first that works on the machine is taken:
 
 - `bubblewrap`: namespaces set up by the `bwrap` program;
-- `namespaces`: the same namespaces set up by `labkit.grading.namespaces` (Linux, no program);
+- `namespaces`: the same namespaces set up by `labkit.grading.box.namespaces` (Linux, no program);
 - `container`: docker or podman with an image that holds labkit (never chosen by itself);
 - `limits`: resource limits and a watchdog alone.
 
-Whatever the backend, `labkit.grading.supervisor` watches time, memory, processes and disk, and
+Whatever the backend, `labkit.grading.box.supervisor` watches time, memory, processes and disk, and
 kills the whole tree.
 """
 
@@ -27,6 +27,7 @@ from functools import cache
 from pathlib import Path
 
 from labkit.grading import GradingError
+from labkit.grading.inside import STARTED
 
 BACKENDS = ("bubblewrap", "namespaces", "container", "limits")
 
@@ -43,7 +44,6 @@ DOES_NOT_STOP = {
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "fonts",
         "mime.types", "ssl/openssl.cnf")  # fmt: skip
-_STARTED = "labkit: started"
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,6 @@ class Isolation:
             "processes are bounded.",
         }
         return f"{stops[self.backend]} Not stopped: {DOES_NOT_STOP[self.backend]}"
-
-
-def started() -> None:
-    """To be called inside, before the first line of untrusted code: what fails before is ours."""
-    print(_STARTED, flush=True)
 
 
 def choose(wanted: str = "auto") -> Isolation:
@@ -227,7 +222,7 @@ def run(
     except ValueError:
         return Ended("infrastructure", None, 0, 0, 0, False, trouble[-4000:])
     output = ended.pop("output")
-    return Ended(**ended, started=_STARTED in output, output=output.replace(_STARTED + "\n", "", 1))
+    return Ended(**ended, started=STARTED in output, output=output.replace(STARTED + "\n", "", 1))
 
 
 def _wrapped(command, folder, limits, isolation, readable, variables) -> list[str]:
@@ -240,8 +235,8 @@ def _wrapped(command, folder, limits, isolation, readable, variables) -> list[st
             "folder": str(folder),
             "readable": [str(path) for path in (*_system_paths(), *readable)],
         }
-        inside = Path(__file__).with_name("namespaces.py")
-        return [sys.executable, "-I", str(inside), json.dumps(box)]
+        entering = Path(__file__).with_name("namespaces.py")
+        return [sys.executable, "-I", str(entering), json.dumps(box)]
     if isolation.backend == "container":
         return _container(command, folder, limits, isolation.image, readable, variables)
     return command
@@ -313,7 +308,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _python_folders() -> tuple[Path, ...]:
     """Python, its packages, and labkit: not the course around it, which holds the solutions."""
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     found = [Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent]
     if not any(package.is_relative_to(prefix) for prefix in found):
         found.append(package)

@@ -1,4 +1,4 @@
-"""Enters Linux namespaces of its own and starts a command there. Run by `labkit.grading.sandbox`.
+"""Enters Linux namespaces of its own and starts a command there. Run by `box.sandbox`.
 
 The command sees the folders that it may read (read-only), the one that it may write, a few devices,
 its own processes and a loopback interface; it has no capability and no user's rights but those of
