@@ -8,17 +8,6 @@ from matplotlib.colors import to_rgba
 from labkit import plots
 
 
-def test_masks_show_what_stays_where_it_is():
-    mask = np.array([[True, False], [True, True], [False, False]])
-    figure = plots.mask_patterns({"one": mask, "all": np.ones((3, 2), bool)})
-    one, everything = figure.axes
-    shown = one.collections[0].get_array().reshape(3, 2)
-    np.testing.assert_array_equal(shown, mask)
-    assert one.yaxis_inverted()  # the first input on top
-    assert one.get_title("left") == "one: 50% stay"
-    assert everything.get_title("left") == "all: 100% stay"
-
-
 @pytest.fixture()
 def points():
     return pd.DataFrame(
@@ -63,3 +52,25 @@ def test_files_are_joined_from_the_smallest_to_the_largest():
     np.testing.assert_allclose(both.get_xydata(), [[4, 92], [6, 97]])
     np.testing.assert_allclose(alone.get_xydata(), [[7, 97.5]])
     assert [text.get_text() for text in ax.texts] == ["both", "alone"]
+
+
+NAMES = ["conv1", "fire2", "fire3"]
+
+
+def history(*pairs):
+    return pd.DataFrame(pairs, columns=["before", "after"])
+
+
+def test_phases_go_down_and_up_again():
+    histories = {
+        "train": history((0.8, 0.85), (0.6, 0.8), (0.5, 0.7)),
+        "lock": history((0.8, 0.82), (0.5, 0.55), (0.2, 0.2)),
+    }
+    (ax,) = plots.phases(histories, NAMES, level=0.87).axes
+    assert [t.get_text() for t in ax.get_xticklabels()] == NAMES
+    ways = [line for line in ax.lines if len(line.get_xdata()) == 6]
+    np.testing.assert_allclose(ways[0].get_ydata(), [80, 85, 60, 80, 50, 70])
+    np.testing.assert_allclose(ways[1].get_ydata(), [80, 82, 50, 55, 20, 20])
+    assert any(set(line.get_ydata()) == {87} for line in ax.lines)
+    assert {"train", "lock", "float"} <= {text.get_text() for text in ax.texts}
+    assert ways[0].get_color() != ways[1].get_color()

@@ -1,6 +1,7 @@
 """The figures: alternative text on the way to HTML, and no text on top of another."""
 
 import base64
+import importlib
 import itertools
 
 import nbformat
@@ -13,6 +14,8 @@ from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 
 from labkit import plots
+
+style = importlib.import_module("labkit.plots.style")  # the name is a function's, too
 
 RNG = np.random.default_rng(0)
 LETTERS = tuple("ABCDEFGHIKLMNOPQRSTUVWXY")
@@ -110,7 +113,7 @@ def shown(monkeypatch):
     def shown(figure, alt):
         outputs = []
         monkeypatch.setattr(
-            plots,
+            style,
             "display",
             lambda data, metadata, raw: outputs.append(
                 nbformat.v4.new_output("display_data", data, metadata=metadata)

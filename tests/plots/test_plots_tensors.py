@@ -17,3 +17,14 @@ def test_a_row_of_dots_a_codebook():
     np.testing.assert_array_equal(starts.get_xdata(), [-2, 0, 2])
     np.testing.assert_array_equal(ends.get_xdata(), [-1, 0, 1])
     assert starts.get_markerfacecolor() == "none"
+
+
+def test_masks_show_what_stays_where_it_is():
+    mask = np.array([[True, False], [True, True], [False, False]])
+    figure = plots.mask_patterns({"one": mask, "all": np.ones((3, 2), bool)})
+    one, everything = figure.axes
+    shown = one.collections[0].get_array().reshape(3, 2)
+    np.testing.assert_array_equal(shown, mask)
+    assert one.yaxis_inverted()  # the first input on top
+    assert one.get_title("left") == "one: 50% stay"
+    assert everything.get_title("left") == "all: 100% stay"

@@ -1,0 +1,199 @@
+"""Accuracy and loss: over epochs, sparsity and size, of techniques and phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import matplotlib.colors
+import matplotlib.ticker
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from labkit.plots.style import (
+    COLOURS,
+    GREY,
+    axes_of,
+    line_widths,
+    name_ends,
+    style,
+)
+
+
+def history(histories: Sequence[dict[str, list[float]]]) -> Figure:
+    """Loss and accuracy on the training images after each epoch, a line for each training.
+
+    Args:
+        histories: of each training, "loss" and "accuracy" (fraction) by epoch.
+    """
+    panels = (("loss", 1, "loss (cross-entropy)"), ("accuracy", 100, "training accuracy (%)"))
+    with style():
+        figure, axes = axes_of(2.8, 1, 2)
+        for ax, (name, factor, label) in zip(axes, panels, strict=True):
+            for width, values in zip(line_widths(len(histories)), histories, strict=True):
+                epochs = np.arange(1, len(values[name]) + 1)
+                ax.plot(epochs, factor * np.array(values[name]), ".-", linewidth=width)
+            ax.set(xlabel="epoch", ylabel=label)
+            ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    return figure
+
+
+def comparison(report: pd.DataFrame) -> Figure:
+    """Accuracy with its spread, and beside it the size, of each technique.
+
+    The first technique is the reference: a line at its accuracy, and its spread as a band.
+
+    Args:
+        report: index "technique"; columns "accuracy (%)", "bytes", and "± (%)" if repeated.
+    """
+    rows = np.arange(len(report))
+    accuracy = report["accuracy (%)"].to_numpy()
+    spread = report.get("± (%)", pd.Series(0, report.index)).fillna(0).to_numpy()
+    size = report["bytes"].to_numpy() / 1000
+    with style():
+        figure, (left, right) = axes_of(0.42 * len(report) + 0.9, 1, 2, sharey=True)
+        figure.get_layout_engine().set(wspace=0.06)
+        left.axvspan(accuracy[0] - spread[0], accuracy[0] + spread[0], color="#f0f0f0", zorder=0)
+        left.axvline(accuracy[0], color=GREY, linewidth=0.8)
+        left.errorbar(accuracy, rows, xerr=spread, fmt="o", markersize=7, capsize=3)
+        left.set_yticks(rows, report.index)
+        left.set_ylim(len(report) - 0.5, -0.5)  # the first technique on top
+        low, high = left.get_xlim()
+        if high - low < 2:  # do not blow a tenth of a point up to the width of the figure
+            low, high = (low + high) / 2 - 1, (low + high) / 2 + 1
+        if high > 100:  # nothing lies there
+            low, high = low - (high - 100.1), 100.1
+        left.set(xlabel="test accuracy (%)", xlim=(low, high))
+        left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        if spread.any():
+            left.set_title("mean and deviation over the seeds", color=GREY, fontsize=9)
+        bars = right.barh(rows, size, height=0.5)
+        ratios = [f"{s:,.1f}   ÷ {size[0] / s:.1f}" for s in size[1:]]
+        right.bar_label(bars, [f"{size[0]:,.1f}", *ratios], padding=4, fontsize=9)
+        right.set(xlabel="size of the file (kB)", xlim=(0, 1.15 * max(size)))
+        for ax in (left, right):
+            ax.grid(False, axis="y")
+            ax.tick_params(axis="y", length=0)
+    return figure
+
+
+def lines(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    log_x: int | None = None,
+    levels: Sequence[float] = (),
+) -> Figure:
+    """A line for each column over the index, its name at its end.
+
+    Args:
+        table: index numeric, or names that stand side by side; a column a line.
+        x: label of the horizontal axis, with its unit.
+        y: label of the vertical axis, with its unit.
+        log_x: base of a logarithmic horizontal axis; linear without.
+        levels: values to mark with a horizontal line.
+    """
+    few = len(table) <= 12
+    named = not pd.api.types.is_numeric_dtype(table.index)
+    names, table = table.index, table.set_axis(range(len(table))) if named else table
+    with style():
+        figure, ax = axes_of(3.6)
+        for level in levels:
+            ax.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
+        for width, name in zip(line_widths(table.shape[1]), table.columns, strict=True):
+            values = table[name].dropna()
+            ax.plot(values.index, values, marker="o" if few else None, linewidth=width)
+        if log_x:
+            ax.set_xscale("log", base=log_x)
+        if few or named:
+            ax.set_xticks(table.index, names if named else [f"{v:g}" for v in table.index])
+            ax.minorticks_off()
+        if named and max(map(len, names)) * len(names) > 80:
+            ax.tick_params(axis="x", rotation=45)
+        ax.set(xlabel=x, ylabel=y)
+        name_ends(ax, [table[name].dropna().iloc[-1] for name in table], table.columns)
+    return figure
+
+
+def accuracy_over_sparsity(points: pd.DataFrame, level: float | None = None) -> Figure:
+    """Accuracy over sparsity, a dot a model and a line a pattern through the mean of its dots.
+
+    The axis is logarithmic in the weights that are left: from 90 to 95 % as far as from 95 to 97.5.
+
+    Args:
+        points: columns "pattern", "sparsity (%)" (below 100) and "accuracy (%)".
+        level: accuracy to mark with a horizontal line.
+    """
+    with style():
+        figure, ax = axes_of(3.8)
+        if level is not None:
+            ax.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
+        ends = []
+        patterns = points.groupby("pattern", sort=False)
+        for colour, (_, group) in zip(COLOURS * 9, patterns, strict=False):
+            mean = group.groupby("sparsity (%)")["accuracy (%)"].mean()
+            ax.plot(100 - mean.index, mean, color=colour)
+            ax.plot(100 - group["sparsity (%)"], group["accuracy (%)"], "o", color=colour)
+            ends.append(mean.iloc[-1])
+        low, high = points["sparsity (%)"].min() - 5, points["sparsity (%)"].max() + 1
+        ticks = [s for s in (0, 50, 75, 90, 95, 98, 99, 99.5) if low <= s <= high]
+        ax.set_xscale("log")
+        ax.set_xticks([100 - s for s in ticks], [f"{s:g}" for s in ticks])
+        ax.minorticks_off()
+        ax.invert_xaxis()
+        ax.set(xlabel="weights pruned (%)", ylabel="test accuracy (%)")
+        name_ends(ax, ends, [name for name, _ in patterns])
+    return figure
+
+
+def accuracy_over_size(points: pd.DataFrame, level: float | None = None) -> Figure:
+    """Accuracy over bytes after gzip, a dot a file and a line from one to the next of a pattern.
+
+    Args:
+        points: columns "pattern", "gzip (bytes)" and "accuracy (%)".
+        level: accuracy to mark with a horizontal line.
+    """
+    with style():
+        figure, ax = axes_of(3.8)
+        if level is not None:
+            ax.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
+        ends = []
+        patterns = points.groupby("pattern", sort=False)
+        for colour, (_, group) in zip(COLOURS * 9, patterns, strict=False):
+            group = group.sort_values("gzip (bytes)")
+            ax.plot(group["gzip (bytes)"] / 1000, group["accuracy (%)"], "o-", color=colour)
+            ends.append(group["accuracy (%)"].iloc[-1])
+        ax.set(xlabel="size after gzip (kB)", ylabel="test accuracy (%)")
+        name_ends(ax, ends, [name for name, _ in patterns])
+    return figure
+
+
+def phases(histories: dict[str, pd.DataFrame], names: Sequence[str], level: float) -> Figure:
+    """Accuracy while a network is quantised level by level: what a level costs, what comes back.
+
+    Args:
+        histories: name → a row a phase with "before" and "after", accuracy (fraction) before and
+            after its training, as `compress.progressive` writes them.
+        names: of the phases.
+        level: accuracy (fraction) of the float network, marked with a line.
+    """
+    with style():
+        figure, ax = axes_of(3.8)
+        ax.axhline(100 * level, color=GREY, linewidth=0.8, linestyle=":")
+        ax.annotate("float", (0, 100 * level), xytext=(0, 3), textcoords="offset points",
+                    fontsize=8.5, color=GREY)  # fmt: skip
+        ends = []
+        for i, history in enumerate(histories.values()):
+            colour = COLOURS[i % len(COLOURS)]
+            x = np.arange(len(history))
+            before, after = 100 * history["before"], 100 * history["after"]
+            # Down when a level is quantised, up again while it is trained.
+            ways = np.column_stack([before, after]).ravel()
+            ax.plot(np.repeat(x, 2) + np.tile([0, 0.6], len(x)), ways, color=colour, linewidth=1.2)
+            ax.plot(x + 0.6, after, "o", color=colour, markersize=4)
+            ends.append(after.iloc[-1])
+        ax.set_xticks(np.arange(len(names)) + 0.3, names, rotation=45)
+        ax.set(xlabel="quantised up to", ylabel="accuracy (%)", ylim=(0, 100))
+        name_ends(ax, ends, list(histories))
+    return figure
