@@ -112,6 +112,8 @@ class Assignment:
     extra_credit: bool
     profile: str
     whole: bool
+    dataset: str
+    metric: str
     data: str
     hidden_images: int
     limits: Limits
@@ -185,6 +187,8 @@ def _assignment(content: dict, path: Path, text: str) -> Assignment:
         extra_credit=content.get("extra_credit", False),
         profile=content.get("profile", "quick"),
         whole=content.get("execute", "all") == "all",
+        dataset=content.get("dataset", "sign_mnist"),
+        metric=content.get("metric", "accuracy"),
         data=content.get("data", "auto"),
         hidden_images=content.get("hidden", {}).get("images", 1500),
         limits=Limits(**content.get("limits", {})),

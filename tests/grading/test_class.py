@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import nbformat
 import pytest
 
 from labkit import files
-from labkit.grading import GradingError, grade, rehearsal, scoring
+from labkit.grading import GradingError, rehearsal, scoring, tasks
 from labkit.grading.box import sandbox
 from labkit.grading.box.execution import Executed, Execution
 from labkit.grading.box.sandbox import Limits
@@ -82,8 +83,8 @@ def test_a_second_call_keeps_what_is_done(first, students, assignment, split, se
     def never(*arguments):
         raise AssertionError("nothing is to be executed again")
 
-    monkeypatch.setattr(grade, "execute", never)
-    monkeypatch.setattr(grade, "measure", never)
+    monkeypatch.setattr(tasks, "execute", never)
+    monkeypatch.setattr(tasks, "measure", never)
     settings = Settings(jobs=2, hidden=split, secret=secret)
     lines = []
     again = grade_class(students, assignment, first[1], settings, lines.append)
@@ -205,34 +206,36 @@ def test_faults_of_the_machine_are_retried(tmp_path, monkeypatch, fault):
             raise fault
         return Executed("ended", 1.0, notebook=b"{}", files={"m.tflite": b"x"})
 
-    monkeypatch.setattr(grade, "execute", flaky)
-    tasks = grade._Tasks(Now(), tmp_path, sandbox.Isolation("limits"))
-    tasks.execute(TASK)
-    while tasks.executed(TASK) is None:
-        tasks.wait()
-    assert len(attempts) == 3 and tasks.executed(TASK).files == {"m.tflite": b"x"}
+    monkeypatch.setattr(tasks, "execute", flaky)
+    under_way = tasks.Tasks(Now(), tmp_path, sandbox.Isolation("limits"))
+    under_way.execute(TASK)
+    while under_way.executed(TASK) is None:
+        under_way.wait()
+    assert len(attempts) == 3 and under_way.executed(TASK).files == {"m.tflite": b"x"}
 
 
 def test_a_lasting_fault_is_no_zero_and_is_tried_again(
     students, assignment, split, secret, tmp_path, monkeypatch
 ):
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    shutil.copytree(students / "ann", alone / "ann")
     broken = Executed("infrastructure", output="no disk")
     with monkeypatch.context() as patched:
-        patched.setattr(grade, "execute", lambda *a: broken)
+        patched.setattr(tasks, "execute", lambda *a: broken)
         settings = Settings(jobs=2, hidden=split, secret=secret)
-        ann = grade_class(students, assignment, tmp_path, settings)[0]
+        (ann,) = grade_class(alone, assignment, out, settings)
     exercises = [item for item in ann["items"] if item["kind"] == "exercise"]
     assert {item["status"] for item in exercises} == {scoring.FAULT}
     assert {item["earned"] for item in exercises} == {None} and ann["score"]["faults"] == 2
-    page = (tmp_path / "students" / "ann" / "feedback.html").read_text(encoding="utf-8")
+    page = (out / "students" / "ann" / "feedback.html").read_text(encoding="utf-8")
     assert "costs no points" in page
-    assert grade_class(students, assignment, tmp_path, settings)[0]["score"]["earned"] == 55
+    assert grade_class(alone, assignment, out, settings)[0]["score"]["earned"] == 55
 
 
 def test_equal_executions_run_once(rehearsal_lab, assignment, split, tmp_path, monkeypatch):
     runs = []
-    real = grade.execute
-    monkeypatch.setattr(grade, "execute", lambda *a: (runs.append(1), real(*a))[1])
+    real = tasks.execute
+    monkeypatch.setattr(tasks, "execute", lambda *a: (runs.append(1), real(*a))[1])
     blank = nbformat.writes(rehearsal.filled(rehearsal_lab, {}))
     for name in ("a", "b", "c"):
         files.write_text(tmp_path / "in" / name / "rehearsal.ipynb", blank)

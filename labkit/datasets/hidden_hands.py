@@ -1,0 +1,98 @@
+"""Hands that nobody has seen, on which a grader measures networks for Sign Language MNIST.
+
+Synthetic hands are drawn anew with a secret seed. The real data set is public, its test images too:
+they are shown turned, scaled, shifted and lit a little differently, so that a file that looks
+memorised images up does not find them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from labkit.datasets import hands, sign_mnist, stratified
+from labkit.datasets.sign_mnist import find, load
+
+__all__ = [
+    "CHANGES",
+    "SHAPE",
+    "find",
+    "load",
+    "perturbed",
+    "public",
+    "real",
+    "synthetic",
+    "to_bytes",
+]
+
+#: Of an image.
+SHAPE = (28, 28, 1)
+#: What becomes of each real image.
+CHANGES = "each turned, scaled, shifted and lit a little differently"
+
+
+def real(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """At most `count` real test images, perturbed: uint8 (N, 28, 28, 1), and classes, int64 (N,).
+
+    Args:
+        seed: integers; the same ones, the same images.
+
+    Raises:
+        DataError: the real data is missing or damaged.
+    """
+    test = load("real")
+    chosen = stratified(test.y_test, min(count, len(test.y_test)), seed[0])
+    images = perturbed(test.x_test[chosen], np.random.default_rng(seed))
+    return images, test.y_test[chosen]
+
+
+def synthetic(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """`count` hands drawn from the seed: uint8 (count, 28, 28, 1), and classes, int64 (count,).
+
+    Args:
+        seed: at least four integers 0..255.
+    """
+    classes = np.arange(count) % len(sign_mnist.CLASS_NAMES)
+    number = int.from_bytes(bytes(seed[:4]), "big") | 1 << 31  # far from the seeds of the labs
+    images = hands.draw(classes, seed=number, stream="test")
+    return images.reshape(-1, *SHAPE), classes
+
+
+def public(count: int, of_real: bool) -> tuple[np.ndarray, np.ndarray]:
+    """At most `count` test images that everybody has, as in `real` or `synthetic`."""
+    if not of_real:
+        drawn = sign_mnist.synthesize(1, count, seed=0)
+        return to_bytes(drawn.x_test), drawn.y_test
+    test = load("real")
+    chosen = stratified(test.y_test, min(count, len(test.y_test)), 0)
+    return to_bytes(test.x_test[chosen]), test.y_test[chosen]
+
+
+def perturbed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Images turned by up to 6°, scaled by 5 %, shifted by 1.5 pixels, lit by 8 %; uint8.
+
+    Args:
+        images: float (N, height, width, 1) in [0, 1].
+    """
+    from scipy import ndimage
+
+    count, *size, _ = images.shape
+    angle = rng.uniform(-6, 6, count) * np.pi / 180
+    scale = rng.uniform(0.95, 1.05, count)
+    shift = rng.uniform(-1.5, 1.5, (2, count)).T
+    gain, offset = rng.uniform(0.92, 1.08, count), rng.uniform(-0.04, 0.04, count)
+    center = (np.array(size) - 1) / 2
+    changed = np.empty(images.shape)
+    for i, image in enumerate(images[..., 0]):
+        cosine, sine = np.cos(angle[i]) / scale[i], np.sin(angle[i]) / scale[i]
+        matrix = np.array([[cosine, -sine], [sine, cosine]])
+        start = center - matrix @ center + shift[i]
+        warped = ndimage.affine_transform(
+            image.astype(float), matrix, start, order=1, mode="nearest"
+        )
+        changed[i, ..., 0] = gain[i] * warped + offset[i]
+    return to_bytes(changed)
+
+
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """Images in [0, 1] as uint8."""
+    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,215 @@
+"""The first step of grading: what all submissions of a class share."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import nbformat
+
+import labkit
+from labkit import files
+from labkit.authoring.build import student_notebook
+from labkit.authoring.source import Source, sources
+from labkit.datasets import folders
+from labkit.grading import GradingError, hidden, marks, reference
+from labkit.grading.assignment import Assignment
+from labkit.grading.box import sandbox
+from labkit.grading.box.sandbox import Isolation
+from labkit.grading.environment import digest_of, environment_digest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a class is graded.
+
+    Attributes:
+        jobs: tasks at a time on this machine.
+        scheduler: address of a Dask scheduler; "" for this machine.
+        isolation: as `sandbox.choose`.
+        hidden: a `.npz` file with a hidden split of the instructor's own.
+        marks: a CSV of points given by hand, as `written.csv`.
+        roster: Canvas's exported grade book, whose students Canvas wants to see again.
+        secret: a file that seeds hidden split, cases and pseudonyms; made if it is not there.
+    """
+
+    jobs: int = 1
+    scheduler: str = ""
+    isolation: str = "auto"
+    hidden: Path | None = None
+    marks: Path | None = None
+    roster: Path | None = None
+    secret: Path | None = None
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What is needed of a lab: the notebook as given out, and its exercises' cases."""
+
+    source: Source
+    given: nbformat.NotebookNode
+    cases: dict[str, reference.Cases]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What all submissions of a class share.
+
+    Attributes:
+        out: folder of the reports; `private` in it is the grader's alone.
+        secret: seeds hidden split, cases and pseudonyms.
+        labs: by name.
+        marks: points given by hand.
+        real: the notebooks are executed on real data.
+    """
+
+    assignment: Assignment
+    settings: Settings
+    out: Path
+    secret: bytes
+    isolation: Isolation
+    split: hidden.Split
+    labs: dict[str, Lab]
+    marks: marks.Marks
+    real: bool
+
+    @property
+    def private(self) -> Path:
+        """The folder that only the grader may read."""
+        return self.out / "private"
+
+    @property
+    def made_by_execution(self) -> set[str]:
+        """Names of the model files that the notebooks write."""
+        return {f.name for f in self.assignment.files if f.source == "execution"}
+
+    def folder(self, slug: str) -> Path:
+        """Of a student's reports."""
+        return self.out / "students" / slug
+
+    def environment(self) -> dict:
+        """As in grade.json."""
+        return {
+            "python": platform.python_version(),
+            "labkit": labkit.__version__,
+            "platform": f"{platform.system()} {platform.machine()}",
+            "sha256": environment_digest(),
+            "isolation": self.isolation.backend,
+            "isolation_says": self.isolation.describe(),
+            "hidden": {
+                "images": len(self.split.y),
+                "source": self.split.says,
+                "sha256": self.split.digest,
+            },
+            "profile": self.assignment.profile,
+            "data": "real" if self.real else "synthetic",
+        }
+
+    @cached_property
+    def drawn(self) -> Path:
+        """The folder of the public drawn images, drawn once: all executions may read them."""
+        folder = self.out / "drawn"
+        if not self.real and not folder.exists() and self.labs:
+            before = os.environ.get("LABKIT_CACHE")
+            os.environ["LABKIT_CACHE"] = str(folder)
+            try:
+                hidden.offered(self.assignment.dataset).load("synthetic", self.assignment.profile)
+            finally:
+                os.environ.pop("LABKIT_CACHE")
+                if before is not None:
+                    os.environ["LABKIT_CACHE"] = before
+        return folder
+
+    @property
+    def data(self) -> str:
+        """The folder of the real data that executions may read, or ""."""
+        return str(folders.real()) if self.real else ""
+
+
+def prepare(assignment: Assignment, out: Path, settings: Settings) -> Prepared:
+    """Draw the hidden split, make the exercises' cases, choose the isolation.
+
+    Raises:
+        GradingError: assignment or settings that cannot be graded with.
+    """
+    out = out.resolve()
+    private = _private(out)
+    secret = _secret(settings.secret or private / "secret")
+    split = hidden.make(
+        assignment.data, assignment.hidden_images, secret, settings.hidden, assignment.dataset
+    )
+    return Prepared(
+        assignment=assignment,
+        settings=settings,
+        out=out,
+        secret=secret,
+        isolation=sandbox.choose(settings.isolation),
+        split=split,
+        labs=_labs(assignment, secret, private / "cases"),
+        marks=(
+            marks.read(settings.marks, assignment)
+            if settings.marks
+            else marks.kept(out / "marks.json")
+        ),
+        real=split.source is hidden.Source.REAL
+        or (assignment.data != "synthetic" and bool(hidden.offered(assignment.dataset).find())),
+    )
+
+
+def _labs(assignment: Assignment, secret: bytes, folder: Path) -> dict[str, Lab]:
+    names = [notebook.lab for notebook in assignment.notebooks]
+    labs = {}
+    for source in sources(names, assignment.root) if names else []:
+        given = student_notebook(source)
+        _check_lab(assignment, source, given)
+        labs[source.name] = Lab(source, given, _cases(assignment, source, secret, folder))
+    return labs
+
+
+def _cases(
+    assignment: Assignment, source: Source, secret: bytes, folder: Path
+) -> dict[str, reference.Cases]:
+    """The cases of a lab's exercises, kept in a folder: making them may import TensorFlow."""
+    items = assignment.of_lab("exercise", source.name)
+    cells = [c.source for c in source.notebook.cells if c.cell_type == "code"]
+    key = digest_of([cells, [asdict(item) for item in items], secret.hex()])
+    path = folder / f"{key}.json"
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: reference.Cases(**found) for name, found in stored.items()}
+    cases = reference.make(items, cells, secret, source.name)
+    files.write_text(path, json.dumps({name: asdict(found) for name, found in cases.items()}))
+    return cases
+
+
+def _check_lab(assignment: Assignment, source: Source, given: nbformat.NotebookNode) -> None:
+    """That the items name exercises and questions that the lab has."""
+    for kind, key in (("exercise", "exercise"), ("written", "question")):
+        known = {c.metadata.get(key) for c in given.cells if kind in c.metadata.get("tags", [])}
+        for item in assignment.of_lab(kind, source.name):
+            if item.name not in known:
+                names = ", ".join(sorted(filter(None, known)))
+                raise GradingError(f"{item.id}: lab {source.name} has no such {key}; has {names}.")
+
+
+def _private(out: Path) -> Path:
+    """The folder that only the grader may read."""
+    folder = out / "private"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def _secret(path: Path) -> bytes:
+    if not path.exists():
+        files.write_text(path, secrets.token_hex(32) + "\n")
+        path.chmod(0o600)
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except ValueError as error:
+        raise GradingError(f"{path}: no secret (64 hexadecimal digits); delete it.") from error

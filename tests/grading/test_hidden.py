@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from labkit.grading import GradingError, hidden
+from labkit.grading.assignment import schema
+
+
+def test_an_assignment_may_name_the_data_sets_that_offer_a_hidden_split():
+    assert schema("assignment")["properties"]["dataset"]["enum"] == sorted(hidden.HIDDEN)
+
+
+def test_real_images_are_changed_and_say_so(monkeypatch):
+    """Drawn hands stand for the real ones."""
+    from labkit.datasets import hidden_hands, sign_mnist
+
+    drawn = sign_mnist.synthesize(1, 48, seed=0)
+    monkeypatch.setattr(hidden_hands, "find", lambda: ("here",))
+    monkeypatch.setattr(hidden_hands, "load", lambda mode: drawn)
+    split = hidden.make("auto", 24, b"1")
+    assert split.source is hidden.Source.REAL and "turned" in split.says
+    assert hidden.make("synthetic", 24, b"1").source is hidden.Source.SYNTHETIC
+    assert split.x.shape == (24, 28, 28, 1) and len(split.public_y) == 48
+    public = {image.tobytes() for image in split.public_x}
+    assert not public & {image.tobytes() for image in split.x}
+
+
+def test_hidden_images_depend_on_the_secret_alone():
+    a, b, c = (hidden.make("synthetic", 24, secret) for secret in (b"1", b"1", b"2"))
+    assert a.digest == b.digest != c.digest
+    assert a.x.shape == (24, 28, 28, 1) and a.x.dtype == np.uint8 and len(set(a.y)) == 24
+    public = {image.tobytes() for image in a.public_x}
+    assert not public & {image.tobytes() for image in a.x}
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [{"x": np.zeros((3, 28, 28, 1))}, {"x": np.zeros((3, 28, 28)), "y": np.zeros(3)},
+     {"x": np.zeros((3, 28, 28, 1)), "y": np.zeros(4)}],
+)  # fmt: skip
+def test_an_own_split_is_validated(tmp_path, arrays):
+    np.savez(tmp_path / "h.npz", **arrays)
+    with pytest.raises(GradingError, match=r"h\.npz"):
+        hidden.make("auto", 1, b"", tmp_path / "h.npz")
+    (tmp_path / "h.npz").write_bytes(b"no")
+    with pytest.raises(GradingError, match=r"h\.npz"):
+        hidden.make("auto", 1, b"", tmp_path / "h.npz")
