@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib as mpl
-import matplotlib.colors
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
@@ -39,34 +38,39 @@ def history(histories: Sequence[dict[str, list[float]]]) -> Figure:
     return figure
 
 
-def comparison(report: pd.DataFrame) -> Figure:
-    """Accuracy with its spread, and beside it the size, of each technique.
+def comparison(report: pd.DataFrame, metric: str = "accuracy (%)", spread: str = "± (%)") -> Figure:
+    """A metric with its spread, and beside it the size, of each technique.
 
-    The first technique is the reference: a line at its accuracy, and its spread as a band.
+    The first technique is the reference: a line at its value, and its spread as a band.
 
     Args:
-        report: index "technique"; columns "accuracy (%)", "bytes", and "± (%)" if repeated.
+        report: index "technique"; columns `metric`, "bytes", and `spread` if repeated.
+        metric: the column to show, named with its unit.
+        spread: the column of its deviation over the seeds.
     """
     rows = np.arange(len(report))
-    accuracy = report["accuracy (%)"].to_numpy()
-    spread = report.get("± (%)", pd.Series(0, report.index)).fillna(0).to_numpy()
+    values = report[metric].to_numpy()
+    around = report.get(spread, pd.Series(0, report.index)).fillna(0).to_numpy()
     size = report["bytes"].to_numpy() / 1000
     with style():
         figure, (left, right) = axes_of(0.42 * len(report) + 0.9, 1, 2, sharey=True)
         figure.get_layout_engine().set(wspace=0.06)
-        left.axvspan(accuracy[0] - spread[0], accuracy[0] + spread[0], color="#f0f0f0", zorder=0)
-        left.axvline(accuracy[0], color=GREY, linewidth=0.8)
-        left.errorbar(accuracy, rows, xerr=spread, fmt="o", markersize=7, capsize=3)
+        left.axvspan(values[0] - around[0], values[0] + around[0], color="#f0f0f0", zorder=0)
+        left.axvline(values[0], color=GREY, linewidth=0.8)
+        left.errorbar(values, rows, xerr=around, fmt="o", markersize=7, capsize=3)
         left.set_yticks(rows, report.index)
         left.set_ylim(len(report) - 0.5, -0.5)  # the first technique on top
         low, high = left.get_xlim()
-        if high - low < 2:  # do not blow a tenth of a point up to the width of the figure
+        percent = metric.endswith("(%)")
+        if (
+            percent and high - low < 2
+        ):  # do not blow a tenth of a point up to the width of the figure
             low, high = (low + high) / 2 - 1, (low + high) / 2 + 1
-        if high > 100:  # nothing lies there
+        if percent and high > 100:  # nothing lies there
             low, high = low - (high - 100.1), 100.1
-        left.set(xlabel="test accuracy (%)", xlim=(low, high))
+        left.set(xlabel=f"test {metric}", xlim=(low, high))
         left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
-        if spread.any():
+        if around.any():
             left.set_title("mean and deviation over the seeds", color=GREY, fontsize=9)
         bars = right.barh(rows, size, height=0.5)
         ratios = [f"{s:,.1f}   ÷ {size[0] / s:.1f}" for s in size[1:]]
@@ -181,8 +185,14 @@ def phases(histories: dict[str, pd.DataFrame], names: Sequence[str], level: floa
     with style():
         figure, ax = axes_of(3.8)
         ax.axhline(100 * level, color=GREY, linewidth=0.8, linestyle=":")
-        ax.annotate("float", (0, 100 * level), xytext=(0, 3), textcoords="offset points",
-                    fontsize=8.5, color=GREY)  # fmt: skip
+        ax.annotate(
+            "float",
+            (0, 100 * level),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=GREY,
+        )
         ends = []
         for i, history in enumerate(histories.values()):
             colour = COLOURS[i % len(COLOURS)]

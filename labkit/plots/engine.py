@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib as mpl
-import matplotlib.colors
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
@@ -36,8 +35,14 @@ def energy(table: pd.DataFrame) -> Figure:
             ax.barh(rows, table[name], left=left, height=0.55, color=colour, label=name)
             left += table[name].to_numpy()
         for row, total in zip(rows, left, strict=True):
-            ax.annotate(f"{total:,.0f}", (total, row), xytext=(4, 0), textcoords="offset points",
-                        va="center", fontsize=9)  # fmt: skip
+            ax.annotate(
+                f"{total:,.0f}",
+                (total, row),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+            )
         ax.set_yticks(rows, table.index)
         ax.set_ylim(len(table) - 0.5, -0.6)
         ax.set_xlabel("estimated energy of one image (nJ)")

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import matplotlib as mpl
-import matplotlib.colors
-import matplotlib.ticker
 import numpy as np
 import PIL.Image
 from IPython.display import display
@@ -116,6 +114,10 @@ def name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str], line: float
     placed -= max(0, placed.max() - max(heights.max(), 1))
     for i, (text, height) in enumerate(zip(texts, placed, strict=True)):
         ax.annotate(
-            text, (1.01, height), xycoords="axes fraction", va="center", fontsize=9,
+            text,
+            (1.01, height),
+            xycoords="axes fraction",
+            va="center",
+            fontsize=9,
             color=COLOURS[i % len(COLOURS)],
-        )  # fmt: skip
+        )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import matplotlib as mpl
-import matplotlib.colors
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from labkit.plots.style import (
@@ -57,9 +55,14 @@ def weight_histogram(
         ax.annotate(
             f"{used} of {2 * limit + 1} codes are used;\n"
             f"half of the weights lie within\n±{half:.0f} codes of zero",
-            (ends[1], 0.95), xycoords=ax.get_xaxis_transform(), xytext=(-8, 0),
-            textcoords="offset points", ha="right", va="top", fontsize=9,
-        )  # fmt: skip
+            (ends[1], 0.95),
+            xycoords=ax.get_xaxis_transform(),
+            xytext=(-8, 0),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=9,
+        )
     return figure
 
 
@@ -73,8 +76,14 @@ def activation_ranges(ranges: pd.DataFrame, steps: bool = False) -> Figure:
     """
     rows = np.arange(len(ranges))
     with style():
-        figure, axes = axes_of(0.45 * len(ranges) + 1.1, 1, 1 + steps, sharey=True, squeeze=False,
-                             width_ratios=[3, 2] if steps else None)  # fmt: skip
+        figure, axes = axes_of(
+            0.45 * len(ranges) + 1.1,
+            1,
+            1 + steps,
+            sharey=True,
+            squeeze=False,
+            width_ratios=[3, 2] if steps else None,
+        )
         ax = axes[0, 0]
         all_of_it = ax.barh(
             rows, ranges["max"] - ranges["min"], left=ranges["min"], height=0.3, color=PALE
@@ -83,9 +92,14 @@ def activation_ranges(ranges: pd.DataFrame, steps: bool = False) -> Figure:
         ax.bar_label(all_of_it, [f"{v:.3g}" for v in ranges["max"]], padding=3, fontsize=9)
         for row in np.flatnonzero(ranges["min"] < 0):
             ax.annotate(
-                f"{ranges['min'].iloc[row]:.3g}", (ranges["min"].iloc[row], row), va="center",
-                xytext=(-3, 0), textcoords="offset points", ha="right", fontsize=9,
-            )  # fmt: skip
+                f"{ranges['min'].iloc[row]:.3g}",
+                (ranges["min"].iloc[row], row),
+                va="center",
+                xytext=(-3, 0),
+                textcoords="offset points",
+                ha="right",
+                fontsize=9,
+            )
         ax.set_yticks(rows, ranges.index)
         ax.set_ylim(len(ranges) - 0.5, -0.5)
         ax.set(xlabel="activation (dark: the middle 99 % of the values, pale: all)")
@@ -106,8 +120,15 @@ def _steps_panel(ax: Axes, rows: np.ndarray, ranges: pd.DataFrame) -> None:
     ax.hlines(rows, sixteen, eight, color="#dcdcdc", linewidth=1)
     for values, name, colour in ((sixteen, "16 bits", COLOURS[2]), (eight, "8 bits", COLOURS[0])):
         ax.plot(values, rows, "o", color=colour)
-        ax.annotate(name, (values.iloc[0], 0), xytext=(0, 7), textcoords="offset points",
-                    ha="center", color=colour, fontsize=9)  # fmt: skip
+        ax.annotate(
+            name,
+            (values.iloc[0], 0),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            fontsize=9,
+        )
     ax.set(xscale="log", xlabel="step of the grid")
     ax.margins(x=0.15)
 
@@ -129,15 +150,28 @@ def quantisation_steps(quantise: Callable, low: float, high: float) -> Figure:
         top.plot(x, x, color="#a8a8a8", linewidth=1)
         top.plot(x, y)
         top.annotate("x", (x[-1], x[-1]), xytext=(4, 0), textcoords="offset points", color=GREY)
-        top.annotate("quantised", (x[-1], y[-1]), xytext=(4, 0), textcoords="offset points",
-                     va="center", color=COLOURS[0])  # fmt: skip
+        top.annotate(
+            "quantised",
+            (x[-1], y[-1]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=COLOURS[0],
+        )
         top.set(ylabel="quantised x")
         bottom.plot(x, y - x, color=COLOURS[1])
         for level in (-half, half):
             bottom.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
-        bottom.annotate("± half\na step", (1, 0), xytext=(6, 0), textcoords="offset points",
-                        xycoords=bottom.get_yaxis_transform(), va="center", color=GREY,
-                        fontsize=9)  # fmt: skip
+        bottom.annotate(
+            "± half\na step",
+            (1, 0),
+            xytext=(6, 0),
+            textcoords="offset points",
+            xycoords=bottom.get_yaxis_transform(),
+            va="center",
+            color=GREY,
+            fontsize=9,
+        )
         bottom.set(xlabel="x", ylabel="error")
     return figure
 
@@ -153,9 +187,13 @@ def mask_patterns(masks: dict[str, np.ndarray]) -> Figure:
         for ax, (name, mask) in zip(axes.flat, masks.items(), strict=True):
             ax.grid(False)
             ax.pcolormesh(
-                np.asarray(mask, float), cmap=mpl.colors.ListedColormap(["#ececec", COLOURS[0]]),
-                vmin=0, vmax=1, edgecolors="white", linewidth=0.6,
-            )  # fmt: skip
+                np.asarray(mask, float),
+                cmap=ListedColormap(["#ececec", COLOURS[0]]),
+                vmin=0,
+                vmax=1,
+                edgecolors="white",
+                linewidth=0.6,
+            )
             ax.set(title=f"{name}: {np.mean(mask):.0%} stay", xlabel="output", aspect="equal")
             ax.set(xticks=[], yticks=[])
             ax.invert_yaxis()
@@ -200,12 +238,22 @@ def levels(values: dict[str, np.ndarray]) -> Figure:
         for row, found in enumerate(values.values()):
             largest = np.abs(found).max()
             ax.hlines(row, -1, 1, color="#dcdcdc", linewidth=1, zorder=0)
-            ax.plot(found / largest, np.full(len(found), row), "|", color=COLOURS[0],
-                    markersize=13, markeredgewidth=1.8)  # fmt: skip
+            ax.plot(
+                found / largest,
+                np.full(len(found), row),
+                "|",
+                color=COLOURS[0],
+                markersize=13,
+                markeredgewidth=1.8,
+            )
             ax.annotate(
-                f"{len(found)} values,\nlargest {largest:g}", (1.02, row), va="center",
-                fontsize=8.5, xycoords=ax.get_yaxis_transform(), color=GREY,
-            )  # fmt: skip
+                f"{len(found)} values,\nlargest {largest:g}",
+                (1.02, row),
+                va="center",
+                fontsize=8.5,
+                xycoords=ax.get_yaxis_transform(),
+                color=GREY,
+            )
         ax.set_yticks(range(len(values)), values)
         ax.set(ylim=(len(values) - 0.5, -0.6), xlim=(-1.05, 1.05))
         ax.set_xlabel("value, in parts of the largest one")
@@ -267,7 +315,12 @@ def limits(values: np.ndarray, limits: dict[str, float], x: str) -> Figure:
             colour = COLOURS[i % len(COLOURS)]
             ax.axvline(-limit, color=colour, linewidth=1.2)
             ax.axvline(limit, color=colour, linewidth=1.2)
-            ax.annotate(f"{name}: ±{limit:.3g}", (1.01, 0.94 - 0.09 * i), fontsize=9,
-                        xycoords="axes fraction", color=colour)  # fmt: skip
+            ax.annotate(
+                f"{name}: ±{limit:.3g}",
+                (1.01, 0.94 - 0.09 * i),
+                fontsize=9,
+                xycoords="axes fraction",
+                color=colour,
+            )
         ax.set(yscale="log", xlabel=x, ylabel="number of values")
     return figure

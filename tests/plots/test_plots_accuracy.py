@@ -1,4 +1,4 @@
-"""The figures of lab 06."""
+"""Accuracy over sparsity, size and the phases of a quantisation."""
 
 import numpy as np
 import pandas as pd
@@ -74,3 +74,14 @@ def test_phases_go_down_and_up_again():
     assert any(set(line.get_ydata()) == {87} for line in ax.lines)
     assert {"train", "lock", "float"} <= {text.get_text() for text in ax.texts}
     assert ways[0].get_color() != ways[1].get_color()
+
+
+def test_comparison_shows_a_metric_that_is_no_percentage_on_its_own_scale():
+    report = pd.DataFrame(
+        {"error (mm)": [0.31, 0.34], "± error (mm)": [0.01, 0.02], "bytes": [9000, 3000]},
+        index=pd.Index(["float", "int8"], name="technique"),
+    )
+    left = plots.comparison(report, "error (mm)", "± error (mm)").axes[0]
+    low, high = left.get_xlim()
+    assert 0.2 < low < 0.3 and 0.36 < high < 0.4
+    assert left.get_xlabel() == "test error (mm)"

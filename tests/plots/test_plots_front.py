@@ -1,4 +1,4 @@
-"""Figures of lab 07: what quantisers give, energy, and a front of many models."""
+"""What quantisers give, energy, and a front of many models."""
 
 import itertools
 
@@ -138,3 +138,21 @@ def test_every_lab_of_the_course_has_a_colour_of_its_own():
     figure = plots.front(report, measure.front(report))
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert len({line.get_color() for line in dots}) == len(dots) == 12
+
+
+def test_front_of_an_error_is_linear_with_the_least_error_on_top():
+    report = many_models(2, 3).rename(columns={"accuracy (%)": "mean squared error (mm²)"})
+    figure = plots.front(
+        report, report.head(2), metric="mean squared error (mm²)", higher_is_better=False
+    )
+    ax = figure.axes[0]
+    assert ax.get_yscale() == "linear" and ax.yaxis_inverted()
+    assert ax.get_ylabel() == "test mean squared error (mm²)"
+    dots = np.concatenate([line.get_ydata() for line in ax.lines if line.get_marker() == "o"])
+    np.testing.assert_allclose(np.sort(dots), np.sort(report["mean squared error (mm²)"]))
+
+
+def test_front_of_a_score_is_linear_with_the_best_score_on_top():
+    report = many_models(2, 3).rename(columns={"accuracy (%)": "F1"})
+    ax = plots.front(report, report.head(2), metric="F1").axes[0]
+    assert ax.get_yscale() == "linear" and not ax.yaxis_inverted()

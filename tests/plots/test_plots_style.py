@@ -72,7 +72,7 @@ FIGURES = {
     "ranges": lambda: plots.activation_ranges(ranges()),
     "ranges and steps": lambda: plots.activation_ranges(ranges(), steps=True),
     "staircase": lambda: plots.quantisation_steps(staircase, -1.5, 3.5),
-}  # fmt: skip
+}
 
 
 def texts(figure):

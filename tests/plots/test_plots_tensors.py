@@ -1,4 +1,4 @@
-"""The figure of lab 05: where centroids begin and end."""
+"""Figures of weights: where centroids begin and end, and which weights stay."""
 
 import numpy as np
 
@@ -7,8 +7,10 @@ from labkit import plots
 
 def test_a_row_of_dots_a_codebook():
     weights = np.random.default_rng(0).normal(size=500)
-    books = {"linear": (np.array([-2.0, 0, 2]), np.array([-1.0, 0, 1])),
-             "density": (np.array([-0.5, 0, 0.5]), np.array([-0.9, 0, 0.9]))}  # fmt: skip
+    books = {
+        "linear": (np.array([-2.0, 0, 2]), np.array([-1.0, 0, 1])),
+        "density": (np.array([-0.5, 0, 0.5]), np.array([-0.9, 0, 0.9])),
+    }
     figure = plots.centroids(weights, books)
     top, bottom = figure.axes
     assert top.get_yscale() == "log" and sum(p.get_height() for p in top.patches) == 500
