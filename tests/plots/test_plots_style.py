@@ -176,21 +176,7 @@ def test_the_style_stays_inside_the_figures():
         assert mpl.rcParams["axes.spines.top"] is False
 
 
-def test_confusion_shows_percent_of_the_class_shown():
-    figure = plots.confusion(np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1]), ("A", "B"))
-    cells = {t.get_position(): t.get_text() for t in figure.axes[0].texts}
-    assert cells == {(0, 0): "75", (1, 0): "25", (1, 1): "100"}
-
-
 def test_comparison_gives_sizes_relative_to_the_first():
     labels = [t.get_text() for t in plots.comparison(a_report()).axes[1].texts]
     assert labels[0] == "157.3"
     assert labels[2] == "44.5   ÷ 3.5"
-
-
-def test_weight_histogram_counts_codes():
-    weights = np.array([-127, -127, 0, 1, 1, 50]) * 0.01
-    text = plots.weight_histogram(weights, 0.01).axes[0].texts[0].get_text()
-    assert text.startswith("4 of 255 codes are used")
-    histogram = plots.weight_histogram(weights, 0.01).axes[0].patches
-    assert sum(bar.get_height() for bar in histogram) == 6

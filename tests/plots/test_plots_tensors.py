@@ -30,3 +30,11 @@ def test_masks_show_what_stays_where_it_is():
     assert one.yaxis_inverted()  # the first input on top
     assert one.get_title("left") == "one: 50% stay"
     assert everything.get_title("left") == "all: 100% stay"
+
+
+def test_weight_histogram_counts_codes():
+    weights = np.array([-127, -127, 0, 1, 1, 50]) * 0.01
+    text = plots.weight_histogram(weights, 0.01).axes[0].texts[0].get_text()
+    assert text.startswith("4 of 255 codes are used")
+    histogram = plots.weight_histogram(weights, 0.01).axes[0].patches
+    assert sum(bar.get_height() for bar in histogram) == 6
