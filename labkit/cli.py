@@ -200,13 +200,13 @@ def run(
             labs, out, profile.value, data.value, seed, jobs, student, resume, report=progress
         )
     table = Table(title=what)
-    for heading, justify in (("lab", "left"), ("accuracy", "right"), ("bytes", "right"),
+    judged = "result" if any(o.metrics and o.accuracy is None for o in outcomes) else "accuracy"
+    for heading, justify in (("lab", "left"), (judged, "right"), ("bytes", "right"),
                              ("time (s)", "right"), ("", "left")):  # fmt: skip
         table.add_column(heading, justify=justify)
     for o in outcomes:
-        accuracy = "" if o.accuracy is None else f"{o.accuracy:.1%}"
         size = "" if o.bytes is None else f"{o.bytes:,}"
-        table.add_row(o.lab, accuracy, size, f"{o.seconds:.0f}", "" if o.ok else "FAILED")
+        table.add_row(o.lab, _result(o), size, f"{o.seconds:.0f}", "" if o.ok else "FAILED")
     console.print(table)
     say(f"model files {out}, executed notebooks {out / 'notebooks'}")
     if not all(o.ok for o in outcomes):
@@ -253,6 +253,7 @@ def report(
 ) -> None:
     """Print the ledger of all labs: accuracy, bytes, bits, latency; and plot their front."""
     from labkit import measure
+    from labkit.measure.metrics import KNOWN
 
     table = measure.Ledger(out).table()
     if table.empty:
@@ -266,7 +267,9 @@ def report(
     title = ", ".join(f"{column} {summary[column].iloc[0]}" for column in same)
     shown = summary.drop(columns=same)
     printed = Table(title=title, box=None, pad_edge=False)
-    formats = {"accuracy (%)": ".2f", "± (%)": ".2f", "latency (ms)": ".3f"}
+    formats = {"latency (ms)": ".3f"}
+    for metric in KNOWN.values():
+        formats |= dict.fromkeys((metric.column, metric.spread), metric.form)
     for column in shown.columns:
         text = isinstance(shown[column].iloc[0], str)
         printed.add_column(column, justify="left" if text else "right", no_wrap=text)
@@ -277,9 +280,23 @@ def report(
     if plot:
         from labkit import files, plots
 
+        if measure.ACCURACY.column not in summary:
+            raise LabkitError(f"there is no accuracy in the ledger of {out} to plot.")
+
         with files.replacing(plot) as temporary:
             plots.front(summary, measure.front(summary)).savefig(temporary, dpi=120)
         say(f"front: {plot}")
+
+
+def _result(outcome) -> str:
+    """What a lab's headline file is judged by: its accuracy, or its first metric with its name."""
+    from labkit.measure.metrics import KNOWN
+
+    if outcome.accuracy is not None:
+        return f"{outcome.accuracy:.1%}"
+    for name, value in outcome.metrics.items():
+        return f"{name} {KNOWN[name].text(value) if name in KNOWN else format(value, '.3g')}"
+    return ""
 
 
 def _cell(value, form: str) -> str:

@@ -10,7 +10,7 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class LabRun:
         ok: every cell ran.
         seconds: that it took.
         accuracy, bytes: of the lab's headline file; None where it got none.
+        metrics: of that file, by name: what the lab judges its files by.
         notebook: the executed notebook, as far as it came.
         error: "" or which cell failed, and how.
     """
@@ -41,6 +42,7 @@ class LabRun:
     bytes: int | None
     notebook: str
     error: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 def run(
@@ -157,6 +159,7 @@ def _run(source: Source, out: Path, parameters: dict, student: bool, jobs: int) 
         bytes=measured.get("bytes"),
         notebook=result.as_posix(),
         error=error,
+        metrics=measured.get("metrics", {}),
     )
     state = {"key": _key(source, parameters, student), "outcome": asdict(outcome)}
     files.write_text(_state(source, out), json.dumps(state, indent=2) + "\n")

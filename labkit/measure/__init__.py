@@ -9,20 +9,36 @@ from labkit.measure.graph import ModelFileError, read_graph
 from labkit.measure.inspection import Inspection, inspect, weights
 from labkit.measure.latency import Latency, latency
 from labkit.measure.ledger import Ledger, LedgerError, front, summary
+from labkit.measure.metrics import (
+    ACCURACY,
+    AVERAGE_DISTANCE_ERROR,
+    MACRO_F1,
+    MEAN_SQUARED_ERROR,
+    WEIGHTED_F1,
+    Metric,
+    confusion,
+)
 from labkit.measure.published import published
 from labkit.measure.size import Size, size
 from labkit.measure.tflite import TFLiteModel
 
 __all__ = [
+    "ACCURACY",
+    "AVERAGE_DISTANCE_ERROR",
+    "MACRO_F1",
+    "MEAN_SQUARED_ERROR",
+    "WEIGHTED_F1",
     "Inspection",
     "Latency",
     "Ledger",
     "LedgerError",
+    "Metric",
     "ModelFileError",
     "Size",
     "TFLiteModel",
     "accuracy",
     "coding",
+    "confusion",
     "evaluate",
     "front",
     "inspect",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from labkit.measure.coding import coding
 from labkit.measure.inspection import inspect
+from labkit.measure.metrics import ACCURACY, Metric
 from labkit.measure.size import size
 from labkit.measure.tflite import TFLiteModel
 
@@ -31,40 +33,47 @@ def accuracy(source: str | Path | bytes, x: np.ndarray, y: np.ndarray, threads: 
         ValueError: x and y do not fit each other or the model.
         ModelFileError: not a model, or damaged.
     """
-    x, y = np.asarray(x), np.asarray(y)
-    if y.ndim != 1 or len(x) != len(y) or y.dtype.kind not in "iu":
-        raise ValueError(
-            f"x has the shape {x.shape} and y {y.shape} ({y.dtype}): expected one integer class "
-            "for each image."
-        )
-    outputs = TFLiteModel(source, threads=threads).predict(x)
-    if outputs.ndim != 2 or y.min() < 0 or y.max() >= outputs.shape[1]:
-        raise ValueError(
-            f"y holds the classes {y.min()} to {y.max()}, the model's outputs have the shape "
-            f"{outputs.shape}: expected classes from 0 to one below the number of outputs."
-        )
-    return float(np.mean(outputs.argmax(axis=1) == y))
+    return ACCURACY.compute(y, _outputs(source, x, y, threads))
 
 
-def evaluate(source: str | Path | bytes, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+def _outputs(source, x, y, threads: int = 2):
+    """What a file makes of samples, once it is clear that there are as many targets."""
+    counts = {len(part) for part in (*_parts(x), *_parts(y))}
+    if len(counts) != 1:
+        raise ValueError(f"x and y have {sorted(counts)} samples, expected as many of each.")
+    return TFLiteModel(source, threads=threads).predict(x)
+
+
+def _parts(samples) -> tuple:
+    """The arrays of samples that may be a dictionary, or a sequence of several inputs."""
+    if isinstance(samples, dict):
+        return tuple(samples.values())
+    return tuple(samples) if isinstance(samples, tuple) else (samples,)
+
+
+def evaluate(
+    source: str | Path | bytes, x, y, metrics: Sequence[Metric] = (ACCURACY,)
+) -> dict[str, float]:
     """The figures that the ledger keeps of a model file.
 
     Args:
         source: path of the file, or its bytes.
-        x: float (N, ...), the test images.
-        y: integer (N,), their classes.
+        x: float (N, ...), the test samples; of several inputs a dictionary by name, or a tuple.
+        y: their targets, as the metrics take them, for example integer (N,).
+        metrics: of the outputs; the file is run once for all of them.
 
     Returns:
-        "accuracy" (fraction), "bytes", "gzip_bytes", "weight_bits" (as stored) and "coded_bits"
-        (each tensor in the shortest of the codes of `coding`).
+        each metric by its name (accuracy as a fraction), "bytes", "gzip_bytes", "weight_bits" (as
+        stored) and "coded_bits" (each tensor in the shortest of the codes of `coding`).
 
     Raises:
         ValueError: x and y do not fit each other or the model.
         ModelFileError: not a model, or damaged.
     """
+    outputs = _outputs(source, x, y)
     measured = size(source)
     return {
-        "accuracy": accuracy(source, x, y),
+        **{metric.name: float(metric.compute(y, outputs)) for metric in metrics},
         "bytes": measured.bytes,
         "gzip_bytes": measured.gzip_bytes,
         "weight_bits": inspect(source).weight_bits,

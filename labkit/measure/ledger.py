@@ -8,16 +8,32 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from labkit import files
 from labkit.errors import LabkitError
+from labkit.measure.metrics import ACCURACY, KNOWN, Metric
 
 #: What identifies a figure; one that is measured again takes the place of the old one.
 KEY = ("lab", "model", "technique", "data", "profile", "seed", "metric")
 COLUMNS = (*KEY, "value", "unit")
+
+#: Of the figures that labkit records, by name; a user's own come with theirs.
+UNITS = {name: metric.unit for name, metric in KNOWN.items()} | {
+    "bytes": "byte",
+    "gzip_bytes": "byte",
+    "weight_bits": "bit",
+    "coded_bits": "bit",
+    "latency": "ms",
+    "cycles": "cycle",
+    "energy_lowest": "µJ",
+    "energy_highest": "µJ",
+    "packed_bytes": "byte",
+    "saturations": "word",
+}
 
 _TYPES = dict.fromkeys(COLUMNS, str) | {"seed": int, "value": float}
 
@@ -92,60 +108,74 @@ def _read(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a lab, model, technique, data and profile: mean over the seeds, spread of accuracy.
+def summary(table: pd.DataFrame, metrics: Sequence[Metric] | None = None) -> pd.DataFrame:
+    """A row a lab, model, technique, data and profile: mean over the seeds, spread of the metrics.
 
     Args:
         table: from `Ledger.table`, or a part of it.
+        metrics: that get columns; without, those of `metrics.KNOWN` that the table has, or
+            accuracy if it has none.
 
     Returns:
-        columns lab, model, technique, data, profile, "accuracy (%)", "± (%)" (sample standard
-        deviation over the seeds, in points of accuracy; NaN for one seed), "seeds" (their number),
-        "bytes", "gzip (bytes)", "weights (bits)" (as stored), "coded (bits)" (in the shortest of
-        the codes of `measure.coding`), "latency (ms)"; in the order of recording.
+        columns lab, model, technique, data, profile, for each metric its `column` ("accuracy (%)")
+        and its `spread` ("± (%)", sample standard deviation over the seeds, NaN for one seed),
+        "seeds" (their number), "bytes", "gzip (bytes)", "weights (bits)" (as stored),
+        "coded (bits)" (in the shortest of the codes of `measure.coding`), "latency (ms)"; in the
+        order of recording.
     """
+    if metrics is None:
+        there = set(table["metric"])
+        metrics = [m for name, m in KNOWN.items() if name in there] or [ACCURACY]
     group = ["lab", "model", "technique", "data", "profile"]
+    columns = [
+        *group,
+        *(column for metric in metrics for column in (metric.column, metric.spread)),
+        "seeds",
+        *_SIZES.values(),
+        "latency (ms)",
+    ]
     rows = []
     for key, part in table.groupby(group, sort=False):
         values = part.groupby("metric")["value"]
-        mean = values.mean().reindex(_METRICS)
-        rows.append(
-            {
-                **dict(zip(group, key, strict=True)),
-                "accuracy (%)": 100 * mean["accuracy"],
-                "± (%)": 100 * values.std().get("accuracy", math.nan),
-                "seeds": part["seed"].nunique(),
-                "bytes": mean["bytes"].round(),
-                "gzip (bytes)": mean["gzip_bytes"].round(),
-                "weights (bits)": mean["weight_bits"].round(),
-                "coded (bits)": mean["coded_bits"].round(),
-                "latency (ms)": mean["latency"],
-            }
-        )
-    return pd.DataFrame(rows, columns=_SUMMARY_COLUMNS)
+        mean, spread = values.mean(), values.std()
+        row = dict(zip(group, key, strict=True)) | {"seeds": part["seed"].nunique()}
+        for metric in metrics:
+            row[metric.column] = metric.factor * mean.get(metric.name, math.nan)
+            row[metric.spread] = metric.factor * spread.get(metric.name, math.nan)
+        for name, column in _SIZES.items():
+            row[column] = round(mean.get(name, math.nan), 0)
+        row["latency (ms)"] = mean.get("latency", math.nan)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=columns)
 
 
-_SUMMARY_COLUMNS = (
-    *("lab", "model", "technique", "data", "profile", "accuracy (%)", "± (%)", "seeds"),
-    *("bytes", "gzip (bytes)", "weights (bits)", "coded (bits)", "latency (ms)"),
-)
-_METRICS = ["accuracy", "bytes", "gzip_bytes", "weight_bits", "coded_bits", "latency"]
+_SIZES = {
+    "bytes": "bytes",
+    "gzip_bytes": "gzip (bytes)",
+    "weight_bits": "weights (bits)",
+    "coded_bits": "coded (bits)",
+}
 
 
-def front(report: pd.DataFrame, size: str = "bytes") -> pd.DataFrame:
-    """The Pareto-optimal rows of a `summary`: smaller ones are less accurate.
+def front(report: pd.DataFrame, size: str = "bytes", metric: Metric = ACCURACY) -> pd.DataFrame:
+    """The Pareto-optimal rows of a `summary`: smaller ones are worse.
 
     Rows measured on other data or in another profile do not compete with one another.
 
     Args:
         report: from `summary`.
         size: the column to make small, for example "gzip (bytes)".
+        metric: that is to be good; it knows which direction that is.
 
     Returns:
         those rows, from the smallest to the largest.
     """
-    known = report.dropna(subset=["accuracy (%)", size])
-    ordered = known.sort_values([size, "accuracy (%)"], ascending=[True, False], kind="stable")
-    accuracies = ordered["accuracy (%)"].groupby([ordered["data"], ordered["profile"]])
-    best_of_smaller = accuracies.transform(lambda values: values.cummax().shift())
-    return ordered[ordered["accuracy (%)"] > best_of_smaller.fillna(-math.inf)]
+    known = report.dropna(subset=[metric.column, size])
+    good = known[metric.column] * (1 if metric.higher_is_better else -1)
+    order = pd.DataFrame({"size": known[size], "good": good}).sort_values(
+        ["size", "good"], ascending=[True, False], kind="stable"
+    )
+    ordered, good = known.loc[order.index], order["good"]
+    groups = good.groupby([ordered["data"], ordered["profile"]])
+    best_of_smaller = groups.transform(lambda values: values.cummax().shift())
+    return ordered[good > best_of_smaller.fillna(-math.inf)]

@@ -22,8 +22,7 @@ class TFLiteModel:
         threads: CPU threads of the runtime.
 
     Raises:
-        ModelFileError: not a model, damaged, with several inputs or outputs, or with operators
-            that the runtime does not have.
+        ModelFileError: not a model, damaged, or with operators that the runtime does not have.
     """
 
     def __init__(self, source: str | Path | bytes, threads: int = 2):
@@ -31,15 +30,11 @@ class TFLiteModel:
         content = read_bytes(source)
         self._where = str(source) if isinstance(source, (str, Path)) else "the model"
         graph = read_graph(content, self._where)
-        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-            raise ModelFileError(
-                f"{self._where} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, "
-                "expected one each."
-            )
         self._interpreter = self._load(content, threads)
         # An LSTM's state survives from one run to the next: such models start afresh each time.
         self._is_stateful = any(tensor.is_variable for tensor in graph.tensors)
-        self._can_resize = graph.tensors[graph.inputs[0]].signature[:1] == (-1,)
+        self._can_resize = all(graph.tensors[i].signature[:1] == (-1,) for i in graph.inputs)
+        self._inputs, self._outputs = self._ends()
         self.threads = threads
 
     def _load(self, content: bytes, threads: int):
@@ -52,6 +47,26 @@ class TFLiteModel:
         except (RuntimeError, ValueError) as error:
             raise ModelFileError(f"{self._where} cannot be run by LiteRT: {error}") from error
         return interpreter
+
+    def _ends(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Places of inputs and outputs by name; by the signature's names where there is one."""
+        interpreter = self._interpreter
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        signatures = list(interpreter.get_signature_list())
+        found = []
+        for details, kind in ((inputs, "input"), (outputs, "output")):
+            names = {d["index"]: d["name"] for d in details}
+            if len(signatures) == 1 and len(details) > 1:
+                runner = interpreter.get_signature_runner(signatures[0])
+                signed = getattr(runner, f"get_{kind}_details")()
+                names |= {d["index"]: name for name, d in signed.items()}
+            found.append({names[d["index"]]: place for place, d in enumerate(details)})
+        return found[0], found[1]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in the order of the file's signature if it has one."""
+        return tuple(self._inputs)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -69,29 +84,59 @@ class TFLiteModel:
         """Type of the file's output tensor, for example "int8"."""
         return np.dtype(self._interpreter.get_output_details()[0]["dtype"]).name
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x):
         """Run the model.
 
         Integer inputs are quantised with the file's scale and zero point, integer outputs are
         dequantised.
 
         Args:
-            x: float (N, *input_shape), finite.
+            x: float (N, *input_shape), finite; of several inputs a dictionary by name, or a
+                sequence in the order of `input_names`.
 
         Returns:
-            float32 (N, ...), the model's outputs.
+            float32 (N, ...), the model's outputs; of several outputs a dictionary by name.
 
         Raises:
             ValueError: x is empty, of another shape, or not finite.
             ModelFileError: the runtime fails.
         """
-        x = self._checked(x)
+        arrays = self._checked(x)
+        count = len(arrays[0])
         step = BATCH if self._can_resize and not self._is_stateful else 1
-        return np.concatenate([self._run(x[i : i + step]) for i in range(0, len(x), step)])
+        parts = [self._run([a[i : i + step] for a in arrays]) for i in range(0, count, step)]
+        outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        return outputs[0] if len(outputs) == 1 else dict(zip(self._outputs, outputs, strict=True))
 
-    def _checked(self, x: np.ndarray) -> np.ndarray:
+    def _checked(self, x) -> list[np.ndarray]:
+        """An array for each input, in the file's order."""
+        names = list(self._inputs)
+        if isinstance(x, dict):
+            if set(x) != set(names):
+                raise ValueError(
+                    f"x has the inputs {sorted(x)}, {self._where} expects {sorted(names)}."
+                )
+            given = [x[name] for name in names]
+        else:
+            given = list(x) if len(names) > 1 and isinstance(x, (tuple, list)) else [x]
+        if len(given) != len(names):
+            raise ValueError(
+                f"x has {len(given)} arrays, {self._where} expects {len(names)} inputs: "
+                f"{', '.join(names)}."
+            )
+        arrays = [
+            self._checked_input(part, self._interpreter.get_input_details()[place])
+            for part, place in zip(given, self._inputs.values(), strict=True)
+        ]
+        if len({len(array) for array in arrays}) > 1:
+            raise ValueError(
+                f"the inputs have {[len(a) for a in arrays]} samples, expected one number."
+            )
+        return arrays
+
+    def _checked_input(self, x, details: dict) -> np.ndarray:
         x = np.asarray(x, np.float32)
-        expected = self.input_shape
+        expected = tuple(int(d) for d in details["shape_signature"][1:])
         fits = len(x.shape) == len(expected) + 1 and all(
             e in (-1, d) for e, d in zip(expected, x.shape[1:], strict=True)
         )
@@ -107,25 +152,33 @@ class TFLiteModel:
             raise ValueError(f"x holds NaN or infinity, first in row {bad}.")
         return x
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
-        """Run one batch."""
+    def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Run one batch; outputs in the order of their names."""
         interpreter = self._interpreter
-        details = interpreter.get_input_details()[0]
+        places = list(self._inputs.values())
         try:
-            if tuple(details["shape"]) != x.shape:
-                interpreter.resize_tensor_input(details["index"], x.shape)
+            details = [interpreter.get_input_details()[place] for place in places]
+            if any(tuple(d["shape"]) != x.shape for d, x in zip(details, arrays, strict=True)):
+                for d, x in zip(details, arrays, strict=True):
+                    interpreter.resize_tensor_input(d["index"], x.shape)
                 interpreter.allocate_tensors()
             if self._is_stateful:
                 interpreter.reset_all_variables()
-            interpreter.set_tensor(details["index"], quantize(x, details))
+            for d, x in zip(details, arrays, strict=True):
+                interpreter.set_tensor(d["index"], quantize(x, d))
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:
             raise ModelFileError(f"{self._where} fails when it runs: {error}") from error
-        details = interpreter.get_output_details()[0]
-        y = dequantize(interpreter.get_tensor(details["index"]), details)
-        if len(y) != len(x):
-            raise ModelFileError(f"{self._where} returns {len(y)} rows for {len(x)} images.")
-        return y
+        outputs = []
+        for place in self._outputs.values():
+            details = interpreter.get_output_details()[place]
+            y = dequantize(interpreter.get_tensor(details["index"]), details)
+            if len(y) != len(arrays[0]):
+                raise ModelFileError(
+                    f"{self._where} returns {len(y)} rows for {len(arrays[0])} images."
+                )
+            outputs.append(y)
+        return outputs
 
 
 def quantize(x: np.ndarray, details: dict) -> np.ndarray:
