@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 from IPython.display import Markdown, display
 
-from labkit import checks, datasets, files, measure, runtime
+from labkit import checks, datasets, files, measure, runtime, training
 from labkit.datasets import sign_mnist
-from labkit.models import sign_cnn
-from labkit.models.trained import Trained
+from labkit.measure import Metric
+from labkit.measure.ledger import UNITS
+from labkit.training import Trained
 
 #: Trained once a seed in the full profile, so that figures carry a mean and a spread.
 REPEATS = {"quick": 1, "full": 3}
-
-#: The file that each lab is about, as the lab sheet names it; others are written to compare with.
-HEADLINES = {
-    "00": "first_model.tflite",
-    "01": "sign_mnist.tflite",
-    "02": "sign_mnist_quant_dyn.tflite",
-    "03": "sign_mnist_quant_int16x8.tflite",
-    "04": "sign_mnist_quant_aware_training.tflite",
-    "05": "sign_mnist_clustered.tflite",
-    "06": "sign_mnist_pruned.tflite",
-    "07": "sign_mnist_4bit.tflite",
-    "10": "squeezenet_cifar10_6bit.tflite",
-}
-
-_UNITS = {
-    "accuracy": "fraction",
-    "bytes": "byte",
-    "gzip_bytes": "byte",
-    "weight_bits": "bit",
-    "coded_bits": "bit",
-    "latency": "ms",
-    "cycles": "cycle",
-    "energy_lowest": "µJ",
-    "energy_highest": "µJ",
-    "packed_bytes": "byte",
-    "saturations": "word",
-}
 
 
 @dataclass(frozen=True)
@@ -53,6 +28,7 @@ class Artefact:
     file: str
     bytes: int
     accuracy: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 class Lab:
@@ -65,6 +41,9 @@ class Lab:
         seed: of the first run; the full profile repeats with the next two.
         out: folder for model files, ledger and results.
         dataset: the module of `labkit.datasets` that loads the lab's data set.
+        headline: the file that the lab is about, as the lab sheet names it; others are written to
+            compare with. The first that is handed in without.
+        metrics: what its files are judged by; the first one is what tables compare.
         repeats: trainings with other seeds; the profile's number of them without.
 
     Raises:
@@ -80,6 +59,9 @@ class Lab:
         seed: int,
         out: str,
         dataset: ModuleType = sign_mnist,
+        *,
+        headline: str | None = None,
+        metrics: Sequence[Metric] = (measure.ACCURACY,),
         repeats: int | None = None,
     ):
         self.name = name
@@ -88,6 +70,7 @@ class Lab:
         runtime.checked_choice("DATA", data, runtime.DATA_MODES)
         self.seed = seed
         self.out = Path(out)
+        self.headline, self.metrics = headline, tuple(metrics)
         runtime.set_seed(seed)
         checks.reset()
         self.repeats = REPEATS[profile] if repeats is None else repeats
@@ -127,9 +110,27 @@ class Lab:
             self._artefacts[file] = Artefact(file, len(content))
         return path
 
-    def baseline(self, seed: int) -> Trained:
-        """The trained baseline of a seed: loaded from the output folder, or trained now."""
-        return sign_cnn.baseline(self.dataset, self.profile, seed, self.out)
+    def trained(self, network: ModuleType, seed: int) -> Trained:
+        """A network of this lab, of a seed: loaded from the output folder, or trained now.
+
+        The weights and what they were trained on are kept in the folder "baseline" there.
+
+        Args:
+            network: a module of `labkit.models` with `build`, the untrained network, and `RECIPES`
+                by profile, for example `sign_cnn`.
+            seed: of weights, order and augmentation.
+        """
+        recipe = network.RECIPES[self.profile]
+        runtime.set_seed(seed)
+        model = network.build()
+        name = f"{model.name}-{self.dataset.source}-{self.profile}-seed{seed}.npz"
+        return training.keep(
+            self.out / "baseline" / name,
+            model,
+            lambda: training.fit(model, self.dataset, recipe, seed),
+            training.provenance(self.dataset, recipe, seed),
+            seed,
+        )
 
     def measure(
         self, technique: str, path: Path, seed: int | None = None, model: str = "baseline"
@@ -137,13 +138,17 @@ class Lab:
         """Measure a model file on the test images and record the figures in the ledger.
 
         Returns:
-            "accuracy" (fraction), "bytes", "gzip_bytes", "weight_bits" and "coded_bits".
+            the lab's metrics by name (accuracy as a fraction), "bytes", "gzip_bytes",
+            "weight_bits" and "coded_bits".
         """
-        figures = measure.evaluate(path, self.dataset.x_test, self.dataset.y_test)
+        figures = measure.evaluate(path, self.dataset.x_test, self.dataset.y_test, self.metrics)
         self.record(technique, figures, model, seed)
         artefact = self._artefacts.get(path.name)
         if artefact is not None and path == self.path(path.name):
-            self._artefacts[path.name] = replace(artefact, accuracy=figures["accuracy"])
+            judged = {metric.name: figures[metric.name] for metric in self.metrics}
+            self._artefacts[path.name] = replace(
+                artefact, accuracy=judged.get("accuracy"), metrics=judged
+            )
         return figures
 
     def latency(self, technique: str, path: Path, model: str = "baseline") -> measure.Latency:
@@ -162,7 +167,7 @@ class Lab:
 
     def report(self) -> pd.DataFrame:
         """The ledger of this lab: a row a technique, mean and spread over the seeds."""
-        table = measure.summary(self._rows()).drop(columns=["lab", "data", "profile"])
+        table = self._summary().drop(columns=["lab", "data", "profile"])
         table = table.set_index("technique")
         if (table["coded (bits)"] == table["weights (bits)"]).all():  # no code is shorter
             table = table.drop(columns="coded (bits)")
@@ -171,31 +176,34 @@ class Lab:
         # What was not measured from a file has no size: such columns stay floats.
         whole = [column for column in counted if table[column].notna().all()]
         return table.astype(dict.fromkeys(whole, int)).round(
-            {"accuracy (%)": 2, "± (%)": 2, "latency (ms)": 3}
+            {name: m.digits for m in self.metrics for name in (m.column, m.spread)}
+            | {"latency (ms)": 3}
         )
 
     def compare(self, *techniques: str, size: str = "bytes") -> pd.DataFrame:
         """Published figures and this lab's, a row each.
 
-        "lost" is the accuracy that a technique loses against the float model of the same source,
-        "smaller" the size of that float model divided by its own.
+        "lost" is what a technique loses of the lab's first metric against the float model of the
+        same source, "smaller" the size of that float model divided by its own.
 
         Args:
             techniques: those to show, beside float.
             size: which size of this lab's, "bytes" or "gzip (bytes)".
         """
-        ours = measure.summary(self._rows())
+        metric = self.metrics[0]
+        ours = self._summary()
         measured = pd.DataFrame(
             {
                 "source": f"this lab, {self.dataset.source} data",
                 "model": ours["model"],
                 "technique": ours["technique"],
-                "accuracy (%)": ours["accuracy (%)"],
+                metric.column: ours[metric.column],
                 "size": ours[size],
             }
         )
-        published = measure.published(self.number)
-        published["metric"] = published["metric"].replace("accuracy", "accuracy (%)")
+        published = measure.published()
+        published = published[[self.number in labs.split() for labs in published["lab"]]]
+        published["metric"] = published["metric"].replace(metric.name, metric.column)
         published = published.pivot(
             index=["document", "model", "technique"], columns="metric", values="value"
         ).reset_index(names=["source", "model", "technique"])
@@ -204,12 +212,16 @@ class Lab:
         rows = both[both["technique"].isin(("float", *techniques))].merge(
             base, how="left", on=["source", "model"], suffixes=("", " of float")
         )
-        rows["lost (points)"] = rows["accuracy (%) of float"] - rows["accuracy (%)"]
+        rows[metric.loss] = metric.lost(rows[f"{metric.column} of float"], rows[metric.column])
         rows["smaller (×)"] = rows["size of float"] / rows["size"]
-        columns = ["accuracy at least", "accuracy (%)", "lost (points)", "smaller (×)"]
-        table = rows.set_index(["technique", "source", "model"]).reindex(columns=columns).round(2)
+        columns = [f"{metric.name} at least", metric.column, metric.loss, "smaller (×)"]
+        table = rows.set_index(["technique", "source", "model"]).reindex(columns=columns)
+        table = table.round(dict.fromkeys(columns[:3], metric.digits) | {"smaller (×)": 2})
         table = table.dropna(axis=1, how="all").sort_index(level="technique", sort_remaining=False)
         return table.astype(object).where(table.notna(), "")
+
+    def _summary(self) -> pd.DataFrame:
+        return measure.summary(self._rows(), self.metrics)
 
     def _rows(self) -> pd.DataFrame:
         """This lab's rows of the ledger that belong to this run."""
@@ -225,19 +237,31 @@ class Lab:
     def record(
         self,
         technique: str,
-        figures: dict[str, float],
+        figures: dict[str | Metric, float],
         model: str = "baseline",
         seed: int | None = None,
         data: str | None = None,
+        unit: str | None = None,
     ) -> None:
         """Put figures into the ledger.
 
         Args:
             technique: what was done to the model.
             figures: metric → value: "accuracy" (fraction), "bytes", "latency" (ms), "cycles",
-                "energy_lowest", "energy_highest" (µJ), ...
+                "energy_lowest", "energy_highest" (µJ), ...; or a `Metric` → value.
             data: what they were measured on, the lab's data set without.
+            unit: of figures that are neither a metric of the lab's nor one of these.
+
+        Raises:
+            LedgerError: a figure without a unit.
         """
+        given = [name for name in figures if isinstance(name, Metric)]
+        units = UNITS | {metric.name: metric.unit for metric in (*self.metrics, *given)}
+        figures = {getattr(name, "name", name): value for name, value in figures.items()}
+        if unknown := [name for name in figures if unit is None and name not in units]:
+            raise measure.LedgerError(
+                f"{unknown[0]!r} has no unit: give it, record(..., unit='mm')."
+            )
         run = {
             "lab": self.number,
             "model": model,
@@ -247,13 +271,17 @@ class Lab:
             "seed": self.seed if seed is None else seed,
         }
         self.ledger.record(
-            [run | {"metric": m, "value": float(v), "unit": _UNITS[m]} for m, v in figures.items()]
+            [
+                run | {"metric": m, "value": float(v), "unit": unit or units[m]}
+                for m, v in figures.items()
+            ]
         )
 
     def results(self) -> dict:
         """What `results.json` holds: parameters, checks and the files to hand in."""
         artefacts = [asdict(a) for a in self._artefacts.values()]
-        headline = self._artefacts.get(HEADLINES[self.number])
+        first = next(iter(self._artefacts), None)
+        headline = self._artefacts.get(self.headline or first)
         return {
             "lab": self.name,
             "profile": self.profile,
@@ -261,6 +289,7 @@ class Lab:
             "seed": self.seed,
             "accuracy": headline.accuracy if headline else None,
             "bytes": headline.bytes if headline else None,
+            "metrics": headline.metrics if headline else {},
             "artefacts": artefacts,
             "checks": checks.results(),
         }
@@ -272,8 +301,9 @@ class Lab:
         files.write_text(path, json.dumps(results, indent=2) + "\n")
         rows = [{"hand in": f"{self.name}.ipynb", "what": "this notebook, executed and saved"}]
         for artefact in results["artefacts"]:
-            accuracy = artefact["accuracy"]
-            measured = "" if accuracy is None else f", {accuracy:.1%} on the test images"
+            value = artefact["metrics"].get(self.metrics[0].name)
+            shown = "" if value is None else f", {self.metrics[0].text(value)}"
+            measured = shown and f"{shown} on the test images"
             rows.append(
                 {"hand in": artefact["file"], "what": f"{artefact['bytes']:,} bytes{measured}"}
             )

@@ -53,7 +53,7 @@ from labkit.checks import check, predict, reveal
 from labkit.compress import post_training
 from labkit.lab import Lab
 
-lab = Lab("00_start_here", PROFILE, DATA, SEED, OUT)
+lab = Lab("00_start_here", PROFILE, DATA, SEED, OUT, headline="first_model.tflite")
 
 # %% [markdown]
 # ## 1 · Is everything installed?

@@ -49,7 +49,7 @@ from labkit.compress import post_training
 from labkit.lab import Lab
 from labkit.models import rules, sign_cnn
 
-lab = Lab("01_baseline", PROFILE, DATA, SEED, OUT)
+lab = Lab("01_baseline", PROFILE, DATA, SEED, OUT, headline="sign_mnist.tflite")
 data = lab.dataset
 
 # %% [markdown]
@@ -326,7 +326,7 @@ except rules.RuleError as error:
 # larger than the difference between two trainings of the same model.
 
 # %%
-baselines = {seed: lab.baseline(seed) for seed in lab.seeds}
+baselines = {seed: lab.trained(sign_cnn, seed) for seed in lab.seeds}
 for baseline in baselines.values():
     print(baseline.describe())
 

@@ -45,10 +45,11 @@ from labkit import measure, plots
 from labkit.checks import check, predict, reveal
 from labkit.compress import post_training
 from labkit.lab import Lab
+from labkit.models import sign_cnn
 
-lab = Lab("02_dynamic_range", PROFILE, DATA, SEED, OUT)
+lab = Lab("02_dynamic_range", PROFILE, DATA, SEED, OUT, headline="sign_mnist_quant_dyn.tflite")
 data = lab.dataset
-baselines = {seed: lab.baseline(seed) for seed in lab.seeds}
+baselines = {seed: lab.trained(sign_cnn, seed) for seed in lab.seeds}
 for baseline in baselines.values():
     print(baseline.describe())
 

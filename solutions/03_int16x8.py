@@ -48,10 +48,11 @@ from labkit import measure, plots
 from labkit.checks import check, predict, reveal
 from labkit.compress import calibration, post_training
 from labkit.lab import Lab
+from labkit.models import sign_cnn
 
-lab = Lab("03_int16x8", PROFILE, DATA, SEED, OUT)
+lab = Lab("03_int16x8", PROFILE, DATA, SEED, OUT, headline="sign_mnist_quant_int16x8.tflite")
 data = lab.dataset
-baselines = {seed: lab.baseline(seed) for seed in lab.seeds}
+baselines = {seed: lab.trained(sign_cnn, seed) for seed in lab.seeds}
 for baseline in baselines.values():
     print(baseline.describe())
 

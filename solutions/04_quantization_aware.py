@@ -44,14 +44,16 @@ import pandas as pd
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
-from labkit import measure, plots
+from labkit import measure, plots, training
 from labkit.checks import check, predict, reveal
 from labkit.compress import affine, post_training, quantization_aware
 from labkit.lab import Lab
+from labkit.models import sign_cnn
 
-lab = Lab("04_quantization_aware", PROFILE, DATA, SEED, OUT)
+lab = Lab("04_quantization_aware", PROFILE, DATA, SEED, OUT,
+          headline="sign_mnist_quant_aware_training.tflite")
 data = lab.dataset
-baselines = {seed: lab.baseline(seed) for seed in lab.seeds}
+baselines = {seed: lab.trained(sign_cnn, seed) for seed in lab.seeds}
 for baseline in baselines.values():
     print(baseline.describe())
 
@@ -485,10 +487,11 @@ my_guess = predict(
 
 # %%
 images = data.representative(200, seed=SEED)
+RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs={"quick": 2, "full": 4}[PROFILE], learning_rate=4e-4)
 histories = []
 for seed, baseline in baselines.items():
     aware = make_quantization_aware(baseline.model)
-    histories.append(quantization_aware.fine_tune(aware, data, PROFILE, seed))
+    histories.append(training.fit(aware, data, RECIPE, seed))
     path = lab.write(
         "sign_mnist_quant_aware_training.tflite", quantization_aware.convert(aware), seed
     )

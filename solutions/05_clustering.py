@@ -45,14 +45,15 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from labkit import measure, plots
+from labkit import measure, plots, training
 from labkit.checks import check, predict, reveal
 from labkit.compress import clustering, minimal, post_training, quantization_aware
 from labkit.lab import Lab
+from labkit.models import sign_cnn
 
-lab = Lab("05_clustering", PROFILE, DATA, SEED, OUT)
+lab = Lab("05_clustering", PROFILE, DATA, SEED, OUT, headline="sign_mnist_clustered.tflite")
 data = lab.dataset
-baselines = {seed: lab.baseline(seed) for seed in lab.seeds}
+baselines = {seed: lab.trained(sign_cnn, seed) for seed in lab.seeds}
 for baseline in baselines.values():
     print(baseline.describe())
 base = baselines[SEED].model
@@ -355,7 +356,7 @@ with check(
               np.abs(ours - theirs).max() / np.abs(theirs).max(), 0, 1e-4)
 
 # %% [markdown]
-# `tfmot` does just this. `clustering.cluster` wraps each layer of a copy, `fine_tune` trains the
+# `tfmot` does just this. `clustering.cluster` wraps each layer of a copy, `training.fit` trains the
 # centroids, and `strip` gives back a plain network whose kernels hold the shared values.
 #
 # **How many clusters?** The sweep, before and after training:
@@ -363,10 +364,11 @@ with check(
 # %%
 SWEEP = {"quick": (2, 16), "full": (2, 3, 4, 8, 16, 32, 64)}[PROFILE]
 EPOCHS = {"quick": 1, "full": 2}[PROFILE]
+RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs=EPOCHS, learning_rate=2e-3)
 rows = []
 for clusters in SWEEP:
     model = clustering.cluster(base, clusters)
-    clustering.fine_tune(model, data, PROFILE, SEED, epochs=EPOCHS)
+    training.fit(model, data, RECIPE, SEED)
     content = post_training.convert(clustering.strip(model), "dynamic_range")
     path = lab.write(f"sweep/05_clusters_{clusters}.tflite", content, hand_in=False)
     figures = lab.measure(f"{clusters} clusters, dynamic range", path)
@@ -453,7 +455,7 @@ def quantization_aware_files(model, seed):
     plain = quantization_aware.quantize(model)
     keeping = clustering.cluster_preserving(model)
     for qat in (plain, keeping):
-        quantization_aware.fine_tune(qat, data, PROFILE, seed, epochs=QAT_EPOCHS)
+        training.fit(qat, data, RECIPE.but(epochs=QAT_EPOCHS, learning_rate=4e-4), seed)
     return {
         "16 clusters, QAT int8": quantization_aware.convert(plain),
         "16 clusters, CQAT int8": clustering.convert(keeping),
@@ -464,7 +466,7 @@ for seed, baseline in baselines.items():
     path = lab.write("sign_mnist.tflite", post_training.convert(baseline.model, "float"), seed)
     lab.measure("float", path, seed)
     model = clustering.cluster(baseline.model, 16)
-    clustering.fine_tune(model, data, PROFILE, seed, epochs=EPOCHS)
+    training.fit(model, data, RECIPE, seed)
     model = clustering.strip(model)
     contents = {
         "16 clusters": post_training.convert(model, "float"),
@@ -578,7 +580,7 @@ RATE = 3e-3
 def smallest(model, seed, initialisation, clusters, epochs):
     """The nameless dynamic-range file of a model with clusters by size, trained."""
     shares = clustering.cluster(model, clusters_by_size(sizes, *clusters), initialisation)
-    clustering.fine_tune(shares, data, PROFILE, seed, epochs=epochs, learning_rate=RATE)
+    training.fit(shares, data, RECIPE.but(epochs=epochs, learning_rate=RATE), seed)
     content = post_training.convert(clustering.strip(shares), "dynamic_range")
     return minimal.without_names(content)
 

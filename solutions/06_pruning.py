@@ -46,7 +46,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from labkit import measure, plots
+from labkit import measure, plots, training
 from labkit.checks import check, predict, reveal
 from labkit.compress import (
     clustering,
@@ -57,15 +57,16 @@ from labkit.compress import (
     quantization_aware,
 )
 from labkit.lab import Lab
+from labkit.models import sign_cnn
 
-lab = Lab("06_pruning", PROFILE, DATA, SEED, OUT)
+lab = Lab("06_pruning", PROFILE, DATA, SEED, OUT, headline="sign_mnist_pruned.tflite")
 data = lab.dataset
-baselines = {seed: lab.baseline(seed) for seed in lab.seeds}
+baselines = {seed: lab.trained(sign_cnn, seed) for seed in lab.seeds}
 for baseline in baselines.values():
     print(baseline.describe())
 base = baselines[SEED].model
 images = data.representative(200, seed=SEED)
-EPOCHS = {"quick": 2, "full": 4}[PROFILE]  # of a fine-tuning
+RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs={"quick": 2, "full": 4}[PROFILE])  # of a fine-tuning
 
 
 def measured(technique, model, file, seed=SEED):
@@ -263,8 +264,8 @@ my_guess = predict(
 # %%
 def one_way(sparsity, seed=SEED, **options):
     """Prune and fine-tune a copy of a seed's baseline; what is pruned stays pruned."""
-    model, _ = dynamic_pruning.train(baselines[seed].model, data, sparsity, PROFILE, seed,
-                                     feedback=False, epochs=EPOCHS, **options)
+    model, _ = dynamic_pruning.train(baselines[seed].model, data, sparsity, RECIPE, seed,
+                                     feedback=False, **options)
     return model
 
 
@@ -349,7 +350,7 @@ plots.show(
 # `tfmot`'s `prune_low_magnitude` has this schedule as `PolynomialDecay`, and computes a new mask
 # every `frequency` steps. It wraps the layers of the model that it is given (so give it a copy),
 # needs the callback `UpdatePruningStep`, and its wrappers must be stripped off at the end;
-# `pruning.prune`, `fine_tune` and `strip` do these three things.
+# `pruning.prune`, `callbacks` and `strip` do these three things.
 #
 # **Predict** which matters most.
 
@@ -362,7 +363,7 @@ my_guess = predict(
 )
 
 # %%
-END = pruning.steps_of(data, PROFILE, EPOCHS) // 2
+END = training.steps(data, RECIPE) // 2
 SCHEDULES = {
     "at a stroke": {"end": 1, "initial_sparsity": 1.0, "frequency": 1},
     "cubic, from 0": {"end": END},
@@ -374,7 +375,7 @@ if PROFILE == "quick":
 rows = {}
 for number, (name, options) in enumerate(SCHEDULES.items()):
     wrapped = pruning.prune(base, shares, **options)
-    pruning.fine_tune(wrapped, data, PROFILE, SEED, epochs=EPOCHS)
+    training.fit(wrapped, data, RECIPE, SEED, callbacks=pruning.callbacks())
     rows[name] = measured(f"95 %, {name}", pruning.strip(wrapped), f"schedule_{number}")
 schedules = pd.Series(rows, name="accuracy (%)").rename_axis("schedule")
 reveal("schedule", my_guess, schedules.idxmin(), f"{schedules.min():.1f} %.")
@@ -548,7 +549,7 @@ for n, m in POINTS:
     add("n of m", f"{n}:{m}", model, f"{n}_of_{m}", pruning.sparsity_of(model))
 for part in FILTERS:
     model = pruning.remove_filters(base, filters_to_keep(base, part))
-    pruning.fine_tune(model, data, PROFILE, SEED, epochs=EPOCHS)
+    training.fit(model, data, RECIPE, SEED)
     left, of = (sum(kernel.numpy().size for kernel in pruning.prunable(x).values())
                 for x in (model, base))
     add("filters", f"{part:.0%} of the filters", model, f"filters_{100 * part:.0f}", 1 - left / of)
@@ -671,8 +672,8 @@ for level in DPF_LEVELS:
                 model = pruned[level]  # trained above
             else:
                 model, updates[level, method] = dynamic_pruning.train(
-                    baseline.model, data, sparsities, PROFILE, seed,
-                    feedback=feedback, epochs=EPOCHS, learning_rate=RATES[method],
+                    baseline.model, data, sparsities, RECIPE.but(learning_rate=RATES[method]),
+                    seed, feedback=feedback,
                 )
             accuracy = measured(f"{method} {level:.0%}", model, f"{method}_{100 * level:.0f}", seed)
             rows.append({"pattern": method, "sparsity (%)": 100 * level, "accuracy (%)": accuracy})
@@ -747,8 +748,7 @@ for technique, make in [
         path = lab.path("sweep/06_pruned_95.tflite")
     else:
         aware = make(pruned[0.95])
-        pruning.fine_tune(aware, data, PROFILE, SEED, epochs=QAT_EPOCHS,
-                          learning_rate=quantization_aware.PEAK_LEARNING_RATE)
+        training.fit(aware, data, RECIPE.but(epochs=QAT_EPOCHS, learning_rate=4e-4), SEED)
         file = technique.replace("%", "").replace(", ", "_").replace(" ", "_")
         path = lab.write(f"sweep/06_{file}.tflite", quantization_aware.convert(aware),
                          hand_in=False)
@@ -948,29 +948,28 @@ def small_network(seed):
     model = pruning.remove_filters(
         baselines[seed].model, filters_to_keep(baselines[seed].model, PART)
     )
-    pruning.fine_tune(model, data, PROFILE, seed, epochs=SMALL_EPOCHS, learning_rate=6e-3)
+    training.fit(model, data, RECIPE.but(epochs=SMALL_EPOCHS, learning_rate=6e-3), seed)
     return model
 
 
 def prune_small(model, sparsity, seed=SEED):
     """A pruned copy of a small network: one-way, LAMP's shares, fine-tuned."""
     shares = pruning.layer_sparsities(model, sparsity)
-    return dynamic_pruning.train(model, data, shares, PROFILE, seed, feedback=False,
-                                 epochs=SMALL_EPOCHS + 2, learning_rate=6e-3)[0]
+    recipe = RECIPE.but(epochs=SMALL_EPOCHS + 2, learning_rate=6e-3)
+    return dynamic_pruning.train(model, data, shares, recipe, seed, feedback=False)[0]
 
 
 def cluster(model, clusters, seed=SEED):
     """A copy with so many values a layer, zero among them where the model is pruned."""
     wrapped = clustering.cluster(model, clusters, preserve_sparsity=True)
-    clustering.fine_tune(wrapped, data, PROFILE, seed, epochs=QAT_EPOCHS + 1)
+    training.fit(wrapped, data, RECIPE.but(epochs=QAT_EPOCHS + 1, learning_rate=2e-3), seed)
     return clustering.strip(wrapped)
 
 
 def quantize_both(model, seed=SEED):
     """The bytes of an int8 file after training that keeps zeros and clusters."""
     aware = clustering.cluster_preserving(model, preserve_sparsity=True)
-    clustering.fine_tune(aware, data, PROFILE, seed, epochs=QAT_EPOCHS + 1,
-                         learning_rate=quantization_aware.PEAK_LEARNING_RATE)
+    training.fit(aware, data, RECIPE.but(epochs=QAT_EPOCHS + 1, learning_rate=4e-4), seed)
     return clustering.convert(aware)
 
 

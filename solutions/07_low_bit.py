@@ -50,16 +50,16 @@ import pandas as pd
 import qkeras
 import tensorflow as tf
 
-from labkit import measure, plots
+from labkit import measure, plots, training
 from labkit.checks import check, predict, reveal
 from labkit.compress import low_bit, minimal, post_training
 from labkit.lab import Lab
 from labkit.models import sign_cnn
 from labkit.report import Report
 
-lab = Lab("07_low_bit", PROFILE, DATA, SEED, OUT)
+lab = Lab("07_low_bit", PROFILE, DATA, SEED, OUT, headline="sign_mnist_4bit.tflite")
 data = lab.dataset
-baselines = {seed: lab.baseline(seed) for seed in lab.seeds}
+baselines = {seed: lab.trained(sign_cnn, seed) for seed in lab.seeds}
 for baseline in baselines.values():
     print(baseline.describe())
 base = baselines[SEED].model
@@ -373,10 +373,12 @@ with check(
 
 # %%
 networks, histories = {}, {"4-bit": [], "ternary": []}
+RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs={"quick": 2, "full": 5}[PROFILE], learning_rate=2e-3)
 for seed, baseline in baselines.items():
     for technique, weights in [("4-bit", low_bit.FOUR_BITS), ("ternary", "ternary(alpha=1)")]:
         network = low_bit.quantize(baseline.model, weights)
-        histories[technique].append(low_bit.fine_tune(network, data, PROFILE, seed))
+        with low_bit.training():
+            histories[technique].append(training.fit(network, data, RECIPE, seed))
         networks[technique, seed] = network
 simulated = pd.Series({key: accuracy_in_keras(model) for key, model in networks.items()})
 simulated = simulated.rename_axis(["weights", "seed"]).rename("accuracy in Keras (%)")
@@ -486,7 +488,7 @@ sizes
 # | `quantized_relu_po2` | powers of two, for activations |
 #
 # (A trap: under Keras 2 nobody tells a stochastic quantiser that it is being trained, so that it
-# rounds like its deterministic brother and says nothing. `low_bit.fine_tune` tells it.)
+# rounds like its deterministic brother and says nothing. `low_bit.training` tells it.)
 #
 # A **power of two** needs no multiplier, a shift will do:
 #
@@ -583,7 +585,8 @@ for name, notation in {**WEIGHTS, **ACTIVATIONS}.items():
         activations=None if is_weight else notation,
     )
     start = accuracy_in_keras(model)
-    low_bit.fine_tune(model, data, PROFILE, SEED, epochs=EPOCHS)
+    with low_bit.training():
+        training.fit(model, data, RECIPE.but(epochs=EPOCHS), SEED)
     rows[name] = {
         "of": "weights" if is_weight else "activations",
         "notation": notation,

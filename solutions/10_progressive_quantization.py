@@ -56,7 +56,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from labkit import hwce, measure, plots, widgets
+from labkit import hwce, measure, plots, training, widgets
 from labkit.checks import check, predict, reveal
 from labkit.compress import post_training, progressive
 from labkit.compress.progressive import Resolution, Schedule
@@ -64,9 +64,10 @@ from labkit.datasets import cifar10, imagenet
 from labkit.hwce import GAP8, IDEAL, LayerPlan, Plan, QFormat, Ranges
 from labkit.hwce.layers import portable
 from labkit.lab import Lab
-from labkit.models import networks, squeezenet, training
+from labkit.models import networks, squeezenet
 
-lab = Lab("10_progressive_quantization", PROFILE, DATA, SEED, OUT, dataset=cifar10, repeats=1)
+lab = Lab("10_progressive_quantization", PROFILE, DATA, SEED, OUT, dataset=cifar10, repeats=1,
+          headline="squeezenet_cifar10_6bit.tflite")
 raw = lab.dataset
 data = lab.dataset = raw.standardised()
 full = PROFILE == "full"
@@ -170,7 +171,7 @@ plots.show(
 VALIDATED = 500 if full else 200
 validated = data.subset(len(data.class_names), VALIDATED)
 source = training.ArraySource(data.x_train, data.y_train, validated.x_test, validated.y_test,
-                              batch=squeezenet.BATCH[PROFILE])
+                              batch=squeezenet.RECIPES[PROFILE].batch)
 quantizer = progressive.Quantizer(small, source)
 
 # %% [markdown]
@@ -874,7 +875,9 @@ final, table = {}, {"float": {"epochs": 0, "accuracy (%)": 100 * small_float, "l
 for resolution, epochs in LONG.items():
     network = runs[resolution, "train, msb a layer"].model
     if epochs:
-        training.fit(network, source, epochs, 4 * RATE, seed=SEED + 100, warm_up=0.1)
+        recipe = training.Recipe(epochs, 4 * RATE, schedule="triangle", warm_up=0.1,
+                                 optimizer=training.momentum_sgd)
+        training.fit(network, source, recipe, SEED + 100)
     accuracy = training.accuracy(network, everything)
     final[resolution] = network
     table[resolution] = {"epochs": epochs + len(names) * EPOCHS, "accuracy (%)": 100 * accuracy,

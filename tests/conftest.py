@@ -44,3 +44,11 @@ def sign_model():
                  rng.normal(0, 0.2, shape), rng.uniform(0.3, 1, shape)]
             )  # fmt: skip
     return model
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """How the small networks of the tests are trained: an epoch on the 48 images in one batch."""
+    from labkit.training import Recipe
+
+    return Recipe(1, 4e-3, batch=64)

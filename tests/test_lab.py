@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,14 +7,22 @@ import tensorflow as tf
 
 from labkit import checks, measure, runtime
 from labkit.compress import post_training
-from labkit.datasets import sign_mnist
+from labkit.datasets import Dataset, sign_mnist
+from labkit.errors import LabkitError
 from labkit.lab import Lab
 
 
 @pytest.fixture
 def lab(tmp_path, tiny_data, monkeypatch):
     monkeypatch.setattr(sign_mnist, "load", lambda mode, profile, seed: tiny_data)
-    return Lab("02_dynamic_range", "quick", "synthetic", 0, str(tmp_path / "out"))
+    return Lab(
+        "02_dynamic_range",
+        "quick",
+        "synthetic",
+        0,
+        str(tmp_path / "out"),
+        headline="sign_mnist_quant_dyn.tflite",
+    )
 
 
 def test_unknown_parameters_are_named(tmp_path):
@@ -97,3 +106,74 @@ def test_coded_bits_are_reported_where_a_code_is_shorter(lab, sign_model):
     table = lab.report()
     assert table.loc["float", "coded (bits)"] == table.loc["float", "weights (bits)"]
     assert table.loc["signs", "coded (bits)"] < table.loc["signs", "weights (bits)"] / 10
+
+
+def small_lab(tmp_path, x, y, **about):
+    """A lab on arrays: its number has no published figures."""
+    data = Dataset("made up", "synthetic", x, y, x, y, ("a", "b"))
+    source = SimpleNamespace(load=lambda mode, profile, seed: data)
+    return Lab("98_own", "quick", "synthetic", 0, str(tmp_path / "out"), source, **about)
+
+
+def small_model(x, units):
+    tf.keras.utils.set_random_seed(0)
+    model = tf.keras.Sequential([tf.keras.layers.Input(x.shape[1:]), tf.keras.layers.Dense(units)])
+    files = post_training.convert(model, "float"), post_training.convert(model, "dynamic_range")
+    return model.predict(x, verbose=0), dict(zip(("float", "dynamic range"), files, strict=True))
+
+
+def test_a_lab_of_places_goes_through_every_table(tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
+    places, contents = small_model(x, 2)
+    error = measure.AVERAGE_DISTANCE_ERROR
+    lab = small_lab(
+        tmp_path,
+        x,
+        places + np.array([0.3, 0.4]),
+        headline="float.tflite",
+        metrics=(error, measure.MEAN_SQUARED_ERROR),
+    )
+    for technique, content in contents.items():
+        figures = lab.measure(technique, lab.write(f"{technique}.tflite", content))
+        assert figures[error.name] == lab.mean(error.name, technique)
+        assert "accuracy" not in figures
+    assert lab.mean(error.name, "float") == pytest.approx(0.5, abs=1e-5)
+    report = lab.report()
+    assert report.loc["float", "average distance error (m)"] == 0.5
+    assert report.loc["float", "mean squared error"] == 0.125
+    assert not [column for column in report if "accuracy" in column]
+    compared = lab.compare("dynamic range").reset_index().set_index("technique")
+    lost = lab.mean(error.name, "dynamic range") - lab.mean(error.name, "float")
+    assert compared.loc["dynamic range", error.loss] == pytest.approx(lost, abs=1e-4)
+    table = measure.summary(lab.ledger.table())
+    assert measure.front(table, metric=error)["technique"].iloc[-1] in contents
+    shown = lab.finish()["what"]
+    assert "0.5 m on the test images" in shown["float.tflite"]
+    results = json.loads((lab.out / "results" / "98.json").read_text())
+    assert results["accuracy"] is None and results["bytes"] == len(contents["float"])
+    assert results["metrics"][error.name] == pytest.approx(0.5, abs=1e-5)
+
+
+def test_a_lab_of_f1_loses_points_of_it(tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
+    outputs, contents = small_model(x, 2)
+    lab = small_lab(
+        tmp_path, x, outputs.argmax(axis=1), metrics=(measure.MACRO_F1, measure.ACCURACY)
+    )
+    for technique, content in contents.items():
+        lab.measure(technique, lab.write(f"{technique}.tflite", content))
+    assert lab.report().loc["float", ["macro F1 (%)", "accuracy (%)"]].tolist() == [100, 100]
+    compared = lab.compare("dynamic range").reset_index().set_index("technique")
+    lost = 100 * (1 - lab.mean("macro F1", "dynamic range"))
+    assert compared.loc["dynamic range", "lost (points)"] == pytest.approx(lost, abs=0.01)
+    assert lab.results()["accuracy"] == lab.results()["metrics"]["macro F1"] == 1
+    assert lab.results()["bytes"] == len(contents["float"])  # the first that was handed in
+
+
+def test_a_figure_has_a_unit(lab):
+    with pytest.raises(LabkitError, match="'drift' has no unit"):
+        lab.record("float", {"drift": 1.0})
+    lab.record("float", {"drift": 1.0}, unit="mm")
+    lab.record("float", {measure.AVERAGE_DISTANCE_ERROR: 0.5})
+    units = lab.ledger.table().set_index("metric")["unit"]
+    assert units.to_dict() == {"drift": "mm", "average distance error": "m"}

@@ -1,6 +1,7 @@
 """The view of a window on its way through the engine: settings, figure, what a page shows."""
 
 import base64
+import importlib
 import itertools
 import sys
 
@@ -12,8 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from labkit import hwce, plots, widgets
+from labkit import hwce, widgets
 from labkit.hwce.formats import QFormat
+
+style = importlib.import_module("labkit.plots.style")  # the name is a function's, too
 
 FLOOR, HALF_UP, IDEAL = "fulmine (floor)", "gap8 (half up)", "ideal"
 
@@ -34,7 +37,7 @@ def saturating():
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch):
     """A picture of few dots takes a fraction of the time."""
-    monkeypatch.setattr(plots, "_DPI", 30)
+    monkeypatch.setattr(style, "DPI", 30)
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def displayed(monkeypatch):
     def display(data, metadata, raw):
         outputs.append(nbformat.v4.new_output("display_data", data, metadata=metadata))
 
-    monkeypatch.setattr(plots, "display", display)
+    monkeypatch.setattr(style, "display", display)
     monkeypatch.setattr(widgets, "display", display)
     return outputs
 

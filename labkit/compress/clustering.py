@@ -6,7 +6,7 @@ Source: S. Han, H. Mao & W. J. Dally, *Deep Compression*, ICLR 2016, section 3.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -21,16 +21,13 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
 )
 
 from labkit.compress import quantization_aware
-from labkit.compress.pruning import prunable
-from labkit.datasets import Dataset
-from labkit.models import networks, sign_cnn
+from labkit.compress.kernels import prunable
+from labkit.models import networks
+from labkit.models.flat import flat
 
 #: Where the centroids begin: evenly between the smallest and the largest weight, evenly along the
 #: weights' distribution, by k-means++, or at random between the extremes.
 INITIALISATIONS = ("linear", "density", "kmeans++", "random")
-#: Epochs and peak learning rate of a fine-tuning.
-EPOCHS = {"quick": 2, "full": 4}
-PEAK_LEARNING_RATE = 2e-3
 
 _TFMOT = {
     name: getattr(tfmot.clustering.keras.CentroidInitialization, constant)
@@ -140,7 +137,7 @@ def cluster(
     the sum of its weights' gradients. Biases and normalisations are left alone.
 
     Args:
-        model: a trained sequential or functional model.
+        model: a trained sequential or functional model; a nested one is flattened.
         clusters: of every kernel, or by name of the layer; layers not named stay as they are.
         initialisation: one of `INITIALISATIONS`.
         preserve_sparsity: zeros stay zero, as one of the clusters.
@@ -167,7 +164,8 @@ def cluster(
             preserve_sparsity=preserve_sparsity,
         )
 
-    return tf.keras.models.clone_model(networks.copy_of(model), clone_function=wrapped)
+    copy = networks.copy_of(flat(model))
+    return tf.keras.models.clone_model(copy, clone_function=wrapped)
 
 
 def _by_layer(model: tf.keras.Model, clusters: int | Mapping[str, int]) -> dict[str, int]:
@@ -185,26 +183,6 @@ def _by_layer(model: tf.keras.Model, clusters: int | Mapping[str, int]) -> dict[
     return dict(clusters)
 
 
-def fine_tune(
-    model: tf.keras.Model,
-    dataset: Dataset,
-    profile: str = "full",
-    seed: int = 0,
-    *,
-    epochs: int | None = None,
-    learning_rate: float = PEAK_LEARNING_RATE,
-) -> dict[str, list[float]]:
-    """Train the centroids of a model from `cluster`, and all that is not shared, in place."""
-    return sign_cnn.train(
-        model,
-        dataset,
-        profile,
-        seed,
-        epochs=EPOCHS[profile] if epochs is None else epochs,
-        learning_rate=learning_rate,
-    )
-
-
 def strip(model: tf.keras.Model) -> tf.keras.Model:
     """The plain model of one from `cluster`, every kernel made of its centroids.
 
@@ -218,19 +196,24 @@ def strip(model: tf.keras.Model) -> tf.keras.Model:
     return plain
 
 
-def cluster_preserving(model: tf.keras.Model, preserve_sparsity: bool = False) -> tf.keras.Model:
+def cluster_preserving(
+    model: tf.keras.Model, preserve_sparsity: bool = False, leave: Collection[str] = ()
+) -> tf.keras.Model:
     """A quantisation-aware copy whose fine-tuning keeps the clusters of each kernel (CQAT).
 
     Args:
         model: plain, its kernels clustered: from `strip`.
         preserve_sparsity: keep zeros at zero, too (PCQAT, of a pruned and clustered model).
+        leave: names of layers that stay in floating point.
+
+    Raises:
+        CompressionError: a layer that the scheme does not know, by name.
 
     Source: the collaborative techniques of the TensorFlow Model Optimization toolkit.
     """
-    annotated = tfmot.quantization.keras.quantize_annotate_model(networks.copy_of(model))
     scheme = tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity)
     with _all_channels_at_once():
-        return tfmot.quantization.keras.quantize_apply(annotated, scheme)
+        return quantization_aware.quantize(model, leave, scheme)
 
 
 class _PerChannel(clustering_algorithm.ClusteringAlgorithmPerChannel):

@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from labkit import training
 from labkit.compress import pruning
-from labkit.datasets import Dataset
-from labkit.models import networks, sign_cnn
+from labkit.models import networks
+from labkit.models.flat import flat
+from labkit.training import Recipe
 
 #: Steps from one mask to the next (the paper uses 16).
 PERIOD = 16
@@ -52,7 +54,7 @@ class MaskedTraining(tf.keras.Model):
     ):
         super().__init__(name="masked_training")
         self.final_sparsity = pruning.by_layer(model, final_sparsity)
-        self.network = networks.copy_of(model)
+        self.network = networks.copy_of(flat(model))
         self.feedback = feedback
         self.pattern = pattern
         self.kernels = pruning.prunable(self.network)
@@ -60,7 +62,7 @@ class MaskedTraining(tf.keras.Model):
             name: tf.Variable(tf.ones_like(kernel), trainable=False, name=f"{name}_mask")
             for name, kernel in self.kernels.items()
         }
-        self.build((None, *model.input_shape[1:]))
+        self.built = True  # the network is: its inputs are whatever it takes
 
     def call(self, inputs, training=None):
         """The network with its dense weights; `pruned` returns the one to be used."""
@@ -68,12 +70,12 @@ class MaskedTraining(tf.keras.Model):
 
     def train_step(self, data):
         """One step: the gradient at the pruned weights, applied to the dense ones."""
-        x, y = data
+        x, y, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
         dense = {name: tf.identity(kernel) for name, kernel in self.kernels.items()}
         self._apply_masks()
         with tf.GradientTape() as tape:
             outputs = self.network(x, training=True)
-            loss = self.compute_loss(x, y, outputs)
+            loss = self.compute_loss(x, y, outputs, weights)
         variables = self.network.trainable_variables
         gradients = tape.gradient(loss, variables)
         if self.feedback:
@@ -82,7 +84,7 @@ class MaskedTraining(tf.keras.Model):
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         if not self.feedback:
             self._apply_masks()
-        return self.compute_metrics(x, y, outputs, None)
+        return self.compute_metrics(x, y, outputs, weights)
 
     def _apply_masks(self) -> None:
         for name, kernel in self.kernels.items():
@@ -141,32 +143,37 @@ class MaskSchedule(tf.keras.callbacks.Callback):
         self.step += 1
 
 
+def schedule(data, recipe: Recipe, period: int = PERIOD) -> MaskSchedule:
+    """The masks' schedule for a training: the sparsity rises over its first part.
+
+    Args:
+        data, recipe: as `training.fit` gets them.
+        period: steps from one update of the masks to the next.
+    """
+    end = int(pruning.PRUNING_PART * training.steps(data, recipe))
+    return MaskSchedule(max(1, end), period)
+
+
 def train(
     model: tf.keras.Model,
-    dataset: Dataset,
+    data,
     final_sparsity: float | Mapping[str, float],
-    profile: str = "full",
+    recipe: Recipe,
     seed: int = 0,
     *,
     feedback: bool = True,
     pattern: Pattern = pruning.magnitude_mask,
-    epochs: int | None = None,
-    learning_rate: float = pruning.PEAK_LEARNING_RATE,
 ) -> tuple[tf.keras.Model, pd.DataFrame]:
     """Prune a copy of a trained model while it is fine-tuned.
 
-    The sparsity rises over the first part of the training (`pruning.PRUNING_PART`).
-
     Args:
         model: a trained network; it is not changed.
-        dataset: images and classes.
+        data: as `training.fit` takes it.
         final_sparsity: of every kernel, or by name of the layer, see `pruning.layer_sparsities`.
-        profile: sets the epochs, unless `epochs` does.
+        recipe: of the fine-tuning.
         seed: of order and augmentation.
         feedback: DPF, or one-way pruning.
         pattern: mask of a kernel and a sparsity.
-        epochs: of the fine-tuning.
-        learning_rate: its peak, at the start.
 
     Returns:
         The plain pruned model, and a row for each update of the masks: "step", "pruned" and
@@ -175,12 +182,7 @@ def train(
     Raises:
         ValueError: an unknown layer, or a sparsity that is not from 0 to 1.
     """
-    epochs = pruning.EPOCHS[profile] if epochs is None else epochs
-    training = MaskedTraining(model, final_sparsity, feedback, pattern)
-    steps = pruning.steps_of(dataset, profile, epochs)
-    schedule = MaskSchedule(end=max(1, int(pruning.PRUNING_PART * steps)))
-    sign_cnn.train(
-        training, dataset, profile, seed,
-        epochs=epochs, learning_rate=learning_rate, callbacks=[schedule],
-    )  # fmt: skip
-    return training.pruned(), pd.DataFrame(schedule.updates)
+    behind = MaskedTraining(model, final_sparsity, feedback, pattern)
+    masks = schedule(data, recipe)
+    training.fit(behind, data, recipe, seed, callbacks=[masks])
+    return behind.pruned(), pd.DataFrame(masks.updates)

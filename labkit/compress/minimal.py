@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import flatbuffers
-from ai_edge_litert import schema_py_generated as schema
+from labkit import flatbuffer
+from labkit.flatbuffer import schema
 
 
 def without_names(content: bytes) -> bytes:
@@ -19,20 +19,16 @@ def without_names(content: bytes) -> bytes:
         the content of a smaller one, which computes the same.
 
     Raises:
-        ValueError: not a TFLite file.
+        ModelFileError: not a TFLite file.
     """
-    if content[4:8] != b"TFL3":
-        raise ValueError("not a TFLite file: the identifier TFL3 is missing.")
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model = flatbuffer.unpack(content)
     model.description = model.metadata = model.metadataBuffer = model.signatureDefs = None
     for graph in model.subgraphs:
         graph.name = None
         for tensor in graph.tensors:
             tensor.name = None
     _drop_unused_buffers(model)
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return flatbuffer.pack(model)
 
 
 def _drop_unused_buffers(model: schema.ModelT) -> None:

@@ -17,33 +17,36 @@ def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None 
     """Convert a Keras model to a TFLite file; the model is not changed.
 
     Args:
-        model: any functional or sequential Keras model with one input.
+        model: any functional or sequential Keras model; of several inputs and outputs the file
+            has them in the model's order (`measure`'s runtime takes them by name).
         mode: "float"; "float16" (weights float16, computed in float32); "dynamic_range" (int8
             weights, activations quantised at run time); "int8" (integers throughout, int8 input
             and output); "int16x8" (int16 activations, int8 weights, float input and output).
         representative: float32 (N, *input shape), inputs as in training, for "int8" and
-            "int16x8": their activation ranges are measured on it.
+            "int16x8": their activation ranges are measured on it. Of several inputs a dictionary by
+            name, or a sequence in the model's order, or a batched `tf.data.Dataset` whose elements
+            (or their first parts) are such.
 
     Returns:
         the content of a `.tflite` file.
 
     Raises:
         TypeError: not a Keras 2 model.
-        ValueError: unknown mode, several inputs, or no usable representative images.
+        ValueError: unknown mode, or no usable representative images.
 
     Source: R. Krishnamoorthi, arXiv:1806.08342, section 3.
     """
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
-    shape = _input_shape(model)
+    _check_model(model)
     converter = converter_of(model)
     if mode != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if mode == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if mode in _CALIBRATED:
-        images = _checked(representative, shape, mode)
-        converter.representative_dataset = lambda: ([image[None]] for image in images)
+        inputs = _checked(representative, model, mode)
+        converter.representative_dataset = lambda: _one_by_one(inputs, model)
     if mode == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
@@ -62,59 +65,109 @@ def converter_of(model: tf.keras.Model) -> tf.lite.TFLiteConverter:
     byte, the field of their metadata that tells where they come from.
 
     Args:
-        model: Keras model with one input; any number of outputs.
+        model: Keras model with any number of inputs and outputs.
     """
     names = model.output_names
 
-    def outputs(images):
-        return dict(zip(names, tf.nest.flatten(model(images, training=False)), strict=True))
+    def outputs(*inputs):
+        given = inputs[0] if len(inputs) == 1 else _structured(model, inputs)
+        return dict(zip(names, tf.nest.flatten(model(given, training=False)), strict=True))
 
-    images = tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype, model.input_names[0])
+    specs = [
+        tf.TensorSpec(x.shape, x.dtype, name)
+        for x, name in zip(model.inputs, model.input_names, strict=True)
+    ]
     saved = tf.Module()
     saved.variables_of_model = model.variables
-    saved.call = tf.function(outputs, input_signature=[images])
+    saved.call = tf.function(outputs, input_signature=specs)
     return tf.lite.TFLiteConverter.from_concrete_functions(
         [saved.call.get_concrete_function()], saved
     )
 
 
-def _input_shape(model: tf.keras.Model) -> tuple[int | None, ...]:
-    """Shape of one input of a model, without the batch."""
+def _structured(model: tf.keras.Model, inputs):
+    """Inputs in the model's order, in the structure that it is called with."""
+    return tf.nest.pack_sequence_as(model.input, list(inputs))
+
+
+def _check_model(model: tf.keras.Model) -> None:
     if not isinstance(model, tf.keras.Model):
         raise TypeError(
             f"model is a {type(model).__module__}.{type(model).__name__}, expected a Keras 2 "
             "model: build it with tf.keras, and import labkit before TensorFlow."
         )
-    if len(model.inputs or ()) != 1:
+    if not model.inputs:
         raise ValueError(
-            f"model {model.name!r} has {len(model.inputs or ())} inputs, expected one. (A "
+            f"model {model.name!r} has no inputs yet: build it, or call it once on its inputs. (A "
             "sequential model has none before it is told its input shape.)"
         )
-    return tuple(model.inputs[0].shape[1:])
 
 
-def _checked(images: np.ndarray | None, shape: tuple, mode: str) -> np.ndarray:
-    if images is None:
+def _checked(given, model: tf.keras.Model, mode: str) -> list[np.ndarray]:
+    """An array for each input, in the model's order, all of the same number of samples."""
+    if given is None:
         raise ValueError(
             f"mode {mode!r} measures activation ranges: give representative images, for example "
             "dataset.representative(200, seed=0)."
         )
-    images = np.asarray(images)
+    if isinstance(given, tf.data.Dataset):
+        batches = [b[0] if isinstance(b, tuple) else b for b in given.as_numpy_iterator()]
+        if not batches:
+            raise ValueError("representative is an empty tf.data.Dataset.")
+        given = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
+    names = model.input_names
+    if isinstance(given, dict):
+        if missing := sorted(set(names) ^ set(given)):
+            raise ValueError(
+                f"representative has the inputs {sorted(given)}, expected {names} "
+                f"({missing[0]!r} is in one of them only)."
+            )
+        parts = [given[name] for name in names]
+    else:
+        parts = list(given) if isinstance(given, (tuple, list)) and len(names) > 1 else [given]
+    if len(parts) != len(names):
+        raise ValueError(
+            f"representative has {len(parts)} arrays, expected one for each of {', '.join(names)}."
+        )
+    parts = [
+        _checked_input(np.asarray(part), tuple(x.shape[1:]), x.dtype.as_numpy_dtype, name)
+        for part, x, name in zip(parts, model.inputs, names, strict=True)
+    ]
+    if len({len(part) for part in parts}) > 1:
+        raise ValueError(
+            f"representative has {[len(part) for part in parts]} samples, expected one number."
+        )
+    return parts
+
+
+def _checked_input(images: np.ndarray, shape: tuple, dtype: type, name: str) -> np.ndarray:
     fits = images.ndim == len(shape) + 1 and all(
         expected in (None, found) for expected, found in zip(shape, images.shape[1:], strict=True)
     )
     if not fits or len(images) == 0:
         raise ValueError(
             f"representative has shape {images.shape}, expected (N, {', '.join(map(str, shape))}) "
-            "with N > 0."
+            f"with N > 0, for the input {name!r}."
         )
-    if images.dtype != np.float32:
+    if images.dtype != dtype:
         raise ValueError(
-            f"representative is {images.dtype}, expected float32, prepared as in training."
+            f"representative is {images.dtype}, expected {np.dtype(dtype)}, prepared as in "
+            f"training, for the input {name!r}."
         )
-    if not np.isfinite(images).all():
+    if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
         raise ValueError("representative holds NaN or infinite values.")
     return images
+
+
+def _one_by_one(inputs: list[np.ndarray], model: tf.keras.Model):
+    """Samples as the converter wants them: in the order of the traced function's inputs."""
+    if len(inputs) == 1:
+        return ([image[None]] for image in inputs[0])
+    names = model.input_names
+    return (
+        {name: x[i : i + 1] for name, x in zip(names, inputs, strict=True)}
+        for i in range(len(inputs[0]))
+    )
 
 
 def quietly(converter: tf.lite.TFLiteConverter) -> bytes:

@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from labkit import training
 from labkit.compress import adjustable
 from labkit.errors import LabkitError
 from labkit.hwce.formats import QFormat
 from labkit.hwce.layers import QuantizedConv2D
 from labkit.hwce.plan import LayerPlan, Plan
-from labkit.models import networks, training
-from labkit.models.checkpoint import Checkpoint
+from labkit.models import networks
+from labkit.training import Checkpoint, Recipe, Source, Trainer, momentum_sgd
 
 #: "static": no training. "lock": a level is quantised and no longer trained, the others are.
 #: "train": everything is trained throughout. "gradual": all levels at once, bit by bit.
@@ -105,6 +106,16 @@ class Schedule:
                 )
         if self.epochs <= 0:
             raise ProgressiveError(f"epochs is {self.epochs}, expected more than 0.")
+
+    @property
+    def recipe(self) -> Recipe:
+        """How a phase is trained: the rate falls in a straight line."""
+        return Recipe(
+            self.epochs,
+            self.learning_rate,
+            schedule=training.Schedule.TRIANGLE,
+            optimizer=momentum_sgd,
+        )
 
 
 @dataclass(frozen=True)
@@ -249,10 +260,10 @@ class Quantizer:
         source: of training and validation images.
     """
 
-    def __init__(self, model: tf.keras.Model, source: training.Source):
+    def __init__(self, model: tf.keras.Model, source: Source):
         self.model, self.source = model, source
         self._copy = adjustable.adjustable(model)
-        self._trainer = training.Trainer(self._copy)
+        self._trainer = Trainer(self._copy)
 
     def accuracy(
         self,
@@ -339,13 +350,14 @@ class Quantizer:
             None if folder is None else Path(folder) / CHECKPOINT,
             _fingerprint(self.model, plan, self.source, schedule),
         )
-        weights, rows = checkpoint.read()
+        weights, note = checkpoint.read()
+        rows = note.get("history", [])
         self._copy.set_weights(weights or self.model.get_weights())
         for number, phase in enumerate(todo[len(rows) :], start=len(rows)):
             epochs = rows[-1]["epochs"] if rows else 0.0
             rows.append({"phase": phase.name, **self._phase(phase, schedule, number)})
             rows[-1]["epochs"] += epochs
-            checkpoint.write(self._copy.get_weights(), rows)
+            checkpoint.write(self._copy.get_weights(), {"history": rows})
             if on_phase:
                 on_phase(rows[-1])
         weights = self._copy.get_weights()
@@ -366,11 +378,8 @@ class Quantizer:
                "loss": float("nan")}  # fmt: skip
         layers = networks.levels(self._copy)
         if self._trainer.lock([name for level in phase.locked for name in layers[level]]):
-            trained = self._trainer.fit(
-                self.source, schedule.epochs, schedule.learning_rate,
-                seed=schedule.seed + number, warm_up=0.0,
-            )  # fmt: skip
-            row["loss"] = trained[-1]["loss"]
+            trained = self._trainer.fit(self.source, schedule.recipe, schedule.seed + number)
+            row["loss"] = trained["loss"][-1]
             row["epochs"] = schedule.epochs
             row["after"] = self._trainer.accuracy(self.source)
         return row
@@ -379,7 +388,7 @@ class Quantizer:
 def run(
     model: tf.keras.Model,
     plan: Plan,
-    source: training.Source,
+    source: Source,
     schedule: Schedule,
     folder: str | Path | None = None,
     on_phase: Callable[[dict], None] | None = None,

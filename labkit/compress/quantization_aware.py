@@ -2,47 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+    default_8bit_quantize_configs as configs,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+    default_8bit_quantize_registry as registry,
+)
 
 from labkit.compress import post_training
-from labkit.datasets import Dataset
-from labkit.models import networks, sign_cnn
+from labkit.compress.kernels import CompressionError
+from labkit.models import networks
+from labkit.models.flat import flat, planar
 
-#: Epochs and peak learning rate of the fine-tuning: a tenth of the baseline's rate.
-EPOCHS = {"quick": 2, "full": 4}
-PEAK_LEARNING_RATE = 4e-4
+_L = tf.keras.layers
+#: Layers whose outputs get a range of their own; tfmot has no default for them.
+_MEASURED = (
+    *(_L.LayerNormalization, _L.Multiply, _L.Subtract, _L.Average, _L.Maximum, _L.Minimum),
+    *(_L.PReLU, _L.ELU, _L.UpSampling1D),
+)
+#: Layers that pass values on as they are; tfmot has no default for them.
+_PASSING = (_L.MaxPooling1D, _L.RepeatVector, _L.GaussianNoise, _L.GaussianDropout)
+#: What tfmot folds a normalisation into.
+_FOLDED_INTO = (_L.Conv2D, _L.DepthwiseConv2D, _L.Dense)
+#: Behind a convolution these are part of it: its range is measured after them.
+_PART = (_L.BatchNormalization, _L.ReLU)
 
 
-def quantize(model: tf.keras.Model) -> tf.keras.Model:
+def quantize(model: tf.keras.Model, leave: Collection[str] = (), scheme=None) -> tf.keras.Model:
     """A copy of a trained model with fake-quantisation nodes; the model itself is not changed.
 
     Weights are symmetric and per channel, activations affine with a running average of their
-    range, both 8-bit (the default 8-bit scheme of the TensorFlow Model Optimization toolkit).
-    `tfmot` modifies what it wraps, therefore the clone.
+    range, both 8-bit (the default 8-bit scheme of the TensorFlow Model Optimization toolkit, and
+    the same for some layers that it does not know). 1-D convolutions become 2-D ones of height one.
+
+    Args:
+        model: functional or sequential; a nested one is flattened.
+        leave: names of layers that stay in floating point.
+        scheme: of tfmot, its default 8-bit one without.
+
+    Raises:
+        CompressionError: a layer that is neither known nor left, by name.
 
     Source: Jacob et al., CVPR 2018, section 3.
     """
-    return tfmot.quantization.keras.quantize_model(networks.copy_of(model))
+    plain = networks.copy_of(planar(flat(model)))
+    names = {layer.name for layer in plain.layers}
+    if unknown := sorted(set(leave) - names):
+        raise CompressionError(f"there is no layer {unknown[0]!r} to leave; there are {names}.")
+
+    def annotated(layer):
+        if layer.name in leave:
+            return layer
+        config = _config(layer)
+        return tfmot.quantization.keras.quantize_annotate_layer(layer, quantize_config=config)
+
+    marked = tf.keras.models.clone_model(plain, clone_function=annotated)
+    output = configs.Default8BitOutputQuantizeConfig
+    with tfmot.quantization.keras.quantize_scope({output.__name__: output}):
+        return tfmot.quantization.keras.quantize_apply(marked, *filter(None, [scheme]))
 
 
-def fine_tune(
-    model: tf.keras.Model,
-    dataset: Dataset,
-    profile: str = "full",
-    seed: int = 0,
-    *,
-    epochs: int | None = None,
-) -> dict[str, list[float]]:
-    """Fine-tune a quantisation-aware model in place; returns loss and accuracy an epoch."""
-    return sign_cnn.train(
-        model,
-        dataset,
-        profile,
-        seed,
-        epochs=EPOCHS[profile] if epochs is None else epochs,
-        learning_rate=PEAK_LEARNING_RATE,
+def _config(layer: tf.keras.layers.Layer):
+    """How a layer is quantised; None for tfmot's default."""
+    if registry.Default8BitQuantizeRegistry().supports(layer):
+        return None
+    if isinstance(layer, (_L.SeparableConv1D, _L.SeparableConv2D)):  # tfmot splits them in two
+        return None
+    ends_here = not isinstance(_sole(layer, "outbound"), _PART)
+    if isinstance(layer, _L.BatchNormalization):
+        if isinstance(_sole(layer, "inbound"), _FOLDED_INTO):
+            return None
+        return configs.Default8BitOutputQuantizeConfig(ends_here)
+    if isinstance(layer, _PASSING):
+        return configs.NoOpQuantizeConfig()
+    if isinstance(layer, _MEASURED):
+        return configs.Default8BitOutputQuantizeConfig()
+    raise CompressionError(
+        f"layer {layer.name!r} is a {type(layer).__name__}, for which quantisation-aware training "
+        f"has no scheme: leave it in floating point, quantize(model, leave=[{layer.name!r}]), or "
+        "quantise after the training, post_training.convert."
     )
+
+
+def _sole(layer: tf.keras.layers.Layer, side: str) -> tf.keras.layers.Layer | None:
+    """The one layer behind ("outbound") or before ("inbound") a layer; None if not one."""
+    nodes = getattr(layer, f"{side}_nodes")
+    if len(nodes) != 1:
+        return None
+    found = nodes[0].outbound_layer if side == "outbound" else nodes[0].inbound_layers
+    return None if isinstance(found, list) else found
 
 
 def convert(model: tf.keras.Model) -> bytes:

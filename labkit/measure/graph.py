@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.errors import LabkitError
+from labkit.flatbuffer import IDENTIFIER, ModelFileError, schema
 
 #: Width of one element in the file, by type. Types without a fixed width are missing.
 BITS = {
@@ -34,12 +34,6 @@ BITS = {
     "complex64": 64,
     "complex128": 128,
 }
-
-_IDENTIFIER = b"TFL3"
-
-
-class ModelFileError(LabkitError):
-    """A file that is not a TFLite model, is damaged, or cannot be run."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +162,9 @@ def read_graph(source: str | Path | bytes, name: str | None = None) -> Graph:
     """
     content = read_bytes(source)
     where = name or (str(source) if isinstance(source, (str, Path)) else "these bytes")
-    if content[4:8] != _IDENTIFIER:
+    if content[4:8] != IDENTIFIER:
         raise ModelFileError(
-            f"{where}: not a TFLite model ({len(content):,} bytes, no {_IDENTIFIER.decode()} at "
+            f"{where}: not a TFLite model ({len(content):,} bytes, no {IDENTIFIER.decode()} at "
             "byte 4). Write the bytes that the converter returns, nothing around them."
         )
     try:
@@ -188,8 +182,6 @@ class _Reader:
     """Walks the FlatBuffers tables of one file and checks every index and size."""
 
     def __init__(self, content: bytes):
-        from ai_edge_litert import schema_py_generated as schema
-
         self.schema = schema
         self.content = content
         self.model = schema.Model.GetRootAs(content, 0)

@@ -7,24 +7,11 @@ convolution before it (Jacob et al., CVPR 2018, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
 import tensorflow as tf
-from tqdm.auto import tqdm
 
-from labkit import runtime
-from labkit.datasets import Dataset
-from labkit.models import trained
-from labkit.models.trained import Trained
+from labkit.training import Recipe
 
 FILTERS = (16, 32, 48, 64)
-BATCH = {"quick": 64, "full": 128}
-PEAK_LEARNING_RATE = 4e-3
-
-#: Fixed in advance: a random split of the training file shares photographs between its parts, so
-#: nothing can be selected on it, and the test file is for measuring alone.
-EPOCHS = {"quick": 12, "full": 15}
 
 
 def build() -> tf.keras.Model:
@@ -73,73 +60,9 @@ def augment(images: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value((moved - 0.5) * contrast + 0.5 + brightness, 0.0, 1.0)
 
 
-def batches(dataset: Dataset, size: int, seed: int) -> tf.data.Dataset:
-    """Shuffled and augmented training batches of an epoch, the same for the same seed."""
-    images = tf.data.Dataset.from_tensor_slices((dataset.x_train, dataset.y_train))
-    images = images.shuffle(len(dataset.x_train), seed=seed).batch(size, drop_remainder=True)
-    # One call at a time and in order, so that the random numbers of a seed do not depend on timing.
-    images = images.map(lambda x, y: (augment(x), y), num_parallel_calls=1, deterministic=True)
-    return images.prefetch(2)
-
-
-def train(
-    model: tf.keras.Model,
-    dataset: Dataset,
-    profile: str = "full",
-    seed: int = 0,
-    *,
-    epochs: int | None = None,
-    learning_rate: float = PEAK_LEARNING_RATE,
-    optimizer: Callable[..., tf.keras.optimizers.Optimizer] = tf.keras.optimizers.Adam,
-    callbacks: Sequence[tf.keras.callbacks.Callback] = (),
-) -> dict[str, list[float]]:
-    """Train in place, the learning rate falling to zero along a cosine.
-
-    Args:
-        model: from `build`, or a quantisation-aware copy of one.
-        dataset: images (N, 28, 28, 1) in [0, 1] and classes (N,).
-        profile: sets the number of epochs, unless `epochs` does.
-        seed: of order and augmentation.
-        epochs: instead of the profile's.
-        learning_rate: at the start.
-        optimizer: makes one from a schedule of the learning rate.
-        callbacks: that a technique needs at each step, for example to move a pruning schedule on.
-
-    Returns:
-        "loss" and "accuracy" on the augmented training images, a value an epoch.
-    """
-    runtime.set_seed(seed)
-    epochs = EPOCHS[profile] if epochs is None else epochs
-    size = min(BATCH[profile], len(dataset.x_train))
-    steps = len(dataset.x_train) // size
-    schedule = tf.keras.optimizers.schedules.CosineDecay(learning_rate, steps * epochs)
-    model.compile(
-        optimizer(schedule),
-        tf.keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
-    )
-    with tqdm(total=epochs, unit="epoch", disable=not runtime.interactive()) as bar:
-        advance = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: bar.update())
-        images = batches(dataset, size, seed)
-        called = [advance, *callbacks]
-        history = model.fit(images, epochs=epochs, verbose=0, callbacks=called).history
-    return {name: [float(v) for v in values] for name, values in history.items()}
-
-
-def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> Trained:
-    """The trained baseline of a data set, profile and seed: loaded from `folder`, or trained.
-
-    The weights and what they were trained on are kept in `folder`/baseline.
-    """
-    runtime.set_seed(seed)
-    model = build()
-    return trained.keep(
-        Path(folder) / "baseline" / f"sign_cnn-{dataset.source}-{profile}-seed{seed}.npz",
-        model,
-        lambda: train(model, dataset, profile, seed),
-        trained.provenance(
-            dataset, profile, seed,
-            epochs=EPOCHS[profile], batch=BATCH[profile], learning_rate=PEAK_LEARNING_RATE,
-        ),
-        seed,
-    )  # fmt: skip
+#: Fixed in advance: a random split of the training file shares photographs between its parts, so
+#: nothing can be selected on it, and the test file is for measuring alone.
+RECIPES = {
+    "quick": Recipe(12, 4e-3, batch=64, augment=augment, name="quick"),
+    "full": Recipe(15, 4e-3, batch=128, augment=augment, name="full"),
+}

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from labkit import runtime
+from labkit import runtime, training
 from labkit.datasets import Dataset, folders, image_folder
-from labkit.models import trained, training
-from labkit.models.trained import Trained
+from labkit.training import Recipe, Schedule, Trained
 
 #: (name, squeeze, expand) of the fire modules; each expands to 1x1 and 3x3 filters.
 FIRES = (
@@ -42,10 +41,16 @@ NETWORK = {
     "full": _SMALL_NETWORK,
 }
 WIDTH = {"quick": 0.25, "full": 0.75}
-BATCH = {"quick": 32, "full": 64}
-EPOCHS = {"quick": 2, "full": 32}
-LEARNING_RATE = {"quick": 0.05, "full": 0.08}
-WEIGHT_DECAY = 2e-4
+_SCHEDULE = {
+    "schedule": Schedule.TRIANGLE,
+    "warm_up": 0.2,
+    "optimizer": training.momentum_sgd,
+    "weight_decay": 2e-4,
+}
+RECIPES = {
+    "quick": Recipe(2, 0.05, batch=32, name="quick", **_SCHEDULE),
+    "full": Recipe(32, 0.08, batch=64, name="full", **_SCHEDULE),
+}
 
 _POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
 
@@ -137,6 +142,19 @@ def find_weights() -> Path | None:
     return next((p for p in (folders.real() / name for name in WEIGHTS) if p.exists()), None)
 
 
+def small(dataset: Dataset, profile: str, seed: int) -> tf.keras.Model:
+    """The untrained network for a data set of small images, with batch normalisation.
+
+    Args:
+        dataset: standardised images (N, 32, 32, 3).
+        profile: "quick" or "full", see `NETWORK` and `WIDTH`.
+        seed: of the weights.
+    """
+    runtime.set_seed(seed)
+    classes = len(dataset.class_names)
+    return build(dataset.x_train.shape[1:], classes, WIDTH[profile], **NETWORK[profile])
+
+
 def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> Trained:
     """The network for small images, trained with batch normalisation: loaded, or trained now.
 
@@ -144,32 +162,25 @@ def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> T
 
     Args:
         dataset: standardised images (N, 32, 32, 3).
-        profile: sets width and epochs.
+        profile: "quick" or "full": sets network and recipe.
         seed: of weights, order and augmentation.
     """
-    runtime.set_seed(seed)
-    width, batch, epochs = WIDTH[profile], BATCH[profile], EPOCHS[profile]
-    network, rate = NETWORK[profile], LEARNING_RATE[profile]
-    classes = len(dataset.class_names)
-    model = build(dataset.x_train.shape[1:], classes, width, **network)
+    recipe = RECIPES[profile]
+    model = small(dataset, profile, seed)
     source = training.ArraySource(
-        dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, batch=batch
+        dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, batch=recipe.batch
     )
-
-    whole = trained.provenance(
-        dataset, profile, seed, network=network, width=width, multiple=MULTIPLE, batch=batch,
-        epochs=epochs, learning_rate=rate, weight_decay=WEIGHT_DECAY,
-    )  # fmt: skip
+    whole = training.provenance(
+        dataset, recipe, seed, network=NETWORK[profile], width=WIDTH[profile], multiple=MULTIPLE
+    )
     # A killed training goes on with its epoch; one by another recipe has another name.
-    recipe = zlib.crc32(json.dumps(whole, sort_keys=True).encode())
+    key = zlib.crc32(json.dumps(whole, sort_keys=True).encode())
     path = Path(folder) / "baseline" / f"squeezenet-{dataset.source}-{profile}-seed{seed}.npz"
-    part = path.with_name(f"{path.stem}-{recipe:08x}.part.npz")
+    part = path.with_name(f"{path.stem}-{key:08x}.part.npz")
 
     def train() -> dict[str, list[float]]:
-        rows = training.fit(
-            model, source, epochs, rate, seed, weight_decay=WEIGHT_DECAY, checkpoint=part
-        )
+        history = training.fit(model, source, recipe, seed, checkpoint=part)
         part.unlink()
-        return {name: [row[name] for row in rows] for name in rows[0]}
+        return history
 
-    return trained.keep(path, model, train, whole, seed)
+    return training.keep(path, model, train, whole, seed)

@@ -75,18 +75,18 @@ def train(
     there, one after each epoch, takes up a run that was killed: give the same command again.
     """
     from labkit.net import task as tasks
-    from labkit.net import training
+    from labkit.net import train as trainer
 
     if epochs <= 0:
         raise NetError(f"--epochs is {epochs:g}, expected more than 0.")
     task = tasks.open_task(given, trained=False, new_head=new_head)
-    recipe = training.Recipe(
-        epochs, learning_rate, weight_decay, seed, augment, batch_norm, tuple(freeze or ()),
-        new_head,
-    )  # fmt: skip
+    frozen = tuple(freeze or ())
+    options = trainer.Options(
+        epochs, learning_rate, weight_decay, seed, augment, batch_norm, frozen, new_head
+    )
     _say_task(task)
-    history = training.train(task, recipe, out, _say_epoch)
-    say(f"validation accuracy {history['validation'].iloc[-1]:.1%}; {out / training.WEIGHTS}")
+    history = trainer.train(task, options, out, _say_epoch)
+    say(f"validation accuracy {history['validation'].iloc[-1]:.1%}; {out / trainer.WEIGHTS}")
 
 
 def _say_epoch(row: dict) -> None:

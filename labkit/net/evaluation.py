@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from labkit import files, hwce, runtime
+from labkit import files, hwce, runtime, training
 from labkit.hwce.report import Report
-from labkit.models import training
 from labkit.net import NetError
 from labkit.net.formats import Quantisation
 from labkit.net.task import Task

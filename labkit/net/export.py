@@ -15,10 +15,10 @@ from types import ModuleType
 import numpy as np
 import tensorflow as tf
 
-from labkit import files, measure, runtime
+from labkit import files, measure, runtime, training
 from labkit.compress import post_training
 from labkit.hwce.layers import portable
-from labkit.models import networks, training
+from labkit.models import networks
 from labkit.net import NetError, coreml
 from labkit.net.task import Task
 

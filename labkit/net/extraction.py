@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from labkit import files
-from labkit.models import networks, training
+from labkit import files, training
+from labkit.models import networks
 from labkit.net import NetError
 from labkit.net.task import Task
 

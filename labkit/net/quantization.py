@@ -13,7 +13,7 @@ from labkit.compress.progressive import Progress, Schedule
 from labkit.models import networks
 from labkit.net.formats import Quantisation
 from labkit.net.task import Task, claim
-from labkit.net.training import HISTORY, WEIGHTS
+from labkit.net.train import HISTORY, WEIGHTS
 
 PLAN, PICTURE = "plan.json", "history.png"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from labkit import files, runtime
+from labkit import files, runtime, training
 from labkit.datasets import image_folder
 from labkit.datasets.image_folder import ImageFolder, Preprocessing
-from labkit.models import networks, training
+from labkit.models import networks
 from labkit.net import NetError, labels
 from labkit.net.options import Given
 

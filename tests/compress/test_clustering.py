@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from labkit import measure
+from labkit import measure, training
 from labkit.compress import clustering, minimal, post_training, quantization_aware
 from labkit.compress.clustering import INITIALISATIONS
 
@@ -92,10 +92,10 @@ def test_a_clustered_copy_shares_values_and_leaves_the_model_alone(small_model, 
 
 
 @pytest.mark.parametrize("method", INITIALISATIONS)
-def test_training_moves_centroids_and_keeps_their_number(small_model, tiny_data, method):
+def test_training_moves_centroids_and_keeps_their_number(small_model, tiny_data, recipe, method):
     copy = clustering.cluster(small_model, 4, method)
     start = clustering.strip(copy)
-    clustering.fine_tune(copy, tiny_data, "quick", epochs=1)
+    training.fit(copy, tiny_data, recipe.but(learning_rate=2e-3))
     trained = clustering.strip(copy)
     assert all(count <= 4 for count in clustering.clusters_of(trained).values())
     moved = np.unique(trained.get_layer("conv2").kernel)
@@ -122,7 +122,7 @@ def test_gradient_of_a_centroid_is_the_sum_over_its_members(small_model, tiny_da
     np.testing.assert_allclose(of_centroids, members, rtol=1e-3, atol=1e-5)
 
 
-def test_sparsity_is_kept_where_asked(small_model, tiny_data):
+def test_sparsity_is_kept_where_asked(small_model, tiny_data, recipe):
     sparse = tf.keras.models.clone_model(small_model)
     sparse.set_weights(
         [np.where(np.abs(w) < 0.4, 0, w) if w.ndim > 1 else w for w in small_model.get_weights()]
@@ -130,7 +130,7 @@ def test_sparsity_is_kept_where_asked(small_model, tiny_data):
     zeros = np.mean(sparse.get_layer("conv2").kernel.numpy() == 0)
     assert zeros > 0.3
     copy = clustering.cluster(sparse, 4, "linear", preserve_sparsity=True)
-    clustering.fine_tune(copy, tiny_data, "quick", epochs=1)
+    training.fit(copy, tiny_data, recipe.but(learning_rate=2e-3))
     kept = clustering.strip(copy)
     assert np.mean(kept.get_layer("conv2").kernel.numpy() == 0) >= zeros
     assert len(np.unique(kept.get_layer("conv2").kernel)) <= 4
@@ -156,19 +156,19 @@ def unique_per_channel(content):
     return table.loc[table["role"] == "weight", "unique per channel"].to_numpy()
 
 
-def test_clusters_are_in_the_files_and_plain_qat_destroys_them(small_model, tiny_data):
+def test_clusters_are_in_the_files_and_plain_qat_destroys_them(small_model, tiny_data, recipe):
     copy = clustering.cluster(small_model, 4)
-    clustering.fine_tune(copy, tiny_data, "quick", epochs=1)
+    training.fit(copy, tiny_data, recipe.but(learning_rate=2e-3))
     plain = clustering.strip(copy)
     for mode in ("float", "dynamic_range", "int8", "int16x8"):
         content = post_training.convert(plain, mode, tiny_data.representative(24))
         assert unique_per_channel(content).max() <= 4, mode
         assert unique_per_channel(minimal.without_names(content)).max() <= 4
     keeping = clustering.cluster_preserving(plain)
-    quantization_aware.fine_tune(keeping, tiny_data, "quick", epochs=40)
+    training.fit(keeping, tiny_data, recipe.but(epochs=40, learning_rate=4e-4))
     assert unique_per_channel(clustering.convert(keeping)).max() <= 4
     losing = quantization_aware.quantize(plain)
-    quantization_aware.fine_tune(losing, tiny_data, "quick", epochs=40)
+    training.fit(losing, tiny_data, recipe.but(epochs=40, learning_rate=4e-4))
     assert unique_per_channel(quantization_aware.convert(losing)).max() > 8
 
 

@@ -61,9 +61,9 @@ def test_the_weight_that_matters_comes_back_with_feedback_only(line):
     np.testing.assert_allclose(ends[False], [0, 0], atol=0.05)
 
 
-def test_masks_follow_the_schedule(small_model, tiny_data):
+def test_masks_follow_the_schedule(small_model, tiny_data, recipe):
     finals = pruning.layer_sparsities(small_model, 0.9)
-    plain, updates = dynamic_pruning.train(small_model, tiny_data, finals, "quick", epochs=40)
+    plain, updates = dynamic_pruning.train(small_model, tiny_data, finals, recipe.but(epochs=40))
     kernels = pruning.prunable(plain)
     assert pruning.sparsity_of(plain) == pytest.approx(0.9, abs=1e-3)
     for name, kernel in kernels.items():
@@ -75,17 +75,17 @@ def test_masks_follow_the_schedule(small_model, tiny_data):
         assert pruned / total == pytest.approx(expected, abs=2e-3)
 
 
-def test_the_model_that_is_given_stays_as_it_was(small_model, tiny_data):
+def test_the_model_that_is_given_stays_as_it_was(small_model, tiny_data, recipe):
     before = [w.copy() for w in small_model.get_weights()]
-    plain, _ = dynamic_pruning.train(small_model, tiny_data, 0.5, "quick", epochs=1)
+    plain, _ = dynamic_pruning.train(small_model, tiny_data, 0.5, recipe)
     for a, b in zip(before, small_model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert [type(layer) for layer in plain.layers] == [type(layer) for layer in small_model.layers]
 
 
-def test_any_pattern_can_be_trained(small_model, tiny_data):
+def test_any_pattern_can_be_trained(small_model, tiny_data, recipe):
     plain, _ = dynamic_pruning.train(
-        small_model, tiny_data, {"conv1": 0.5, "conv2": 0.5}, "quick", epochs=2,
+        small_model, tiny_data, {"conv1": 0.5, "conv2": 0.5}, recipe.but(epochs=2),
         pattern=lambda kernel, sparsity: pruning.n_of_m_mask(kernel, 2, 4),
     )  # fmt: skip
     groups = (plain.get_layer("conv2").kernel.numpy() != 0).reshape(3, 3, 2, 4, 8)

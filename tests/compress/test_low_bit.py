@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labkit import measure
+from labkit import measure, training
 
 FOUR_BITS = "quantized_bits(4,0,1,alpha=1)"
 
@@ -129,10 +129,11 @@ def test_activations_are_quantised_where_asked(low_bit, small_model, images):
         low_bit.convert(model)
 
 
-def test_fine_tuning_moves_the_codes_and_keeps_them_codes(low_bit, small_model, tiny_data):
+def test_fine_tuning_moves_the_codes_and_keeps_them_codes(low_bit, small_model, tiny_data, recipe):
     model = low_bit.quantize(small_model)
     before = low_bit.codes(model.get_layer("conv2")).values.copy()
-    history = low_bit.fine_tune(model, tiny_data, "quick", epochs=1, learning_rate=0.02)
+    with low_bit.training():
+        history = training.fit(model, tiny_data, recipe.but(learning_rate=0.02))
     after = low_bit.codes(model.get_layer("conv2"))
     assert len(history["loss"]) == 1
     assert (after.values != before).any()
@@ -143,12 +144,13 @@ def test_fine_tuning_moves_the_codes_and_keeps_them_codes(low_bit, small_model, 
     )
 
 
-def test_stochastic_training_is_stochastic(low_bit, small_model, tiny_data):
-    """Keras 2 does not tell the quantiser that it trains; `fine_tune` does."""
+def test_stochastic_training_is_stochastic(low_bit, small_model, tiny_data, recipe):
+    """Keras 2 does not tell the quantiser that it trains; `low_bit.training` does."""
     ends = []
     for name in ("ternary(alpha='auto')", "stochastic_ternary(alpha='auto')"):
         model = low_bit.quantize(small_model, name)
-        low_bit.fine_tune(model, tiny_data, "quick", epochs=1)
+        with low_bit.training():
+            training.fit(model, tiny_data, recipe)
         ends.append(model.get_layer("conv2").kernel.numpy())
     assert (ends[0] != ends[1]).any()
 
@@ -220,8 +222,10 @@ def test_powers_of_two_have_no_codes(low_bit, small_model):
 
 
 def test_packing_by_hand(low_bit):
-    np.testing.assert_array_equal(low_bit._packed(np.array([1, -1, 7]), 4), [0xF1, 0x07])
-    np.testing.assert_array_equal(low_bit._packed(np.array([1, -1, 0, -2, 1]), 2), [0x8D, 0x01])
+    np.testing.assert_array_equal(low_bit.storage._packed(np.array([1, -1, 7]), 4), [0xF1, 0x07])
+    np.testing.assert_array_equal(
+        low_bit.storage._packed(np.array([1, -1, 0, -2, 1]), 2), [0x8D, 0x01]
+    )
 
 
 def test_fewer_bits_take_less_energy(low_bit, small_model):

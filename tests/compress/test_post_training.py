@@ -142,12 +142,74 @@ def test_unusable_arguments(sign_model, images, mode, spoil, message):
 def test_unusable_models():
     with pytest.raises(TypeError, match=r"builtins\.str, expected a Keras 2 model"):
         post_training.convert("model.h5", "float")
-    with pytest.raises(ValueError, match="has 0 inputs, expected one"):
+    with pytest.raises(ValueError, match="has no inputs yet"):
         post_training.convert(tf.keras.Sequential([tf.keras.layers.Dense(2)]), "float")
-    inputs = [tf.keras.Input((3,)), tf.keras.Input((3,))]
-    two = tf.keras.Model(inputs, tf.keras.layers.Add()(inputs))
-    with pytest.raises(ValueError, match="has 2 inputs"):
-        post_training.convert(two, "float")
+
+
+@pytest.fixture(scope="module")
+def two_inputs():
+    """Two inputs and two outputs, not in the order of their names."""
+    tf.keras.utils.set_random_seed(0)
+    layers = tf.keras.layers
+    wide, few = layers.Input((6,), name="wide"), layers.Input((3,), name="few")
+    both = layers.Concatenate()([layers.Dense(4, "relu")(wide), layers.Dense(4, "relu")(few)])
+    outputs = [layers.Dense(3, "softmax", name="kind")(both), layers.Dense(1, name="size")(both)]
+    return tf.keras.Model([wide, few], outputs)
+
+
+def many(count=40):
+    rng = np.random.default_rng(0)
+    return {
+        "wide": rng.normal(size=(count, 6)).astype(np.float32),
+        "few": rng.normal(size=(count, 3)).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("mode", post_training.MODES)
+def test_several_inputs_and_outputs(two_inputs, mode):
+    from ai_edge_litert.interpreter import Interpreter
+
+    x = many()
+    expected = two_inputs.predict([x["wide"], x["few"]], verbose=0)
+    runner = Interpreter(model_content=post_training.convert(two_inputs, mode, x))
+    runner.allocate_tensors()
+    run = runner.get_signature_runner()
+    inputs, outputs = run.get_input_details(), run.get_output_details()
+    codes = {}
+    for name, values in x.items():
+        scale, zero = inputs[name]["quantization"]
+        codes[name] = values[:1]
+        if inputs[name]["dtype"] == np.int8:
+            codes[name] = np.clip(np.round(values[:1] / scale) + zero, -128, 127).astype(np.int8)
+    found = run(**codes)
+    for name, wanted in zip(["kind", "size"], expected, strict=True):
+        values = found[name].astype(np.float32)
+        if outputs[name]["dtype"] == np.int8:
+            scale, zero = outputs[name]["quantization"]
+            values = (values - zero) * scale
+        np.testing.assert_allclose(values, wanted[:1], atol=0.05)
+
+
+def test_representative_samples_in_any_form_give_the_same_file(two_inputs):
+    x = many()
+    pairs = tf.data.Dataset.from_tensor_slices(((x["wide"], x["few"]), np.zeros(40))).batch(8)
+    forms = [x, (x["wide"], x["few"]), pairs]
+    contents = {post_training.convert(two_inputs, "int8", form) for form in forms}
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "message"),
+    [
+        ({"wide": many()["wide"]}, "'few' is in one of them only"),
+        ([many()["wide"]], "1 arrays, expected one for each of wide, few"),
+        ({**many(), "few": many(39)["few"]}, r"\[40, 39\] samples"),
+        ({**many(), "few": many()["wide"]}, "for the input 'few'"),
+    ],
+)
+def test_representative_samples_that_do_not_fit(two_inputs, spoiled, message):
+    with pytest.raises(ValueError, match=message):
+        post_training.convert(two_inputs, "int8", spoiled)
 
 
 def test_what_the_converter_prints_is_shown_only_if_it_fails(sign_model, capfd):

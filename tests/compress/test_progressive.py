@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from labkit import training
 from labkit.compress import progressive
 from labkit.compress.progressive import ProgressiveError, Resolution, Schedule
 from labkit.hwce.formats import QFormat
 from labkit.hwce.layers import QuantizedConv2D
 from labkit.hwce.plan import LayerPlan, Plan
-from labkit.models import training
-from labkit.models.checkpoint import CheckpointError
+from labkit.training import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,10 @@ def model(source):
             layers.Softmax(),
         ]
     )
-    training.fit(model, source, 6, 0.05)
+    recipe = training.Recipe(
+        6, 0.05, schedule="triangle", warm_up=0.2, optimizer=training.momentum_sgd
+    )
+    training.fit(model, source, recipe)
     assert training.accuracy(model, source) > 0.9
     return model
 
@@ -250,7 +253,7 @@ def test_a_killed_run_ends_as_another(model, plan, source, whole, tmp_path, at):
 
 def test_checkpoints_of_another_run_and_damaged_ones(model, plan, source, tmp_path):
     progressive.run(model, plan, source, Schedule("static"), tmp_path)
-    with pytest.raises(CheckpointError, match="belongs to a run with another network, plan"):
+    with pytest.raises(CheckpointError, match="belongs to a run with another schedule"):
         progressive.run(model, plan, source, Schedule("static", relax=True), tmp_path)
     (tmp_path / "progressive.npz").write_bytes(b"PK")
     with pytest.raises(CheckpointError, match="delete it to begin anew"):

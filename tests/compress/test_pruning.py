@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
-from labkit import measure
+from labkit import measure, training
 from labkit.compress import post_training, pruning, quantization_aware
 from labkit.models import sign_cnn
 
@@ -129,17 +129,17 @@ def test_a_wrong_sparsity_is_named(sign_model, sparsity, message):
 
 
 @pytest.fixture(scope="module")
-def pruned(small_model, tiny_data):
+def pruned(small_model, tiny_data, recipe):
     finals = {"conv2": 0.8, "letter": 0.9}
-    training = pruning.prune(small_model, finals, end=2, frequency=1)
-    pruning.fine_tune(training, tiny_data, "quick", epochs=4)
-    return training, pruning.strip(training)
+    wrapped = pruning.prune(small_model, finals, end=2, frequency=1)
+    training.fit(wrapped, tiny_data, recipe.but(epochs=4), callbacks=pruning.callbacks())
+    return wrapped, pruning.strip(wrapped)
 
 
-def test_prune_leaves_the_model_as_it_was(small_model, tiny_data):
+def test_prune_leaves_the_model_as_it_was(small_model, tiny_data, recipe):
     before = [w.copy() for w in small_model.get_weights()]
     copy = pruning.prune(small_model, 0.9, end=1, frequency=1)
-    pruning.fine_tune(copy, tiny_data, "quick", epochs=1)
+    training.fit(copy, tiny_data, recipe, callbacks=pruning.callbacks())
     for a, b in zip(before, small_model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     quantization_aware.quantize(small_model)  # it can still be wrapped
@@ -164,15 +164,15 @@ def test_strip_gives_a_plain_model_that_computes_the_same(pruned, small_model, t
     np.testing.assert_array_equal(again.predict(tiny_data.x_test, verbose=0), expected)
 
 
-def test_tfmot_keeps_two_of_four_where_we_do(small_model, tiny_data):
-    training = pruning.prune(small_model, {"conv2": 0.5}, end=1, n_of_m=(1, 4))
-    pruning.fine_tune(training, tiny_data, "quick", epochs=2)
-    kernel = pruning.prunable(pruning.strip(training))["conv2"].numpy()
+def test_tfmot_keeps_two_of_four_where_we_do(small_model, tiny_data, recipe):
+    wrapped = pruning.prune(small_model, {"conv2": 0.5}, end=1, n_of_m=(1, 4))
+    training.fit(wrapped, tiny_data, recipe.but(epochs=2), callbacks=pruning.callbacks())
+    kernel = pruning.prunable(pruning.strip(wrapped))["conv2"].numpy()
     groups = (kernel != 0).reshape(3, 3, 2, 4, 8)
     assert (groups.sum(axis=3) == 1).all()
 
 
-def test_zeros_survive_prune_preserving_training_and_not_plain(pruned, tiny_data):
+def test_zeros_survive_prune_preserving_training_and_not_plain(pruned, tiny_data, recipe):
     _, plain = pruned
     sparsities = {}
     for name, quantize in [
@@ -180,7 +180,7 @@ def test_zeros_survive_prune_preserving_training_and_not_plain(pruned, tiny_data
         ("plain", quantization_aware.quantize),
     ]:
         aware = quantize(plain)
-        sign_cnn.train(aware, tiny_data, "quick", epochs=3, learning_rate=1e-2)
+        training.fit(aware, tiny_data, recipe.but(epochs=3, learning_rate=1e-2))
         table = measure.inspect(quantization_aware.convert(aware)).weights
         table = table[table["role"] == "weight"].set_index("layer")
         sparsities[name] = table.loc["conv2", "sparsity"]

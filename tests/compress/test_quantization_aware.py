@@ -1,23 +1,23 @@
 import numpy as np
 import pytest
 
-from labkit import measure
+from labkit import measure, training
 from labkit.compress import quantization_aware
 
 
 @pytest.fixture(scope="module")
-def aware(sign_model, tiny_data):
+def aware(sign_model, tiny_data, recipe):
     model = quantization_aware.quantize(sign_model)
-    quantization_aware.fine_tune(model, tiny_data, "quick", 0)
+    training.fit(model, tiny_data, recipe.but(epochs=2, learning_rate=4e-4))
     return model
 
 
-def test_quantize_leaves_the_model_as_it_was(sign_model, tiny_data):
+def test_quantize_leaves_the_model_as_it_was(sign_model, tiny_data, recipe):
     before = [w.copy() for w in sign_model.get_weights()]
     configuration = sign_model.to_json()
     outputs = sign_model.predict(tiny_data.x_test, verbose=0)
     copy = quantization_aware.quantize(sign_model)
-    quantization_aware.fine_tune(copy, tiny_data, "quick", 0)
+    training.fit(copy, tiny_data, recipe)
     assert sign_model.to_json() == configuration
     for a, b in zip(before, sign_model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from net_command import arrays, net, refused
 
-from labkit import hwce
+from labkit import hwce, training
 from labkit.compress.progressive import quantized
 from labkit.datasets import image_folder
 from labkit.hwce import PRESETS, Plan
-from labkit.models import networks, training
+from labkit.models import networks
 
 
 @pytest.fixture(scope="module")

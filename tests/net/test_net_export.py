@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from net_command import arrays, assert_same, net, refused
 
-from labkit import measure
+from labkit import measure, training
 from labkit.datasets import image_folder
-from labkit.models import networks, training
+from labkit.models import networks
 from labkit.net import coreml
 
 

@@ -10,7 +10,7 @@ from net_command import arrays, assert_same, net, refused
 
 from labkit.compress import progressive
 from labkit.hwce import Plan
-from labkit.models.checkpoint import Checkpoint
+from labkit.training import Checkpoint
 
 #: Two levels of convolutions and a phase in which all rest: three phases.
 OPTIONS = (
@@ -58,11 +58,11 @@ def test_a_killed_run_goes_on_with_its_phase(tree, trained, whole, tmp_path, mon
     written = []
     write = Checkpoint.write
 
-    def dies(self, values, history):
+    def dies(self, values, note):
         if len(written) == at:
             raise Killed
-        written.append(len(history))
-        write(self, values, history)
+        written.append(len(note["history"]))
+        write(self, values, note)
 
     command = ("quantize", tree, "--weights", trained / "weights.npz", *OPTIONS, "--out", tmp_path)
     with monkeypatch.context() as patch:

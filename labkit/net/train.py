@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import tensorflow as tf
 
-from labkit import files
-from labkit.models import networks, training
+from labkit import files, training
+from labkit.models import networks
 from labkit.net import NetError
 from labkit.net.task import Task, claim, outputs
 
@@ -19,8 +19,8 @@ WEIGHTS, HISTORY, CHECKPOINT = "weights.npz", "history.csv", "checkpoint.npz"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
+class Options:
+    """How a network is trained, as the command line says it.
 
     Attributes:
         epochs: passes over the training images.
@@ -44,12 +44,12 @@ class Recipe:
     new_head: bool = False
 
 
-def train(task: Task, recipe: Recipe, out: Path, report: Callable[[dict], None]) -> pd.DataFrame:
+def train(task: Task, options: Options, out: Path, report: Callable[[dict], None]) -> pd.DataFrame:
     """Train, and write weights, their description and the history to a folder.
 
     Args:
         task: with "train" and "val"; its weights are where the training begins.
-        recipe: epochs, rate and so on.
+        options: epochs, rate and so on.
         out: the folder, for one run; a run that was killed goes on from its checkpoint, and ends
             with the same weights as one that was not.
         report: called after each epoch with its row of the history.
@@ -61,9 +61,9 @@ def train(task: Task, recipe: Recipe, out: Path, report: Callable[[dict], None])
         NetError: the folder holds another run, a level does not exist, or the weights do not fit.
         DataError: an image cannot be read; names the file.
     """
-    model, normalised = _beginning(task, recipe)
-    claim(out, {"command": "train", **task.facts(), **asdict(recipe)})
-    source = task.source(recipe.augment)
+    model, normalised = _beginning(task, options)
+    claim(out, {"command": "train", **task.facts(), **asdict(options)})
+    source = task.source(options.augment)
     history = out / HISTORY
     rows = _rows(history)
 
@@ -72,18 +72,20 @@ def train(task: Task, recipe: Recipe, out: Path, report: Callable[[dict], None])
         files.write_text(history, _table(rows).to_csv(index=False))
         report(rows[epoch])
 
+    recipe = training.Recipe(
+        options.epochs,
+        options.learning_rate,
+        schedule=training.Schedule.TRIANGLE,
+        warm_up=0.2,
+        optimizer=training.momentum_sgd,
+        weight_decay=options.weight_decay,
+    )
     trained = training.fit(
-        model,
-        source,
-        recipe.epochs,
-        recipe.learning_rate,
-        recipe.seed,
-        weight_decay=recipe.weight_decay,
-        on_epoch=on_epoch,
-        checkpoint=out / CHECKPOINT,
+        model, source, recipe, options.seed, on_epoch=on_epoch, checkpoint=out / CHECKPOINT
     )
     # An epoch that ended just before the process did has no row yet.
-    for epoch, figures in enumerate(trained, start=1):
+    for epoch, values in enumerate(zip(*trained.values(), strict=True), start=1):
+        figures = dict(zip(trained, values, strict=True))
         rows.setdefault(epoch, {"epoch": epoch, **figures, "validation": float("nan")})
     files.write_text(history, _table(rows).to_csv(index=False))
     networks.save_weights(networks.fold(model) if normalised else model, out / WEIGHTS)
@@ -91,25 +93,25 @@ def train(task: Task, recipe: Recipe, out: Path, report: Callable[[dict], None])
     return _table(rows)
 
 
-def _beginning(task: Task, recipe: Recipe) -> tuple[tf.keras.Model, bool]:
+def _beginning(task: Task, options: Options) -> tuple[tf.keras.Model, bool]:
     """The network before its training, and whether it is normalised."""
     scratch = task.weights is None
-    normalised = recipe.batch_norm
+    normalised = options.batch_norm
     if normalised is None:
         normalised = scratch and task.network.name == "squeezenet"
     if normalised and not scratch:
         raise NetError("--batch-norm is for a training without --weights: theirs is folded.")
-    if recipe.new_head and scratch:
+    if options.new_head and scratch:
         raise NetError("--new-head is for a training that begins with --weights.")
-    model = task.untrained(recipe.seed, normalised)
+    model = task.untrained(options.seed, normalised)
     if not scratch:
-        _warm(model, task, recipe.new_head)
+        _warm(model, task, options.new_head)
     levels = networks.levels(model)
-    for level in recipe.freeze:
+    for level in options.freeze:
         if level not in levels:
             raise NetError(f"--freeze {level}: the network has the levels {', '.join(levels)}.")
     for layer in model.layers:
-        layer.trainable = layer.name.split("/")[0] not in recipe.freeze
+        layer.trainable = layer.name.split("/")[0] not in options.freeze
     if not model.trainable_variables:
         raise NetError("--freeze leaves nothing to train.")
     return model, normalised

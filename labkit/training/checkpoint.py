@@ -1,4 +1,4 @@
-"""Checkpoints: what a run has reached, in one file, so that a killed run goes on from there."""
+"""What a run has reached, or ended with, in one file that belongs to that run alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CheckpointError(LabkitError):
 
 
 class Checkpoint:
-    """Arrays and a history after the last finished part of a run.
+    """Arrays and a note under the fingerprint of a run; written whole or not at all.
 
     Args:
         path: `.npz`; None to keep nothing.
@@ -25,35 +25,38 @@ class Checkpoint:
 
     def __init__(self, path: str | Path | None, fingerprint: dict):
         self.path = None if path is None else Path(path)
-        self.fingerprint = json.dumps(fingerprint, sort_keys=True)
+        self.fingerprint = json.loads(json.dumps(fingerprint))
 
-    def read(self) -> tuple[list[np.ndarray], list[dict]]:
-        """Arrays and history as they were written; both empty where there is no file.
+    def read(self) -> tuple[list[np.ndarray], dict]:
+        """Arrays and note as they were written; both empty where there is no file.
 
         Raises:
             CheckpointError: the file is damaged, or of another run.
         """
         if self.path is None or not self.path.exists():
-            return [], []
+            return [], {}
         try:
             with np.load(self.path, allow_pickle=False) as stored:
-                note = json.loads(str(stored["note"]))
+                content = json.loads(str(stored["note"]))
                 arrays = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
+                before, note = content["fingerprint"], content["note"]
         except Exception as error:  # a damaged file raises whatever it likes
             raise CheckpointError(
                 f"{self.path} cannot be read ({error}): delete it to begin anew."
             ) from error
-        if note["fingerprint"] != self.fingerprint:
+        keys = {**before, **self.fingerprint}
+        other = [key for key in keys if before.get(key) != self.fingerprint.get(key)]
+        if other:
             raise CheckpointError(
-                f"{self.path} belongs to a run with another network, plan, schedule or "
-                "images: name another folder, or delete it."
+                f"{self.path} belongs to a run with another {', '.join(other)}: name another "
+                "folder, or delete it."
             )
-        return arrays, note["history"]
+        return arrays, note
 
-    def write(self, arrays: list[np.ndarray], history: list[dict]) -> None:
-        """Replace what was written before."""
+    def write(self, arrays: list[np.ndarray], note: dict) -> None:
+        """Replace what was written before; the note as JSON takes it."""
         if self.path is None:
             return
-        note = json.dumps({"fingerprint": self.fingerprint, "history": history})
+        text = json.dumps({"fingerprint": self.fingerprint, "note": note})
         with files.replacing(self.path) as temporary:
-            np.savez(temporary, *arrays, note=np.array(note))
+            np.savez(temporary, *arrays, note=np.array(text))

@@ -7,10 +7,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from labkit import runtime, training
 from labkit.datasets import image_folder
 from labkit.datasets.image_folder import Preprocessing
-from labkit.models import training
-from labkit.models.checkpoint import CheckpointError
+from labkit.training import CheckpointError, Recipe, TrainingError
+from labkit.training.data import _augmented
+from labkit.training.recipe import triangle
+
+
+def sgd(epochs, rate, warm_up=0.2, **options):
+    """A recipe of momentum and a triangle."""
+    return Recipe(
+        epochs, rate, schedule="triangle", warm_up=warm_up, optimizer=training.momentum_sgd,
+        **options,
+    )  # fmt: skip
 
 
 def linear(classes=3, shape=(8, 8, 1)):
@@ -36,13 +46,14 @@ def test_training_learns_and_repeats():
     histories, weights = [], []
     for _ in range(2):
         model = linear()
-        histories.append(training.fit(model, arrays(augment=True), 4, 0.1, seed=5))
+        histories.append(training.fit(model, arrays(augment=True), sgd(4, 0.1), seed=5))
         weights.append(model.get_weights()[0])
     assert histories[0] == histories[1]
     np.testing.assert_array_equal(*weights)
-    assert len(histories[0]) == 4 and histories[0][-1]["loss"] < histories[0][0]["loss"]
+    loss = histories[0]["loss"]
+    assert len(loss) == 4 and loss[-1] < loss[0]
     other = linear()
-    training.fit(other, arrays(augment=True), 4, 0.1, seed=6)
+    training.fit(other, arrays(augment=True), sgd(4, 0.1), seed=6)
     assert (other.get_weights()[0] != weights[0]).any()
 
 
@@ -50,7 +61,7 @@ def test_accuracy_counts_the_right_ones():
     model = linear()
     source = arrays()
     assert training.accuracy(model, source, top=3) == 1
-    training.fit(model, source, 10, 0.2)
+    training.fit(model, source, sgd(10, 0.2))
     expected = model.predict(source.x_val, verbose=0).argmax(axis=1) == source.y_val
     assert training.accuracy(model, source) == pytest.approx(expected.mean())
     assert training.accuracy(model, source) > 0.9
@@ -59,17 +70,17 @@ def test_accuracy_counts_the_right_ones():
 def test_parts_of_an_epoch_and_reports():
     seen = []
     history = training.fit(
-        linear(), arrays(), 1.5, 0.1, on_epoch=lambda number, row: seen.append(number)
+        linear(), arrays(), sgd(1.5, 0.1), on_epoch=lambda number, row: seen.append(number)
     )
-    assert len(history) == 2 and seen == [1, 2]
+    assert len(history["loss"]) == 2 and seen == [1, 2]
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_zero():
     done = np.arange(1, 100) / 100
-    values = np.array([training.triangle(0.4, part, 0.2) for part in done])
+    values = np.array([triangle(0.4, part, 0.2) for part in done])
     assert values.argmax() == 19 and values.max() == pytest.approx(0.4)
     assert values[0] < 0.03 and values[-1] < 0.01
-    falling = [training.triangle(0.4, part, 0.0) for part in done]
+    falling = [triangle(0.4, part, 0.0) for part in done]
     assert falling[0] > 0.39 and np.all(np.diff(falling) < 0)
 
 
@@ -78,10 +89,10 @@ def test_a_trainer_begins_anew_each_time():
     source = arrays(augment=True)
     models = linear(), linear()
     trainer = training.Trainer(models[0])
-    trainer.fit(source, 2, 0.1, seed=1)
+    trainer.fit(source, sgd(2, 0.1), seed=1)
     models[1].set_weights(models[0].get_weights())
-    second = trainer.fit(source, 2, 0.1, seed=2)
-    assert second == training.fit(models[1], source, 2, 0.1, seed=2)
+    second = trainer.fit(source, sgd(2, 0.1), seed=2)
+    assert second == training.fit(models[1], source, sgd(2, 0.1), seed=2)
     assert trainer.accuracy(source) == training.accuracy(models[0], source)
 
 
@@ -100,7 +111,7 @@ def test_locked_layers_stay_and_move_again():
     def moved(locked):
         before = model.get_weights()
         assert trainer.lock(locked)
-        trainer.fit(source, 1, 0.1)
+        trainer.fit(source, sgd(1, 0.1))
         return [bool(np.any(a != b)) for a, b in zip(before, model.get_weights(), strict=True)]
 
     assert moved(["first"]) == [False, False, True, True]
@@ -117,7 +128,7 @@ def test_weight_decay_pulls_kernels_to_zero():
     model = linear(1)
     model.layers[-1].kernel.assign(tf.ones((64, 1)))
     # One class has no gradient but the penalty's: w falls by rate · decay · w a step.
-    training.fit(model, still, 1, 0.1, warm_up=0.0, weight_decay=0.5)
+    training.fit(model, still, sgd(1, 0.1, warm_up=0.0, weight_decay=0.5))
     kernel = model.layers[-1].kernel.numpy()
     assert np.all((kernel > 0.85) & (kernel < 0.95))
 
@@ -125,7 +136,7 @@ def test_weight_decay_pulls_kernels_to_zero():
 def test_augmented_images_are_moved_copies():
     images = np.zeros((50, 16, 16, 1), np.float32)
     images[:, 8, 8] = 1
-    ((moved, classes),) = training._augmented([(images, np.arange(50))], seed=0)
+    ((moved, classes),) = _augmented([(images, np.arange(50))], seed=0)
     assert classes.tolist() == list(range(50))
     at = np.argwhere(moved.numpy()[..., 0] > 0)
     assert len(at) == 50  # one bright pixel in each
@@ -137,8 +148,8 @@ def test_a_tree_trains_like_arrays(tmp_path):
     source = training.FolderSource(tree, Preprocessing(16), batch=8)
     assert source.steps == 7
     model = linear(10, (16, 16, 3))
-    history = training.fit(model, source, 1, 0.01)
-    assert len(history) == 1 and 0 <= training.accuracy(model, source) <= 1
+    history = training.fit(model, source, sgd(1, 0.01))
+    assert len(history["loss"]) == 1 and 0 <= training.accuracy(model, source) <= 1
     images = sum(len(x) for x, _ in source.validation())
     assert images == 20
 
@@ -151,8 +162,7 @@ def test_a_folder_gives_the_same_augmented_images_whatever_came_before(tmp_path)
     code = """
 import sys
 from labkit.datasets import image_folder
-from labkit.models import training
-from labkit.models.checkpoint import CheckpointError
+from labkit import training
 tree = image_folder.open_tree(sys.argv[1])
 source = training.FolderSource(tree, image_folder.Preprocessing(16), batch=10)
 next(iter(source.training(2)))
@@ -184,7 +194,7 @@ def test_a_killed_training_ends_as_another(tmp_path, at):
         if number == at:
             raise Killed
 
-    settings = {"epochs": 2.5, "learning_rate": 0.1, "seed": 4, "weight_decay": 1e-4}
+    settings = {"recipe": sgd(2.5, 0.1, weight_decay=1e-4), "seed": 4}
     source = arrays(augment=True)
     whole = with_dropout()
     history = training.fit(whole, source, **settings, checkpoint=tmp_path / "whole.npz")
@@ -198,13 +208,120 @@ def test_a_killed_training_ends_as_another(tmp_path, at):
         on_epoch=lambda number, row: seen.append(number),
     )  # fmt: skip
     assert seen == list(range(at + 1, 4)), "a finished epoch ran again"
-    assert rest == history and len(history) == 3
+    assert rest == history and len(history["loss"]) == 3
     for a, b in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(CheckpointError, match="belongs to a run with another network"):
-        training.fit(with_dropout(), source, 3, 0.1, checkpoint=tmp_path / "a.npz")
+    with pytest.raises(CheckpointError, match="run with another steps, seed, epochs, weight decay"):
+        training.fit(with_dropout(), source, sgd(3, 0.1), checkpoint=tmp_path / "a.npz")
 
 
 def test_ranks_count_who_comes_before():
     probabilities = np.array([[0.1, 0.7, 0.2], [0.1, 0.7, 0.2], [0.3, 0.3, 0.3], [0.3, 0.3, 0.3]])
     assert training.ranks(probabilities, [1, 0, 0, 2]).tolist() == [0, 2, 0, 2]
+
+
+# --- the user's own data, losses and callbacks
+
+
+X = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(np.int64)
+
+
+def dense(outputs=2, activation="softmax"):
+    tf.keras.utils.set_random_seed(0)
+    layers = tf.keras.layers
+    return tf.keras.Sequential([layers.Input((8,)), layers.Dense(outputs, activation)])
+
+
+def test_arrays_and_a_tf_data_set_of_the_same_batches_train_alike():
+    plain = tf.data.Dataset.from_tensor_slices((X, Y)).batch(60)
+    recipe = Recipe(3, 0.05, batch=60)
+    models = dense(), dense()
+    histories = [
+        training.fit(m, data, recipe, seed=3)
+        for m, data in zip(models, [(X, Y), plain], strict=True)
+    ]
+    np.testing.assert_allclose(*(m.get_weights()[0] for m in models), rtol=1e-3)
+    assert histories[0]["loss"][-1] < histories[0]["loss"][0]
+
+
+def test_regression_with_a_loss_and_metrics_of_the_users():
+    recipe = Recipe(5, 0.05, batch=20, loss="mse", metrics=("mae",))
+    history = training.fit(dense(1, None), (X, X[:, :1]), recipe, validation=(X, X[:, :1]))
+    assert set(history) == {"loss", "mae", "val_loss", "val_mae"}
+    assert history["val_mae"][-1] < history["val_mae"][0]
+
+
+def test_several_inputs_and_outputs():
+    layers = tf.keras.layers
+    a, b = layers.Input((8,), name="a"), layers.Input((8,), name="b")
+    both = layers.Concatenate()([a, b])
+    outputs = {"kind": layers.Dense(2, "softmax", name="kind")(both),
+               "size": layers.Dense(1, name="size")(both)}  # fmt: skip
+    model = tf.keras.Model({"a": a, "b": b}, outputs)
+    recipe = Recipe(2, 0.01, batch=20, metrics=None,
+                    loss={"kind": "sparse_categorical_crossentropy", "size": "mse"})  # fmt: skip
+    history = training.fit(model, ({"a": X, "b": X}, {"kind": Y, "size": X[:, :1]}), recipe)
+    assert {"loss", "kind_loss", "size_loss"} <= set(history)
+
+
+def test_steps_count_what_is_trained():
+    counted = []
+    count = tf.keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda step, logs: counted.append(1)
+    )
+    recipe = Recipe(1.5, 0.01, batch=20)
+    assert training.steps((X, Y), recipe) == 4
+    training.fit(dense(), (X, Y), recipe, callbacks=[count])
+    assert len(counted) == 4
+
+
+def test_a_stream_without_an_end_has_epochs_of_so_many_steps():
+    endless = tf.data.Dataset.from_tensor_slices((X, Y)).repeat().batch(20)
+    with pytest.raises(TrainingError, match="does not know its length"):
+        training.fit(dense(), endless, Recipe(2))
+    assert len(training.fit(dense(), endless, Recipe(2, steps=3))["loss"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (X, "expected .inputs, targets."),
+        ((X, Y[:-1]), r"have \[59, 60\] samples"),
+        ((X[:0], Y[:0]), "expected one number above 0"),
+        (tf.data.Dataset.from_tensor_slices(X).batch(4), "gives no pairs"),
+    ],
+)
+def test_data_that_cannot_be_trained_with(data, message):
+    with pytest.raises(TrainingError, match=message):
+        training.fit(dense(), data, Recipe(1))
+
+
+def test_augmentation_is_for_arrays_alone():
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4)
+    with pytest.raises(TrainingError, match="map it over"):
+        training.fit(dense(), data, Recipe(1, augment=tf.abs))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": 0}, {"learning_rate": 0}, {"batch": 0}, {"warm_up": 1}, {"weight_decay": -1}],
+)
+def test_numbers_out_of_range(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Recipe(**({"epochs": 1} | wrong))
+
+
+def test_cosine_with_a_warm_up_rises_and_falls():
+    rate = Recipe(1, 0.1, warm_up=0.25).rate(40)
+    values = [float(rate(step)) for step in range(40)]
+    assert np.argmax(values) == 10 and max(values) == pytest.approx(0.1)
+    assert values[0] < 0.02 and values[-1] < 0.001
+
+
+def test_a_bar_for_those_who_watch(monkeypatch, capsys):
+    training.fit(dense(), (X, Y), Recipe(1, batch=20))
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(runtime, "interactive", lambda: True)
+    training.fit(dense(), (X, Y), Recipe(1, batch=20))
+    assert "/3 [" in capsys.readouterr().err

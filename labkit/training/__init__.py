@@ -1,0 +1,33 @@
+"""Training: one engine for every network, a recipe that is data, and runs that go on after a kill.
+
+A technique adds callbacks or a context of its own; the engine knows neither techniques nor data
+sets.
+"""
+
+from labkit.training.checkpoint import Checkpoint, CheckpointError
+from labkit.training.data import ArraySource, FolderSource, Source, steps
+from labkit.training.engine import Trainer, TrainingError, fit
+from labkit.training.evaluation import accuracy, predictor, ranks
+from labkit.training.recipe import Recipe, Schedule, momentum_sgd
+from labkit.training.trained import Trained, keep, provenance
+
+__all__ = [
+    "ArraySource",
+    "Checkpoint",
+    "CheckpointError",
+    "FolderSource",
+    "Recipe",
+    "Schedule",
+    "Source",
+    "Trained",
+    "Trainer",
+    "TrainingError",
+    "accuracy",
+    "fit",
+    "keep",
+    "momentum_sgd",
+    "predictor",
+    "provenance",
+    "ranks",
+    "steps",
+]
