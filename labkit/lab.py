@@ -14,7 +14,6 @@ from IPython.display import Markdown, display
 from labkit import checks, datasets, files, measure, runtime, training
 from labkit.datasets import sign_mnist
 from labkit.measure import Metric
-from labkit.measure.ledger import UNITS
 from labkit.training import Trained
 
 #: Trained once a seed in the full profile, so that figures carry a mean and a spread.
@@ -255,26 +254,18 @@ class Lab:
         Raises:
             LedgerError: a figure without a unit.
         """
-        given = [name for name in figures if isinstance(name, Metric)]
-        units = UNITS | {metric.name: metric.unit for metric in (*self.metrics, *given)}
+        judged = (*self.metrics, *(name for name in figures if isinstance(name, Metric)))
         figures = {getattr(name, "name", name): value for name, value in figures.items()}
-        if unknown := [name for name in figures if unit is None and name not in units]:
-            raise measure.LedgerError(
-                f"{unknown[0]!r} has no unit: give it, record(..., unit='mm')."
-            )
-        run = {
-            "lab": self.number,
-            "model": model,
-            "technique": technique,
-            "data": data or self.dataset.label,
-            "profile": self.profile,
-            "seed": self.seed if seed is None else seed,
-        }
-        self.ledger.record(
-            [
-                run | {"metric": m, "value": float(v), "unit": unit or units[m]}
-                for m, v in figures.items()
-            ]
+        self.ledger.add(
+            technique,
+            figures,
+            units={metric.name: metric.unit for metric in judged}
+            | (dict.fromkeys(figures, unit) if unit else {}),
+            lab=self.number,
+            model=model,
+            data=data or self.dataset.label,
+            profile=self.profile,
+            seed=self.seed if seed is None else seed,
         )
 
     def results(self) -> dict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -50,13 +50,54 @@ class Ledger:
 
     Example:
         >>> ledger = Ledger("out")
-        >>> run = {"lab": "02", "model": "baseline", "technique": "dynamic range",
-        ...        "data": "real", "profile": "full", "seed": 0}
-        >>> ledger.record([run | {"metric": "bytes", "value": 43_000, "unit": "byte"}])
+        >>> ledger.add("dynamic range", {"accuracy": 0.98, "bytes": 43_000})
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder) / "ledger"
+
+    def add(
+        self,
+        technique: str,
+        figures: Mapping[str, float],
+        *,
+        units: Mapping[str, str] | None = None,
+        lab: str = "own",
+        model: str = "own",
+        data: str = "own",
+        profile: str = "own",
+        seed: int = 0,
+    ) -> None:
+        """Add the figures of one file, for example those of `evaluate`.
+
+        Args:
+            technique: what was done to the model.
+            figures: by name.
+            units: of figures that labkit does not know by name, see `UNITS`.
+            lab, model, data, profile, seed: what the figures belong to, beside the technique.
+
+        Raises:
+            LedgerError: a figure without a unit, or that is not a finite number.
+        """
+        known = UNITS | dict(units or {})
+        if unknown := [name for name in figures if name not in known]:
+            raise LedgerError(
+                f"{unknown[0]!r} has no unit: give it, add(..., units={{{unknown[0]!r}: 'mm'}})."
+            )
+        run = {
+            "lab": lab,
+            "model": model,
+            "technique": technique,
+            "data": data,
+            "profile": profile,
+            "seed": seed,
+        }
+        self.record(
+            [
+                run | {"metric": name, "value": float(value), "unit": known[name]}
+                for name, value in figures.items()
+            ]
+        )
 
     def record(self, rows: list[dict]) -> None:
         """Add rows of one lab, each with the columns `COLUMNS`; older rows of the same key go.

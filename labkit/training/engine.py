@@ -33,6 +33,7 @@ class Trainer:
         self._compiled: tuple | None = None
         self._rates = _Rates()
         self._locked: frozenset[str] = frozenset()
+        self._locks = False
 
     def lock(self, layers: Collection[str]) -> bool:
         """Leave the layers of these names as they are from now on, and train all others.
@@ -40,7 +41,7 @@ class Trainer:
         Returns:
             whether anything is left to train.
         """
-        self._locked = frozenset(layers)
+        self._locked, self._locks = frozenset(layers), True
         return bool(np.any(self._moves()))
 
     def fit(
@@ -98,7 +99,9 @@ class Trainer:
     def _compile(self, recipe: Recipe, total: int) -> None:
         """Compile for a recipe, or set what is compiled back to its beginning."""
         rate = recipe.rate(total)
-        kind = (recipe.optimizer, recipe.loss, recipe.metrics, bool(recipe.weight_decay))
+        # Else gradients reach the optimizer as they are: those of shared weights are sparse.
+        selects = self._locks or bool(recipe.weight_decay)
+        kind = (recipe.optimizer, recipe.loss, recipe.metrics, selects)
         if rate is None:
             self._rates.values.assign(recipe.rates(total))
         if rate is not None or self._compiled != kind:
@@ -109,12 +112,13 @@ class Trainer:
                 recipe.loss,
                 metrics=list(metrics) if isinstance(metrics, tuple) else metrics,
             )
-            self._step = _Selected(optimizer, self.model.trainable_variables)
+            self._step = _Selected(optimizer, self.model.trainable_variables) if selects else None
             optimizer.build(self.model.trainable_variables)
             self._compiled = kind if rate is None else None
         for variable in self.model.optimizer.variables:
             variable.assign(tf.zeros_like(variable))
-        self._step.set(self._moves(), recipe.weight_decay)
+        if self._step is not None:
+            self._step.set(self._moves(), recipe.weight_decay)
 
     def _moves(self) -> list[float]:
         """1 for each variable that is trained, 0 for those of locked layers."""
@@ -244,7 +248,6 @@ class _Selected:
         self._moves = tf.Variable(tf.ones(len(variables)), trainable=False)
         self._decay = tf.Variable(0.0, trainable=False)
         self._variables = {id(variable): i for i, variable in enumerate(variables)}
-        self._selects = self._decays = False
         self._apply = optimizer.apply_gradients
         optimizer.apply_gradients = self._selected
 

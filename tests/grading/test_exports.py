@@ -14,9 +14,25 @@ ITEMS = (
     Item("written", "01_x/why", "Why?", 4.0, "Text", figures=("m.tflite",)),
 )
 ASSIGNMENT = Assignment(
-    "a", "A · 1", 10, False, "quick", True, "auto", 10, Limits(), (), (), ITEMS, ("m.tflite",),
-    "bytes", None, "0" * 64,
-)  # fmt: skip
+    name="a",
+    title="A · 1",
+    points=10,
+    extra_credit=False,
+    profile="quick",
+    whole=True,
+    dataset="sign_mnist",
+    metric="accuracy",
+    data="auto",
+    hidden_images=10,
+    limits=Limits(),
+    notebooks=(),
+    files=(),
+    items=ITEMS,
+    leaderboard=("m.tflite",),
+    leaderboard_size="bytes",
+    root=None,
+    digest="0" * 64,
+)
 FIGURES = {"accuracy": 0.9, "bytes": 1000, "gzip_bytes": 900, "weight_types": ["int8"],
            "storage_bits": 8, "code_bits": 8, "sparsity": 0.0}  # fmt: skip
 

@@ -325,3 +325,22 @@ def test_a_bar_for_those_who_watch(monkeypatch, capsys):
     monkeypatch.setattr(runtime, "interactive", lambda: True)
     training.fit(dense(), (X, Y), Recipe(1, batch=20))
     assert "/3 [" in capsys.readouterr().err
+
+
+def test_sparse_gradients_reach_the_optimizer_as_they_are():
+    """Adam treats those of shared weights otherwise than dense ones."""
+    seen = []
+
+    class Watching(tf.keras.optimizers.Adam):
+        def apply_gradients(self, grads_and_vars, **options):
+            pairs = list(grads_and_vars)
+            seen.extend(type(gradient) for gradient, _ in pairs)
+            return super().apply_gradients(pairs, **options)
+
+    layers = tf.keras.layers
+    model = tf.keras.Sequential(
+        [layers.Input((3,)), layers.Embedding(5, 4), layers.Flatten(), layers.Dense(2, "softmax")]
+    )
+    data = (np.arange(60).reshape(20, 3) % 5, np.arange(20) % 2)
+    training.fit(model, data, Recipe(1, optimizer=Watching))
+    assert tf.IndexedSlices in seen
