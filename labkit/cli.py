@@ -280,11 +280,17 @@ def report(
     if plot:
         from labkit import files, plots
 
-        if measure.ACCURACY.column not in summary:
-            raise LabkitError(f"there is no accuracy in the ledger of {out} to plot.")
-
+        metric = next((m for m in KNOWN.values() if m.column in summary), None)
+        if metric is None:
+            raise LabkitError(f"there is no metric in the ledger of {out} to plot.")
+        figure = plots.front(
+            summary,
+            measure.front(summary, metric=metric),
+            metric=metric.column,
+            higher_is_better=metric.higher_is_better,
+        )
         with files.replacing(plot) as temporary:
-            plots.front(summary, measure.front(summary)).savefig(temporary, dpi=120)
+            figure.savefig(temporary, dpi=120)
         say(f"front: {plot}")
 
 

@@ -255,3 +255,25 @@ def assert_same_codes(low_bit, model, content):
         np.testing.assert_array_equal(np.abs(stored[layer.name]), np.abs(values))
         signs = (stored[layer.name] * values).reshape(-1, values.shape[-1])
         assert ((signs >= 0).all(axis=0) | (signs <= 0).all(axis=0)).all()
+
+
+def test_a_bias_before_a_normalisation_goes_into_its_mean(low_bit):
+    """The kernel is scaled and the normalisation makes up for it: for the bias, too."""
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+    model = tf.keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.2, 0.8, w.shape) for w in model.get_weights()])
+    x = rng.random((4, 8, 8, 1)).astype(np.float32)
+    sixteen = "quantized_bits(16,0,1,alpha=1)"
+    np.testing.assert_allclose(low_bit.quantize(model, sixteen, sixteen)(x), model(x), atol=1e-3)
