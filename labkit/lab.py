@@ -294,7 +294,7 @@ class Lab:
         for artefact in results["artefacts"]:
             value = artefact["metrics"].get(self.metrics[0].name)
             shown = "" if value is None else f", {self.metrics[0].text(value)}"
-            measured = shown and f"{shown} on the test images"
+            measured = shown and f"{shown} on the test {self.dataset.noun}"
             rows.append(
                 {"hand in": artefact["file"], "what": f"{artefact['bytes']:,} bytes{measured}"}
             )

@@ -148,7 +148,7 @@ def test_a_lab_of_places_goes_through_every_table(tmp_path):
     table = measure.summary(lab.ledger.table())
     assert measure.front(table, metric=error)["technique"].iloc[-1] in contents
     shown = lab.finish()["what"]
-    assert "0.5 m on the test images" in shown["float.tflite"]
+    assert "0.5 m on the test samples" in shown["float.tflite"]
     results = json.loads((lab.out / "results" / "98.json").read_text())
     assert results["accuracy"] is None and results["bytes"] == len(contents["float"])
     assert results["metrics"][error.name] == pytest.approx(0.5, abs=1e-5)

@@ -15,14 +15,14 @@ class DataError(LabkitError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and test images with their classes.
+    """Training and test samples with their classes, or with measurements to be estimated.
 
     Attributes:
         name: the registry's name, for example "sign_mnist".
         source: "real" or "synthetic".
-        x_train, x_test: float32 (N, height, width, channels) in [0, 1].
-        y_train, y_test: int64 (N,), index into `class_names`.
-        class_names: one short name a class.
+        x_train, x_test: float32 (N, ...), of images (N, height, width, channels) in [0, 1].
+        y_train, y_test: int64 (N,), index into `class_names`; or float (N, k), measurements.
+        class_names: one short name a class, or a measurement.
     """
 
     name: str
@@ -34,6 +34,11 @@ class Dataset:
     class_names: tuple[str, ...]
 
     @property
+    def noun(self) -> str:
+        """What its samples are called: images, or samples of anything else."""
+        return "images" if self.x_train.ndim == 4 else "samples"
+
+    @property
     def label(self) -> str:
         """As the ledger names it: the source alone stands for the course's main data set."""
         return self.source if self.name == "sign_mnist" else f"{self.name}, {self.source}"
@@ -41,20 +46,23 @@ class Dataset:
     def describe(self) -> str:
         """One sentence that says which data this is; a notebook's first output."""
         kind = (
-            "real images"
+            f"real {self.noun}"
             if self.source == "real"
-            else "synthetic images, drawn by labkit (results on them are not results on the real "
-            "data)"
+            else f"synthetic {self.noun}, {'drawn' if self.noun == 'images' else 'made'} by labkit "
+            "(results on them are not results on the real data)"
         )
+        classes = f"{len(self.class_names)} classes"
+        if self.y_train.dtype.kind == "f":
+            classes = f"to estimate {', '.join(self.class_names)}"
         return (
             f"`{self.name}`, {kind}: {len(self.x_train):,} for training, {len(self.x_test):,} for "
-            f"testing, {len(self.class_names)} classes."
+            f"testing, {classes}."
         )
 
     def subset(self, train: int, test: int, seed: int = 0) -> Dataset:
         """A smaller data set with the same proportions of classes, drawn with `seed`."""
-        a = stratified(self.y_train, train, seed)
-        b = stratified(self.y_test, test, seed)
+        a = _drawn(self.y_train, train, seed)
+        b = _drawn(self.y_test, test, seed)
         return replace(
             self,
             x_train=self.x_train[a],
@@ -75,8 +83,17 @@ class Dataset:
         )
 
     def representative(self, count: int, seed: int = 0) -> np.ndarray:
-        """Training images of all classes, float32 (count, ...), to calibrate activation ranges."""
-        return self.x_train[stratified(self.y_train, count, seed)]
+        """Training samples of all classes, float32 (count, ...), to calibrate activation ranges."""
+        return self.x_train[_drawn(self.y_train, count, seed)]
+
+
+def _drawn(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Indices of `count` samples: of classes in their proportions, of measurements any."""
+    if targets.dtype.kind != "f":
+        return stratified(targets, count, seed)
+    if not 0 < count <= len(targets):
+        raise ValueError(f"{count} items asked for, there are {len(targets)}.")
+    return np.random.default_rng(seed).permutation(len(targets))[:count]
 
 
 def stratified(classes: np.ndarray, count: int, seed: int) -> np.ndarray:

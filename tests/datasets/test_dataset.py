@@ -55,3 +55,16 @@ def test_data_sets_do_not_import_tensorflow():
         "for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_measurements_are_drawn_without_classes_and_described_as_such():
+    x, y = np.arange(20, dtype=np.float32).reshape(10, 2), np.arange(10, dtype=np.float32)[:, None]
+    places = Dataset("room", "synthetic", x, y, x, y, ("x (m)",))
+    assert "synthetic samples, made by labkit" in places.describe()
+    assert "10 for training, 10 for testing, to estimate x (m)." in places.describe()
+    small = places.subset(4, 3, seed=1)
+    assert len(small.x_train) == 4 and len(small.x_test) == 3
+    np.testing.assert_array_equal(small.x_train[:, 0], 2 * small.y_train[:, 0])
+    assert len(places.representative(5)) == 5
+    with pytest.raises(ValueError, match="11 items asked for"):
+        places.representative(11)
