@@ -22,8 +22,9 @@ runtime.set_seed(0)
 
 import tensorflow as tf  # noqa: E402
 
+from labkit.compress import fixed_point  # noqa: E402
 from labkit.datasets import folders  # noqa: E402
-from labkit.models import networks  # noqa: E402
+from labkit.models import networks, weights  # noqa: E402
 
 
 def squeezenet() -> tuple[tf.keras.Model, str]:
@@ -32,7 +33,7 @@ def squeezenet() -> tuple[tf.keras.Model, str]:
     path = folders.real() / "squeezenet_v1.1.npz"
     if not path.is_file():
         return model, "random"
-    return networks.load_weights(model, path), "real"
+    return weights.load(model, path), "real"
 
 
 def photographs(count: int) -> np.ndarray:
@@ -52,7 +53,7 @@ def seconds(work) -> np.ndarray:
 
 def whole_network(count: int, rounds: int) -> None:
     """SqueezeNet on the engine, as multiples of TensorFlow's forward pass."""
-    model, weights = squeezenet()
+    model, origin = squeezenet()
     images = photographs(count)
     forward = tf.function(lambda x: model(x, training=False), jit_compile=False)
     tensor = tf.constant(images)
@@ -60,10 +61,11 @@ def whole_network(count: int, rounds: int) -> None:
         "TensorFlow, traced": lambda: forward(tensor).numpy(),
         "TensorFlow, predict": lambda: model.predict(images, batch_size=count, verbose=0),
     }
+    ranges = fixed_point.measured_ranges(model, images)
     for preset in ("gap8", "fulmine", "ideal"):
         for bits in ((16, 16, 16), (8, 16, 16), (8, 8, 8), (4, 16, 16)):
             config = hwce.preset(preset)
-            plan = hwce.Plan.calibrated(model, images, bits, config=config)
+            plan = ranges.plan(bits, config=config)
             name = f"{preset}, {':'.join(map(str, bits))}"
             runs[name] = lambda plan=plan: hwce.run(model, images, plan, batch=count)
     times = {name: [] for name in runs}
@@ -75,7 +77,7 @@ def whole_network(count: int, rounds: int) -> None:
     for _ in range(rounds):
         for name, work in runs.items():
             times[name].append(seconds(work))
-    print(f"\nSqueezeNet v1.1, 227x227, {weights} weights, {count} images at once, {rounds} rounds")
+    print(f"\nSqueezeNet v1.1, 227x227, {origin} weights, {count} images at once, {rounds} rounds")
     print("ms an image and multiples of TensorFlow: by the clock (in processor time)")
     print(f"{'':22}{'ms':>16}{'x traced':>16}{'x predict':>16}{'saturations':>13}")
     for name, values in times.items():

@@ -161,7 +161,7 @@ def four_bits(x):
 
 
 plots.show(
-    plots.quantisation_steps(four_bits, low=-1.5, high=3.5),
+    plots.quantization_steps(four_bits, low=-1.5, high=3.5),
     alt="A staircase that follows the diagonal and turns flat at both ends of the range; below it "
     "the error, a saw tooth of half a step, which grows without bound outside the range.",
 )

@@ -658,7 +658,7 @@ points["pattern"] = np.select(
     ["16 clusters, all modes", "handed in", "below 12 KB", "clusters by size"], "clusters swept")
 points = points[points["technique"] != "float"]
 plots.show(
-    plots.accuracy_over_size(points, level=90),
+    plots.over_size(points, level=90),
     alt="Accuracy over bytes after gzip: clusters by size lie far to the left of the same number "
     "of clusters in every layer, and the 16-cluster files to the right, where the plain QAT file "
     "and the float file are the largest.",

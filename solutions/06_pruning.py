@@ -561,7 +561,7 @@ near = patterns[patterns["sparsity (%)"].between(85, 96)].groupby("pattern")["ac
 reveal("patterns", my_guess, near.idxmax() if len(near) else "anywhere",
        "between 85 and 96 % sparsity: " + ", ".join(f"{k} {v:.1f} %" for k, v in near.items()))
 plots.show(
-    plots.accuracy_over_sparsity(patterns, level=90),
+    plots.over_sparsity(patterns, level=90),
     alt="Accuracy over sparsity for three patterns: weights anywhere stay highest and fall last, "
     "n of m is as good up to 75 %, whole filters fall first.",
 )
@@ -689,7 +689,7 @@ reveal("feedback", my_guess,
        "DPF more than a point better" if gain > 0 else "one-way more than a point better",
        f"at 95 % DPF is {gain:+.1f} points from one-way pruning (means over the seeds).")
 plots.show(
-    plots.accuracy_over_sparsity(feedbacks, level=90),
+    plots.over_sparsity(feedbacks, level=90),
     alt="Accuracy over sparsity of one-way pruning and of DPF, a dot for each seed.",
 )
 
@@ -1018,7 +1018,7 @@ for seed in lab.seeds:
     lab.measure("pruning", path, seed)
 alone = pd.DataFrame(rows)
 plots.show(
-    plots.accuracy_over_size(alone, level=90),
+    plots.over_size(alone, level=90),
     alt="Accuracy over bytes after gzip of pruning, clustering, and both with QAT, on the small "
     "network: both together reach the same accuracy in fewer bytes.",
 )

@@ -59,12 +59,12 @@ import tensorflow as tf
 from labkit import hwce, measure, plots, training, widgets
 from labkit.checks import check, predict, reveal
 from labkit.compress import post_training, progressive
+from labkit.compress.fixed_point import measured_ranges, portable
 from labkit.compress.progressive import Resolution, Schedule
 from labkit.datasets import cifar10, imagenet
-from labkit.hwce import GAP8, IDEAL, LayerPlan, Plan, QFormat, Ranges
-from labkit.hwce.layers import portable
+from labkit.hwce import GAP8, IDEAL, LayerPlan, Plan, QFormat
 from labkit.lab import Lab
-from labkit.models import networks, squeezenet
+from labkit.models import folding, graph, squeezenet, weights
 
 lab = Lab("10_progressive_quantization", PROFILE, DATA, SEED, OUT, dataset=cifar10, repeats=1,
           headline="squeezenet_cifar10_6bit.tflite")
@@ -149,7 +149,7 @@ pd.DataFrame.from_dict(rows, orient="index").round({"fewer (×)": 1})
 
 # %%
 trained = squeezenet.baseline(data, PROFILE, SEED, OUT)
-small = networks.fold(trained.model)
+small = folding.fold(trained.model)
 print(trained.describe())
 lab.write("squeezenet_cifar10.tflite", post_training.convert(small, "float"))
 SMALL = "SqueezeNet for 32×32"
@@ -181,9 +181,9 @@ quantizer = progressive.Quantizer(small, source)
 # the training images subtracted.
 
 # %%
-weights, photographs = squeezenet.find_weights(), imagenet.find()
-if DATA != "synthetic" and weights and photographs:
-    big = networks.load_weights(squeezenet.build(), weights)
+published, photographs = squeezenet.find_weights(), imagenet.find()
+if DATA != "synthetic" and published and photographs:
+    big = weights.load(squeezenet.build(), published)
     every_x, every_y = imagenet.load(squeezenet.PREPROCESSING)
     x, y = every_x[::2], every_y[::2]
     BIG, big_data = "SqueezeNet v1.1 on ImageNet", "imagenet sample, real"
@@ -331,14 +331,14 @@ with check(
         (-2, "Round the logarithm up: 2^−2 = 0.25 covers less than 0.3."),
         (0, "The percentile is of the magnitudes: np.abs first, then np.percentile."),
     ])
-    for name in [name for names in networks.levels(big).values() for name in names][:6]:
+    for name in [name for names in graph.levels(big).values() for name in names][:6]:
         kernel = big.get_layer(name).kernel.numpy()
         for part in (95, 99.9):
             c.equal(f"{name}, {part} %", msb_of(kernel, part), hwce.msb_for(kernel, part))
 
 # %%
 PERCENTILES = (95, 98, 99.9, 99.99)
-ranges = Ranges(big, x[::len(x) // 32][:32])
+ranges = measured_ranges(big, x[::len(x) // 32][:32])
 kernels = {name: kernel for name, (kernel, _, _) in ranges.tensors.items()}
 
 
@@ -400,7 +400,7 @@ for name, table in by_layer.items():
 # its convolutions'):
 
 # %%
-levels = networks.levels(big)
+levels = graph.levels(big)
 table = {
     (kind, f"{p:g} %"): {
         level: max(msb_of(values[name], p) for name in names) for level, names in levels.items()
@@ -711,7 +711,7 @@ with check(
                 (((["a"], ["a"]), (["a", "b"], ["a", "b"]), (abc, abc)),
                  "Everything is trained throughout, also what is not quantised yet."),
             ])
-    names = list(networks.levels(small))
+    names = list(graph.levels(small))
     some_plan = Plan.uniform(small, (8, 8, 8), (0, 4, 4))
     for strategy in ("lock", "train"):
         theirs = progressive.phases(small, some_plan, Schedule(strategy))
@@ -723,7 +723,7 @@ with check(
 # those of least error, one msb for all covers 99.9 % of all kernels, or of all activations.
 
 # %%
-small_ranges = Ranges(small, data.representative(256))
+small_ranges = measured_ranges(small, data.representative(256))
 of_kernels, _, of_outputs = (np.concatenate([t.ravel() for t in tensors])
                              for tensors in zip(*small_ranges.tensors.values()))
 small_one = (msb_of(of_kernels, 99.9), *[msb_of(of_outputs, 99.9)] * 2)
@@ -977,7 +977,7 @@ SHOWN = len(data.x_test) if full else 100
 tests, their = data.x_test[:SHOWN], data.y_test[:SHOWN]
 tested = dataclasses.replace(source, x_val=tests, y_val=their)
 four = final["4:4:4"]
-convolutions = [name for names in networks.levels(four).values() for name in names]
+convolutions = [name for names in graph.levels(four).values() for name in names]
 ideal = hwce.run(four, tests[:64], Plan.from_layers(four, IDEAL), keep=convolutions)
 twin = tf.keras.Model(four.input, [four.get_layer(name).output for name in convolutions])(tests[:64])
 differing = [np.sum(ideal.activations[name].values != codes.numpy())

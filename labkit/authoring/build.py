@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 
 from labkit import files
 from labkit.authoring import CourseError
+from labkit.authoring.execution import execute_notebook
 from labkit.authoring.source import Source, course_root, solution_lines, sources, tagged
 
 
@@ -120,8 +121,6 @@ def execute(
     Raises:
         CourseError: a cell failed; the message names it.
     """
-    from labkit.authoring.run import execute_notebook
-
     root = root or course_root()
     written = []
     for source in sources(labs, root):

@@ -1,24 +1,20 @@
-"""Executes labs with papermill, one after another or several at a time."""
+"""Labs run one after another or several at a time; what has ended well is kept."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
-import logging
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-import nbformat
-from nbformat import NotebookNode
-
 from labkit import files, runtime
 from labkit.authoring.build import student_notebook
+from labkit.authoring.execution import execute_notebook
 from labkit.authoring.source import Source, sources
 
 
@@ -100,43 +96,6 @@ def run(
     return [outcomes[source.name] for source in selected]
 
 
-def execute_notebook(
-    notebook: NotebookNode,
-    result: Path,
-    parameters: dict,
-    cwd: Path | None = None,
-    environment: dict[str, str] | None = None,
-    progress: bool = False,
-) -> str:
-    """Execute a notebook with papermill into `result`; returns "" or the error in one line."""
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    result.parent.mkdir(parents=True, exist_ok=True)
-    source = result.with_suffix(".source.ipynb")
-    nbformat.write(notebook, source)
-    try:
-        with _environment(environment or {}):
-            papermill.execute_notebook(
-                str(source),
-                str(result),
-                parameters=parameters,
-                kernel_name="python3",
-                progress_bar=progress,
-                cwd=str(cwd) if cwd else None,
-                extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of its own defaults
-            )
-    except PapermillExecutionError as error:
-        return f"cell {error.cell_index} stopped with {error.ename}: {error.evalue}"
-    except DeadKernelError:
-        return "the kernel died: out of memory, or a crash in a library"
-    finally:
-        source.unlink(missing_ok=True)
-    return ""
-
-
 def _run(source: Source, out: Path, parameters: dict, student: bool, jobs: int) -> LabRun:
     notebook = student_notebook(source) if student else copy.deepcopy(source.notebook)
     result = out / "notebooks" / f"{source.name}.ipynb"
@@ -184,17 +143,3 @@ def _state(source: Source, out: Path) -> Path:
 def _key(source: Source, parameters: dict, student: bool) -> str:
     text = json.dumps([source.digest, parameters, student], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextmanager
-def _environment(settings: dict[str, str]):
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

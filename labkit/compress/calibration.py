@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from labkit.models import networks
+from labkit.models.graph import Wiring, copy_of, flat
 
+_L = tf.keras.layers
+#: Layers f with f(s x) = s f(x) for s > 0, channel by channel.
 _HOMOGENEOUS = (
-    tf.keras.layers.MaxPooling2D,
-    tf.keras.layers.AveragePooling2D,
-    tf.keras.layers.GlobalAveragePooling2D,
-    tf.keras.layers.Dropout,
+    *(_L.MaxPooling1D, _L.AveragePooling1D, _L.GlobalMaxPooling1D, _L.GlobalAveragePooling1D),
+    *(_L.MaxPooling2D, _L.AveragePooling2D, _L.GlobalMaxPooling2D, _L.GlobalAveragePooling2D),
+    *(_L.Dropout, _L.LeakyReLU),
 )
 
 
@@ -26,7 +27,8 @@ def activation_ranges(model: tf.keras.Model, images: np.ndarray) -> pd.DataFrame
     Returns:
         a row a layer: "min", "max" and the percentiles "p0.5", "p99.5" of all its values.
     """
-    kinds = (tf.keras.layers.InputLayer, tf.keras.layers.ReLU, tf.keras.layers.Activation)
+    model = flat(model)
+    kinds = (_L.InputLayer, _L.ReLU, _L.Activation)
     values = {layer.name: layer.output for layer in model.layers if isinstance(layer, kinds)}
     outputs = tf.keras.Model(model.inputs, values).predict(images, verbose=0)
     rows = {name: _extent(outputs[name]) for name in values}
@@ -45,13 +47,15 @@ def _extent(values: np.ndarray) -> dict[str, float]:
 
 def stretchable_layers(model: tf.keras.Model) -> list[str]:
     """Names of the normalisations whose channels `stretch_channel` can stretch, in order."""
+    model = flat(model)
+    wiring = Wiring(model)
     return [
         layer.name
         for layer in model.layers
-        if isinstance(layer, tf.keras.layers.BatchNormalization)
+        if isinstance(layer, _L.BatchNormalization)
         and layer.scale
         and layer.center
-        and _consumer(layer) is not None
+        and _consumer(layer, wiring) is not None
     ]
 
 
@@ -80,7 +84,7 @@ def stretch_channel(
         raise ValueError(
             f"{normalisation!r} cannot be stretched; these can: {stretchable_layers(model)}."
         )
-    copy = networks.copy_of(model)
+    copy = copy_of(model)
     source = copy.get_layer(normalisation)
     if not 0 <= channel < source.gamma.shape[0]:
         raise ValueError(
@@ -91,36 +95,39 @@ def stretch_channel(
     scale[channel] = factor
     source.gamma.assign(source.gamma * scale)
     source.beta.assign(source.beta * scale)
-    kernel = _consumer(source).kernel
+    kernel = _consumer(source, Wiring(copy)).kernel
     kernel.assign(kernel / scale[:, None])  # input channels are the last axis but one
     return copy
 
 
-def _consumer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
+def _consumer(layer: _L.Layer, wiring: Wiring) -> _L.Layer | None:
     """The convolution or dense layer that alone reads a layer's channels, if there is one."""
-    while True:
-        followers = [node.outbound_layer for node in layer.outbound_nodes]
-        if len(followers) != 1:
-            return None
-        layer = followers[0]
+    channels = _last_axis(layer)
+    while channels:
+        layer = wiring.sole_behind(layer)
         if _is_linear(layer):
             return layer
-        if not lets_factors_through(layer):
-            return None
+        channels = layer is not None and lets_factors_through(layer)
+    return None
 
 
-def _is_linear(layer: tf.keras.layers.Layer) -> bool:
+def _last_axis(norm: _L.BatchNormalization) -> bool:
+    """Whether what it normalises, its channels, are the last axis."""
+    return list(norm.axis) in ([-1], [len(norm.output_shape) - 1])
+
+
+def _is_linear(layer: _L.Layer | None) -> bool:
     """Whether it sums over all channels; subclasses, such as the transposed one, are laid out
     differently."""
-    if type(layer) is tf.keras.layers.Conv2D:
-        return layer.groups == 1
-    return type(layer) is tf.keras.layers.Dense
+    if type(layer) in (_L.Conv1D, _L.Conv2D):
+        return layer.groups == 1 and layer.data_format == "channels_last"
+    return type(layer) is _L.Dense
 
 
-def lets_factors_through(layer: tf.keras.layers.Layer) -> bool:
+def lets_factors_through(layer: _L.Layer) -> bool:
     """Whether f(s x) = s f(x) for s > 0: ReLU6, for one, does not."""
-    if isinstance(layer, tf.keras.layers.ReLU):
+    if isinstance(layer, _L.ReLU):
         return layer.max_value is None and not layer.threshold
-    if type(layer) is tf.keras.layers.Activation:
+    if type(layer) is _L.Activation:
         return layer.activation is tf.keras.activations.relu
     return isinstance(layer, _HOMOGENEOUS)

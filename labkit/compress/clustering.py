@@ -22,8 +22,7 @@ from tensorflow_model_optimization.python.core.clustering.keras.experimental imp
 
 from labkit.compress import quantization_aware
 from labkit.compress.kernels import prunable
-from labkit.models import networks
-from labkit.models.flat import flat
+from labkit.models import graph
 
 #: Where the centroids begin: evenly between the smallest and the largest weight, evenly along the
 #: weights' distribution, by k-means++, or at random between the extremes.
@@ -164,7 +163,7 @@ def cluster(
             preserve_sparsity=preserve_sparsity,
         )
 
-    copy = networks.copy_of(flat(model))
+    copy = graph.copy_of(model)
     return tf.keras.models.clone_model(copy, clone_function=wrapped)
 
 

@@ -18,8 +18,7 @@ import tensorflow as tf
 
 from labkit import training
 from labkit.compress import pruning
-from labkit.models import networks
-from labkit.models.flat import flat
+from labkit.models import graph
 from labkit.training import Recipe
 
 #: Steps from one mask to the next (the paper uses 16).
@@ -54,7 +53,7 @@ class MaskedTraining(tf.keras.Model):
     ):
         super().__init__(name="masked_training")
         self.final_sparsity = pruning.by_layer(model, final_sparsity)
-        self.network = networks.copy_of(flat(model))
+        self.network = graph.copy_of(model)
         self.feedback = feedback
         self.pattern = pattern
         self.kernels = pruning.prunable(self.network)

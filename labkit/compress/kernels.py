@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from labkit.errors import LabkitError
-from labkit.models import networks
-from labkit.models.flat import flat
+from labkit.models.graph import copy_of, flat
 
 #: What a layer's kernel is called. Depthwise kernels stay out: few weights, each one needed.
 _KERNELS = {
@@ -33,7 +32,7 @@ def prunable(model: tf.keras.Model) -> dict[str, tf.Variable]:
     leave them as they are.
 
     Args:
-        model: functional or sequential; of a nested one the names are those of `flat.flat`.
+        model: functional or sequential; of a nested one the names are those of `graph.flat`.
     """
     found = {}
     for layer in flat(model).layers:
@@ -51,7 +50,7 @@ def sparsity_of(model: tf.keras.Model) -> float:
 
 def masked(model: tf.keras.Model, masks: Mapping[str, np.ndarray]) -> tf.keras.Model:
     """A copy whose kernels are multiplied by masks, by name of the layer."""
-    copy = networks.copy_of(flat(model))
+    copy = copy_of(model)
     kernels = prunable(copy)
     for name, mask in masks.items():
         kernels[name].assign(kernels[name] * mask)
@@ -69,7 +68,7 @@ def with_new_statistics(model: tf.keras.Model, images, batch: int = 128) -> tf.k
             the training data; some dozens of batches, since the statistics are moving averages.
         batch: images a step.
     """
-    copy = networks.copy_of(model)
+    copy = copy_of(model)
     for start in range(0, len(tf.nest.flatten(images)[0]), batch):
         part = slice(start, start + batch)
         copy(tf.nest.map_structure(lambda x, part=part: x[part], images), training=True)

@@ -18,12 +18,12 @@ import pandas as pd
 import tensorflow as tf
 
 from labkit import training
-from labkit.compress import adjustable
+from labkit.compress import fixed_point
+from labkit.compress.fixed_point import CONVOLUTIONS, AdjustableConv2D, QuantizedConv2D
 from labkit.errors import LabkitError
 from labkit.hwce.formats import QFormat
-from labkit.hwce.layers import QuantizedConv2D
 from labkit.hwce.plan import LayerPlan, Plan
-from labkit.models import networks
+from labkit.models import graph
 from labkit.training import Checkpoint, Recipe, Source, Trainer, momentum_sgd
 
 #: "static": no training. "lock": a level is quantised and no longer trained, the others are.
@@ -166,14 +166,14 @@ def quantized(
         model: of plain or quantised convolutions. Dense layers stay as they are: the engine has
             none.
         plan: formats by layer.
-        levels: that are quantised, as `networks.levels` names them; the others' layers are there,
+        levels: that are quantised, as `graph.levels` names them; the others' layers are there,
             not enabled. None for all.
         mode: "nearest", "floor" or "thesis"; the plan's without.
 
     Raises:
         ProgressiveError: a level that the model does not have, or a convolution without a plan.
     """
-    known = networks.levels(model)
+    known = graph.levels(model)
     levels = set(known if levels is None else levels)
     if unknown := levels - set(known):
         raise ProgressiveError(
@@ -181,7 +181,7 @@ def quantized(
         )
 
     def layer_of(layer):
-        if not isinstance(layer, tf.keras.layers.Conv2D):
+        if type(layer) not in CONVOLUTIONS:
             return type(layer).from_config(layer.get_config())
         if layer.name not in plan.layers:
             raise ProgressiveError(f"the plan has no formats for the convolution {layer.name!r}.")
@@ -195,7 +195,7 @@ def quantized(
         }
         return QuantizedConv2D.from_config(config)
 
-    return networks.copy_of(model, layer_of)
+    return graph.copy_of(model, layer_of)
 
 
 def with_bits(plan: Plan, resolution: Resolution) -> Plan:
@@ -213,13 +213,14 @@ def with_bits(plan: Plan, resolution: Resolution) -> Plan:
 
 def phases(model: tf.keras.Model, plan: Plan, schedule: Schedule) -> list[Phase]:
     """What a schedule does to a network, phase by phase."""
+    flat = graph.flat(model)
     levels = tuple(
         name
-        for name, layers in networks.levels(model).items()
-        if all(isinstance(model.get_layer(layer), tf.keras.layers.Conv2D) for layer in layers)
+        for name, layers in graph.levels(flat).items()
+        if all(type(flat.get_layer(layer)) in CONVOLUTIONS for layer in layers)
     )
     if schedule.strategy == "static":
-        found = [Phase("static", levels, tuple(networks.levels(model)), plan)]
+        found = [Phase("static", levels, tuple(graph.levels(model)), plan)]
     elif schedule.strategy == "gradual":
         found = [
             Phase(f"{width} bits", levels, (), with_bits(plan, resolution))
@@ -261,8 +262,8 @@ class Quantizer:
     """
 
     def __init__(self, model: tf.keras.Model, source: Source):
-        self.model, self.source = model, source
-        self._copy = adjustable.adjustable(model)
+        self.model, self.source = graph.flat(model), source
+        self._copy = fixed_point.adjustable(model)
         self._trainer = Trainer(self._copy)
 
     def accuracy(
@@ -281,7 +282,7 @@ class Quantizer:
             top: 1 or more: the right class is among so many.
         """
         self._copy.set_weights(self.model.get_weights())
-        adjustable.adjust(self._copy, plan, levels, mode)
+        fixed_point.adjust(self._copy, plan, levels, mode)
         return self._trainer.accuracy(self.source, top)
 
     def signals(
@@ -305,7 +306,7 @@ class Quantizer:
             the root mean square of the loss's derivative by its kernel.
         """
         self._copy.set_weights(self.model.get_weights())
-        adjustable.adjust(self._copy, plan, mode=mode)
+        fixed_point.adjust(self._copy, plan, mode=mode)
         found = self._signals(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
         rows = {
             name: {
@@ -320,7 +321,7 @@ class Quantizer:
     @cached_property
     def _signals(self) -> Callable:
         """(images, classes) to a row a layer: its name, zeros in each channel, gradient."""
-        layers = [layer for layer in self._copy.layers if isinstance(layer, tf.keras.layers.Conv2D)]
+        layers = [layer for layer in self._copy.layers if isinstance(layer, AdjustableConv2D)]
         taps = tf.keras.Model(
             self._copy.inputs, [[layer.output for layer in layers], self._copy.output]
         )
@@ -372,11 +373,11 @@ class Quantizer:
 
     def _phase(self, phase: Phase, schedule: Schedule, number: int) -> dict:
         """A row of the history, with the phase's own epochs."""
-        adjustable.adjust(self._copy, phase.plan, phase.quantized)
+        fixed_point.adjust(self._copy, phase.plan, phase.quantized)
         before = self._trainer.accuracy(self.source)
         row = {"levels": len(phase.quantized), "epochs": 0.0, "before": before, "after": before,
                "loss": float("nan")}  # fmt: skip
-        layers = networks.levels(self._copy)
+        layers = graph.levels(self._copy)
         if self._trainer.lock([name for level in phase.locked for name in layers[level]]):
             trained = self._trainer.fit(self.source, schedule.recipe, schedule.seed + number)
             row["loss"] = trained["loss"][-1]

@@ -15,8 +15,8 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 
 from labkit.compress import post_training
 from labkit.compress.kernels import CompressionError
-from labkit.models import networks
-from labkit.models.flat import flat, planar
+from labkit.models.graph import Wiring, copy_of, flat
+from labkit.models.planar import planar
 
 _L = tf.keras.layers
 #: Layers whose outputs get a range of their own; tfmot has no default for them.
@@ -49,7 +49,8 @@ def quantize(model: tf.keras.Model, leave: Collection[str] = (), scheme=None) ->
 
     Source: Jacob et al., CVPR 2018, section 3.
     """
-    plain = networks.copy_of(planar(flat(model)))
+    plain = copy_of(planar(flat(model)))
+    wiring = Wiring(plain)
     names = {layer.name for layer in plain.layers}
     if unknown := sorted(set(leave) - names):
         raise CompressionError(f"there is no layer {unknown[0]!r} to leave; there are {names}.")
@@ -57,7 +58,7 @@ def quantize(model: tf.keras.Model, leave: Collection[str] = (), scheme=None) ->
     def annotated(layer):
         if layer.name in leave:
             return layer
-        config = _config(layer)
+        config = _config(layer, wiring)
         return tfmot.quantization.keras.quantize_annotate_layer(layer, quantize_config=config)
 
     marked = tf.keras.models.clone_model(plain, clone_function=annotated)
@@ -66,15 +67,15 @@ def quantize(model: tf.keras.Model, leave: Collection[str] = (), scheme=None) ->
         return tfmot.quantization.keras.quantize_apply(marked, *filter(None, [scheme]))
 
 
-def _config(layer: tf.keras.layers.Layer):
+def _config(layer: tf.keras.layers.Layer, wiring: Wiring):
     """How a layer is quantised; None for tfmot's default."""
     if registry.Default8BitQuantizeRegistry().supports(layer):
         return None
     if isinstance(layer, (_L.SeparableConv1D, _L.SeparableConv2D)):  # tfmot splits them in two
         return None
-    ends_here = not isinstance(_sole(layer, "outbound"), _PART)
+    ends_here = not isinstance(wiring.sole_behind(layer), _PART)
     if isinstance(layer, _L.BatchNormalization):
-        if isinstance(_sole(layer, "inbound"), _FOLDED_INTO):
+        if isinstance(wiring.sole_before(layer), _FOLDED_INTO):
             return None
         return configs.Default8BitOutputQuantizeConfig(ends_here)
     if isinstance(layer, _PASSING):
@@ -86,15 +87,6 @@ def _config(layer: tf.keras.layers.Layer):
         f"has no scheme: leave it in floating point, quantize(model, leave=[{layer.name!r}]), or "
         "quantise after the training, post_training.convert."
     )
-
-
-def _sole(layer: tf.keras.layers.Layer, side: str) -> tf.keras.layers.Layer | None:
-    """The one layer behind ("outbound") or before ("inbound") a layer; None if not one."""
-    nodes = getattr(layer, f"{side}_nodes")
-    if len(nodes) != 1:
-        return None
-    found = nodes[0].outbound_layer if side == "outbound" else nodes[0].inbound_layers
-    return None if isinstance(found, list) else found
 
 
 def convert(model: tf.keras.Model) -> bytes:

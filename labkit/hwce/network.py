@@ -294,7 +294,7 @@ class _Network:
         if node.kind in IDENTITY:
             return inputs[0], None
         if node.kind == "BatchNormalization":
-            return operations.normalise(node.config, inputs[0], self.weights[node.name]), None
+            return operations.normalize(node.config, inputs[0], self.weights[node.name]), None
         if node.kind not in COMPUTED:
             return OPERATIONS[node.kind](node.config, inputs, self.config.half_up), None
         result, y = self.convolve(node, inputs[0])

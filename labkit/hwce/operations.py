@@ -63,7 +63,7 @@ def _limited(x: Activation, limit: float) -> Activation:
     return Activation(clipped(x.array, 0, largest), x.fraction)
 
 
-def normalise(config: dict, x: Activation, weights: list[np.ndarray]) -> Activation:
+def normalize(config: dict, x: Activation, weights: list[np.ndarray]) -> Activation:
     """Batch normalisation in floating point: the next layer quantises what it gives."""
     weights = [np.asarray(w, np.float64) for w in weights]
     scale = weights.pop(0) if config["scale"] else 1.0

@@ -130,29 +130,6 @@ class Plan:
         names = [node.name for node in graph(model) if node.kind in COMPUTED]
         return cls(dict.fromkeys(names, formats), config, mode)
 
-    @classmethod
-    def calibrated(
-        cls,
-        model,
-        images: np.ndarray,
-        bits: tuple[int, int, int] = (8, 8, 8),
-        percentile: float | None = 100.0,
-        config: HwceConfig = GAP8,
-        mode: str = "nearest",
-    ) -> Plan:
-        """Formats whose msb covers what a float model shows on some images.
-
-        Args:
-            model: Keras, in floating point.
-            images: representative, (N, ...).
-            bits: of kernels, inputs and outputs, the thesis's k:i:o.
-            percentile: of the magnitudes that each range is to cover; None for the ranges with
-                the smallest mean squared error.
-            config: the engine.
-            mode: as in `Plan`.
-        """
-        return Ranges(model, images).plan(bits, percentile, config, mode)
-
     def as_dict(self) -> dict:
         """For JSON; `from_dict` makes the plan again."""
         layers = {
@@ -178,21 +155,12 @@ class Ranges:
     """What a float network shows on some images: measured once, for any number of plans.
 
     Args:
-        model: Keras, in floating point.
-        images: representative, (N, ...).
-
-    Attributes:
-        tensors: layer → kernel, inputs and outputs (after the activation), float32.
+        tensors: layer → kernel, inputs and outputs (after the activation), float32; those of a
+            Keras model are `compress.fixed_point.measured_ranges`.
     """
 
-    def __init__(self, model, images: np.ndarray):
-        from labkit.hwce.layers import layer_outputs  # TensorFlow
-
-        names = [node.name for node in graph(model) if node.kind in COMPUTED]
-        self.tensors = {
-            name: (model.get_layer(name).get_weights()[0], inputs, outputs)
-            for name, (inputs, outputs) in layer_outputs(model, images, names).items()
-        }
+    def __init__(self, tensors: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]):
+        self.tensors = tensors
 
     def plan(
         self,
@@ -201,7 +169,15 @@ class Ranges:
         config: HwceConfig = GAP8,
         mode: str = "nearest",
     ) -> Plan:
-        """Formats whose msb covers these ranges; arguments as in `Plan.calibrated`."""
+        """Formats whose msb covers these ranges.
+
+        Args:
+            bits: of kernels, inputs and outputs, the thesis's k:i:o.
+            percentile: of the magnitudes that each range is to cover; None for the ranges with
+                the smallest mean squared error.
+            config: the engine.
+            mode: as in `Plan`.
+        """
 
         def chosen(width: int, values: np.ndarray) -> QFormat:
             if percentile is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from labkit.errors import LabkitError
+from labkit.models.graph import Wiring
 
 _ACTIVATIONS = (
     tf.keras.layers.Activation,
@@ -28,8 +29,9 @@ def check(model: tf.keras.Model) -> None:
     Raises:
         RuleError: naming the first layer that breaks a rule.
     """
+    wiring = Wiring(model)
     for layer in model.layers:
-        if _is_customised(layer):
+        if _is_custom(layer):
             raise RuleError(
                 f"Layer {layer.name!r} is a {type(layer).__name__}, a customised layer: not every "
                 "optimisation knows it. Build it from standard Keras layers."
@@ -37,10 +39,10 @@ def check(model: tf.keras.Model) -> None:
         if isinstance(layer, tf.keras.Model):
             check(layer)
         if isinstance(layer, tf.keras.layers.BatchNormalization):
-            _check_followed_by_activation(layer, model)
+            _check_followed_by_activation(layer, wiring)
 
 
-def _is_customised(layer: tf.keras.layers.Layer) -> bool:
+def _is_custom(layer: tf.keras.layers.Layer) -> bool:
     package, _, module = type(layer).__module__.partition(".")
     # An operation on tensors, such as `2 * x`, becomes a layer of the module tf_op_layer.
     return (
@@ -51,14 +53,9 @@ def _is_customised(layer: tf.keras.layers.Layer) -> bool:
 
 
 def _check_followed_by_activation(
-    layer: tf.keras.layers.BatchNormalization, model: tf.keras.Model
+    layer: tf.keras.layers.BatchNormalization, wiring: Wiring
 ) -> None:
-    # A layer's nodes include those of other models that were built upon its output.
-    followers = [
-        node.outbound_layer
-        for node in layer.outbound_nodes
-        if any(node.outbound_layer is member for member in model.layers)
-    ]
+    followers = [follower for follower in wiring.behind(layer) if follower is not None]
     if followers and all(isinstance(f, _ACTIVATIONS) for f in followers):
         return
     found = ", ".join(f"{f.name!r} ({type(f).__name__})" for f in followers) or "nothing"

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from labkit import files, hwce, runtime, training
 from labkit.hwce.report import Report
 from labkit.net import NetError
-from labkit.net.formats import Quantisation
+from labkit.net.formats import Quantization
 from labkit.net.task import Task
 
 
@@ -39,7 +39,7 @@ class Evaluation:
         return f"{self.numbers}: top-1 {self.top1:.1%}{top5} of {self.images:,} images"
 
 
-def evaluate(task: Task, quantisation: Quantisation | None = None) -> Evaluation:
+def evaluate(task: Task, quantisation: Quantization | None = None) -> Evaluation:
     """Read all validation images of a task.
 
     Args:
@@ -56,7 +56,7 @@ def evaluate(task: Task, quantisation: Quantisation | None = None) -> Evaluation
     return _summary(np.concatenate(ranks), len(task.class_names), numbers)
 
 
-def on_engine(task: Task, quantisation: Quantisation, engine: str) -> tuple[Evaluation, Report]:
+def on_engine(task: Task, quantisation: Quantization, engine: str) -> tuple[Evaluation, Report]:
     """Read all validation images of a task bit by bit as an engine does; they must fit in memory.
 
     Args:
@@ -83,7 +83,7 @@ def _summary(ranks: np.ndarray, classes: int, numbers: str) -> Evaluation:
     return Evaluation(len(ranks), float((ranks < 1).mean()), top5, numbers)
 
 
-def _numbers(quantisation: Quantisation) -> str:
+def _numbers(quantisation: Quantization) -> str:
     formats = next(iter(quantisation.plan.layers.values()))
     widths = (formats.kernel.bits, formats.input.bits, formats.output.bits)
     return f"{':'.join(map(str, widths))} {quantisation.mode}"

@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from labkit import files, measure, runtime, training
 from labkit.compress import post_training
-from labkit.hwce.layers import portable
-from labkit.models import networks
+from labkit.compress.fixed_point import portable
+from labkit.models import weights
 from labkit.net import NetError, coreml
 from labkit.net.task import Task
 
@@ -91,8 +91,8 @@ def _hdf5(task: Task, model, path: Path, kind: str, x: np.ndarray) -> Exported:
 
 def _weights(task: Task, model, path: Path, kind: str, x: np.ndarray) -> Exported:
     with files.replacing(path) as temporary:
-        networks.save_weights(model, temporary)
-        found = training.predictor(networks.load_weights(portable(model), temporary))(x)
+        weights.save(model, temporary)
+        found = training.predictor(weights.load(portable(model), temporary))(x)
         check = _compared(model, x, found, path, "Keras, loaded again")
         size = temporary.stat().st_size
     task.describe(path)

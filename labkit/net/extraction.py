@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from labkit import files, training
-from labkit.models import networks
+from labkit.models import graph
 from labkit.net import NetError
 from labkit.net.task import Task
 
@@ -87,7 +87,7 @@ def chosen(model: tf.keras.Model, layers: Sequence[str], level: str | None, stag
     Raises:
         NetError: a layer or level that the network does not have at this stage.
     """
-    levels = networks.levels(model)
+    levels = graph.levels(model)
     kernels = {name for level_layers in levels.values() for name in level_layers}
     names = [
         layer.name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from labkit.compress import progressive
+from labkit.compress import fixed_point, progressive
 from labkit.hwce.plan import Plan
 from labkit.net import NetError
 from labkit.net.options import Formats
@@ -18,7 +18,7 @@ LEAST_ERROR = "least-error"
 
 
 @dataclass(frozen=True)
-class Quantisation:
+class Quantization:
     """Formats, and how numbers are brought into them.
 
     Attributes:
@@ -47,7 +47,7 @@ class Quantisation:
         return self.plan
 
 
-def chosen(formats: Formats, task: Task) -> Quantisation | None:
+def chosen(formats: Formats, task: Task) -> Quantization | None:
     """What the options say; None where they ask for no quantisation.
 
     The ranges are measured on training images, or on validation images where there are no others.
@@ -65,19 +65,17 @@ def chosen(formats: Formats, task: Task) -> Quantisation | None:
         plan = read_plan(formats.plan)
         if mode == "floor" or mode == "nearest":
             plan = dataclasses.replace(plan, mode=mode)
-        return Quantisation(plan, mode or plan.mode)
+        return Quantization(plan, mode or plan.mode)
     resolution = progressive.Resolution.parse(formats.resolution)
     percentile = _percentile(formats.percentile)
     part = "train" if "train" in task.tree.members else "val"
     images, _ = task.sample(formats.calibration, part)
-    plan = Plan.calibrated(
-        task.model,
-        images,
+    plan = fixed_point.measured_ranges(task.model, images).plan(
         dataclasses.astuple(resolution),
         percentile,
         mode="floor" if mode == "floor" else "nearest",
     )
-    return Quantisation(plan, mode or plan.mode)
+    return Quantization(plan, mode or plan.mode)
 
 
 def read_plan(path: Path) -> Plan:

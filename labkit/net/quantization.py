@@ -10,8 +10,8 @@ from pathlib import Path
 from labkit import files, plots
 from labkit.compress import progressive
 from labkit.compress.progressive import Progress, Schedule
-from labkit.models import networks
-from labkit.net.formats import Quantisation
+from labkit.models import weights
+from labkit.net.formats import Quantization
 from labkit.net.task import Task, claim
 from labkit.net.train import HISTORY, WEIGHTS
 
@@ -20,7 +20,7 @@ PLAN, PICTURE = "plan.json", "history.png"
 
 def quantize(
     task: Task,
-    quantisation: Quantisation,
+    quantisation: Quantization,
     schedule: Schedule,
     out: Path,
     report: Callable[[dict], None],
@@ -47,7 +47,7 @@ def quantize(
     source = task.source(augment)
     quantizer = progressive.Quantizer(task.model, source)
     progress = quantizer.run(plan, schedule, out, report)
-    networks.save_weights(progress.model, out / WEIGHTS)
+    weights.save(progress.model, out / WEIGHTS)
     task.describe(out / WEIGHTS)
     files.write_text(out / PLAN, json.dumps(plan.as_dict(), indent=2) + "\n")
     files.write_text(out / HISTORY, progress.history.to_csv(index=False))

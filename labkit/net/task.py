@@ -16,7 +16,7 @@ import tensorflow as tf
 from labkit import files, runtime, training
 from labkit.datasets import image_folder
 from labkit.datasets.image_folder import ImageFolder, Preprocessing
-from labkit.models import networks
+from labkit.models import graph, networks, weights
 from labkit.net import NetError, labels
 from labkit.net.options import Given
 
@@ -74,7 +74,7 @@ class Task:
         Raises:
             NetworkError: they do not fit.
         """
-        return networks.load_weights(self.untrained(), self.weights)
+        return weights.load(self.untrained(), self.weights)
 
     def source(self, augment: bool = True) -> training.FolderSource:
         """The images in batches, for training (if there are such) and validation."""
@@ -185,8 +185,8 @@ def outputs(task: Task) -> int:
     Raises:
         NetError: the weights belong to another network.
     """
-    arrays = networks.read_weights(task.weights)
-    last = list(networks.levels(task.untrained()).values())[-1][-1]
+    arrays = weights.read(task.weights)
+    last = list(graph.levels(task.untrained()).values())[-1][-1]
     if f"{last}/kernel" not in arrays:
         raise NetError(
             f"{task.weights} holds no {last}/kernel: it belongs to another network than "

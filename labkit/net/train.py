@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from labkit import files, training
-from labkit.models import networks
+from labkit.models import folding, graph, weights
 from labkit.net import NetError
 from labkit.net.task import Task, claim, outputs
 
@@ -88,7 +88,7 @@ def train(task: Task, options: Options, out: Path, report: Callable[[dict], None
         figures = dict(zip(trained, values, strict=True))
         rows.setdefault(epoch, {"epoch": epoch, **figures, "validation": float("nan")})
     files.write_text(history, _table(rows).to_csv(index=False))
-    networks.save_weights(networks.fold(model) if normalised else model, out / WEIGHTS)
+    weights.save(folding.fold(model) if normalised else model, out / WEIGHTS)
     task.describe(out / WEIGHTS)
     return _table(rows)
 
@@ -106,7 +106,7 @@ def _beginning(task: Task, options: Options) -> tuple[tf.keras.Model, bool]:
     model = task.untrained(options.seed, normalised)
     if not scratch:
         _warm(model, task, options.new_head)
-    levels = networks.levels(model)
+    levels = graph.levels(model)
     for level in options.freeze:
         if level not in levels:
             raise NetError(f"--freeze {level}: the network has the levels {', '.join(levels)}.")
@@ -120,11 +120,11 @@ def _beginning(task: Task, options: Options) -> tuple[tf.keras.Model, bool]:
 def _warm(model: tf.keras.Model, task: Task, new_head: bool) -> None:
     """Give a network the weights of the task's file, its last layer aside if that is new."""
     if not new_head:
-        networks.load_weights(model, task.weights)
+        weights.load(model, task.weights)
         return
     names = tuple(map(str, range(outputs(task))))
     old = dataclasses.replace(task, class_names=names).model
-    head = list(networks.levels(model).values())[-1][-1]
+    head = list(graph.levels(model).values())[-1][-1]
     for layer in model.layers:
         if layer.name != head:
             layer.set_weights(old.get_layer(layer.name).get_weights())

@@ -3,33 +3,31 @@
 Every function returns a matplotlib figure; `show` displays it with its alternative text.
 """
 
-from labkit.plots.accuracy import (
-    accuracy_over_size,
-    accuracy_over_sparsity,
-    comparison,
-    history,
-    lines,
-    phases,
-)
 from labkit.plots.classes import confusion, montage
 from labkit.plots.engine import energy, engine_job
 from labkit.plots.front import front
-from labkit.plots.style import COLOURS, bundle, show, style
+from labkit.plots.metrics import (
+    comparison,
+    history,
+    lines,
+    over_size,
+    over_sparsity,
+    phases,
+)
+from labkit.plots.style import COLORS, bundle, show, style
 from labkit.plots.tensors import (
     activation_ranges,
     centroids,
     levels,
     limits,
     mask_patterns,
-    quantisation_steps,
+    quantization_steps,
     rounded_values,
     weight_histogram,
 )
 
 __all__ = [
-    "COLOURS",
-    "accuracy_over_size",
-    "accuracy_over_sparsity",
+    "COLORS",
     "activation_ranges",
     "bundle",
     "centroids",
@@ -44,8 +42,10 @@ __all__ = [
     "lines",
     "mask_patterns",
     "montage",
+    "over_size",
+    "over_sparsity",
     "phases",
-    "quantisation_steps",
+    "quantization_steps",
     "rounded_values",
     "show",
     "style",

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labkit.plots.style import (
-    COLOURS,
+    COLORS,
     GREY,
     WIDTH,
     axes_of,
@@ -31,7 +31,7 @@ def energy(table: pd.DataFrame) -> Figure:
     with style():
         figure, ax = axes_of(0.42 * len(table) + 1.0)
         left = np.zeros(len(table))
-        for colour, name in zip(COLOURS, table.columns, strict=False):
+        for colour, name in zip(COLORS, table.columns, strict=False):
             ax.barh(rows, table[name], left=left, height=0.55, color=colour, label=name)
             left += table[name].to_numpy()
         for row, total in zip(rows, left, strict=True):
@@ -77,7 +77,7 @@ def engine_job(
         title: above all.
     """
     engines = [name for name in words if name != "exact"]
-    colours = dict(zip(engines, (COLOURS[1], COLOURS[0], COLOURS[2], *COLOURS[3:]), strict=False))
+    colours = dict(zip(engines, (COLORS[1], COLORS[0], COLORS[2], *COLORS[3:]), strict=False))
     errors = words[engines].sub(words["exact"], axis=0)
     with style():
         figure = Figure(figsize=(WIDTH, 6), layout="constrained")
@@ -133,7 +133,7 @@ def _arithmetic(ax: Axes, rows: Sequence[tuple[str, str, str]], bits: tuple[str,
     height = 1 / (len(rows) + 2.4)
     for row, (what, number, remark) in enumerate(rows):
         y = 1 - (row + 0.5) * height
-        colour = COLOURS[1] if remark else "black"
+        colour = COLORS[1] if remark else "black"
         whole, point, fraction = number.partition(".")
         ax.text(0.06, y, what, va="center", fontsize=9)
         ax.text(0.74, y, whole, ha="right", color=colour, **mono)
@@ -144,8 +144,8 @@ def _arithmetic(ax: Axes, rows: Sequence[tuple[str, str, str]], bits: tuple[str,
     width = 0.6 * mono["fontsize"] / 72 / (WIDTH * 2.2 / 4.2)  # of a character
     fits = len(kept.replace(" ", "")) <= 16
     name = "bits of T that are kept" if fits else "bits of T, more than a word has"
-    places = [(0.06, kept, name, COLOURS[0])]
-    places += [(0.06 + (len(kept) + 3) * width, cut, "cut off", COLOURS[1])] * bool(cut)
+    places = [(0.06, kept, name, COLORS[0])]
+    places += [(0.06 + (len(kept) + 3) * width, cut, "cut off", COLORS[1])] * bool(cut)
     for x, text, name, colour in places:
         ax.text(x, 1.7 * height, text, color=colour, **mono)
         ax.text(x, 0.8 * height, name, va="center", fontsize=8, color=colour)

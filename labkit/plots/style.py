@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 #: Colours that readers with colour-blindness can tell apart (Okabe and Ito, 2008).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 #: For figures of all labs: the same, and five more (P. Tol, 2021).
-MANY = (*COLOURS, "#882255", "#999933", "#44AA99", "#AA4499", "#332288")
+MANY = (*COLORS, "#882255", "#999933", "#44AA99", "#AA4499", "#332288")
 GREY, PALE = "#6b6b6b", "#b9d7ea"
 WIDTH = 8  # inches: the width of a notebook's output at 110 dots an inch
 DPI = 110
@@ -31,7 +31,7 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.prop_cycle": mpl.cycler(color=COLORS),
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "grid.color": "#e4e4e4",
@@ -119,5 +119,5 @@ def name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str], line: float
             xycoords="axes fraction",
             va="center",
             fontsize=9,
-            color=COLOURS[i % len(COLOURS)],
+            color=COLORS[i % len(COLORS)],
         )

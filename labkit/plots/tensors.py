@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from labkit.plots.style import (
-    COLOURS,
+    COLORS,
     GREY,
     PALE,
     axes_of,
@@ -42,9 +42,9 @@ def weight_histogram(
         ax.vlines(grid, 0, 1, color="#dcdcdc", linewidth=0.8, transform=ax.get_xaxis_transform())
         width = max(1, every // 4)
         edges = np.arange(-limit - 0.5, limit + width, width) - zero_point
-        ax.hist(values, bins=scale * edges, color=COLOURS[0])
+        ax.hist(values, bins=scale * edges, color=COLORS[0])
         ends = [scale * (code - zero_point) for code in (-limit, limit)]
-        ax.vlines(ends, 0, 1, color=COLOURS[1], transform=ax.get_xaxis_transform())
+        ax.vlines(ends, 0, 1, color=COLORS[1], transform=ax.get_xaxis_transform())
         ax.set(xlabel="weight", ylabel="number of weights")
         top = ax.secondary_xaxis(
             "top", functions=(lambda w: w / scale + zero_point, lambda q: scale * (q - zero_point))
@@ -118,7 +118,7 @@ def _steps_panel(ax: Axes, rows: np.ndarray, ranges: pd.DataFrame) -> None:
     eight = (ranges["max"].clip(lower=0) - ranges["min"].clip(upper=0)) / 255
     sixteen = ranges[["min", "max"]].abs().max(axis=1) / 32767
     ax.hlines(rows, sixteen, eight, color="#dcdcdc", linewidth=1)
-    for values, name, colour in ((sixteen, "16 bits", COLOURS[2]), (eight, "8 bits", COLOURS[0])):
+    for values, name, colour in ((sixteen, "16 bits", COLORS[2]), (eight, "8 bits", COLORS[0])):
         ax.plot(values, rows, "o", color=colour)
         ax.annotate(
             name,
@@ -133,7 +133,7 @@ def _steps_panel(ax: Axes, rows: np.ndarray, ranges: pd.DataFrame) -> None:
     ax.margins(x=0.15)
 
 
-def quantisation_steps(quantise: Callable, low: float, high: float) -> Figure:
+def quantization_steps(quantise: Callable, low: float, high: float) -> Figure:
     """A quantiser's staircase, and its error below.
 
     Args:
@@ -156,10 +156,10 @@ def quantisation_steps(quantise: Callable, low: float, high: float) -> Figure:
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
-            color=COLOURS[0],
+            color=COLORS[0],
         )
         top.set(ylabel="quantised x")
-        bottom.plot(x, y - x, color=COLOURS[1])
+        bottom.plot(x, y - x, color=COLORS[1])
         for level in (-half, half):
             bottom.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
         bottom.annotate(
@@ -188,7 +188,7 @@ def mask_patterns(masks: dict[str, np.ndarray]) -> Figure:
             ax.grid(False)
             ax.pcolormesh(
                 np.asarray(mask, float),
-                cmap=ListedColormap(["#ececec", COLOURS[0]]),
+                cmap=ListedColormap(["#ececec", COLORS[0]]),
                 vmin=0,
                 vmax=1,
                 edgecolors="white",
@@ -216,7 +216,7 @@ def centroids(weights: np.ndarray, codebooks: dict[str, tuple[np.ndarray, np.nda
         top.hist(weights, bins=120, color=PALE)
         top.set(yscale="log", ylabel="number of weights")
         heights = -np.arange(len(codebooks))
-        pairs = zip(COLOURS, heights, codebooks.values(), strict=False)
+        pairs = zip(COLORS, heights, codebooks.values(), strict=False)
         for colour, height, (start, end) in pairs:
             bottom.plot(start, np.full(len(start), height + 0.18), "o", mfc="none", color=colour)
             bottom.plot(end, np.full(len(end), height - 0.18), "o", color=colour)
@@ -242,7 +242,7 @@ def levels(values: dict[str, np.ndarray]) -> Figure:
                 found / largest,
                 np.full(len(found), row),
                 "|",
-                color=COLOURS[0],
+                color=COLORS[0],
                 markersize=13,
                 markeredgewidth=1.8,
             )
@@ -279,8 +279,9 @@ def rounded_values(x: np.ndarray, rounded: dict[str, np.ndarray], label: str) ->
             found, counts = np.unique(np.round(values, 5), return_counts=True)
             ax.hist(np.ravel(x), 60, range=(-edge, edge), color="#d9d9d9")
             stems = ax.twinx()
+            stems.xaxis.set_visible(False)  # else it is drawn twice
             inside = np.abs(found) <= 1.02 * max(edge, 1e-9)
-            stems.vlines(found[inside], 0, counts[inside] / values.size, color=COLOURS[0])
+            stems.vlines(found[inside], 0, counts[inside] / values.size, color=COLORS[0])
             stems.plot(found[inside], counts[inside] / values.size, "o", markersize=3.5)
             stems.set(ylim=(0, 1.12 * max(counts[inside], default=1) / values.size), yticks=[])
             ax.set(yticks=[], xlim=(-1.1 * edge, 1.1 * edge))
@@ -312,7 +313,7 @@ def limits(values: np.ndarray, limits: dict[str, float], x: str) -> Figure:
         figure, ax = axes_of(3.2)
         ax.hist(values, bins=200, color=PALE)
         for i, (name, limit) in enumerate(limits.items()):
-            colour = COLOURS[i % len(COLOURS)]
+            colour = COLORS[i % len(COLORS)]
             ax.axvline(-limit, color=colour, linewidth=1.2)
             ax.axvline(limit, color=colour, linewidth=1.2)
             ax.annotate(

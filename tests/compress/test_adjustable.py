@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from labkit.compress import adjustable, progressive
-from labkit.hwce.plan import Plan
+from labkit.compress import fixed_point, progressive
 from labkit.models import squeezenet
 
 
@@ -21,7 +20,7 @@ def model():
 
 
 def test_one_graph_for_all_plans(model, images):
-    copy = adjustable.adjustable(model)
+    copy = fixed_point.adjustable(model)
     traces = []
 
     @tf.function
@@ -31,20 +30,20 @@ def test_one_graph_for_all_plans(model, images):
 
     np.testing.assert_allclose(outputs(images), model(images), atol=1e-6)
     for bits, mode in (((8, 8, 8), "nearest"), ((4, 6, 5), "nearest"), ((6, 6, 6), "floor")):
-        plan = Plan.calibrated(model, images, bits, 99, mode=mode)
+        plan = fixed_point.measured_ranges(model, images).plan(bits, 99, mode=mode)
         for levels in (["conv1", "fire4"], None):
-            adjustable.adjust(copy, plan, levels)
+            fixed_point.adjust(copy, plan, levels)
             twin = progressive.quantized(model, plan, levels)
             np.testing.assert_allclose(outputs(images), twin(images, training=False), atol=1e-6)
-    adjustable.adjust(copy, plan, [])
+    fixed_point.adjust(copy, plan, [])
     np.testing.assert_allclose(outputs(images), model(images), atol=1e-6)
     assert len(traces) == 1
 
 
 def test_gradients_are_the_twins(model, images):
-    plan = Plan.calibrated(model, images, (6, 6, 6), 95)
-    copy, twin = adjustable.adjustable(model), progressive.quantized(model, plan)
-    adjustable.adjust(copy, plan)
+    plan = fixed_point.measured_ranges(model, images).plan((6, 6, 6), 95)
+    copy, twin = fixed_point.adjustable(model), progressive.quantized(model, plan)
+    fixed_point.adjust(copy, plan)
     gradients = []
     for network in (copy, twin):
         with tf.GradientTape() as tape:
@@ -56,13 +55,13 @@ def test_gradients_are_the_twins(model, images):
 
 
 def test_formats_are_no_weights(model):
-    copy = adjustable.adjustable(model)
+    copy = fixed_point.adjustable(model)
     assert len(copy.weights) == len(model.weights)
     for ours, theirs in zip(copy.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_twin_becomes_adjustable(model, images):
-    plan = Plan.calibrated(model, images, (6, 6, 6), 99)
-    copy = adjustable.adjustable(progressive.quantized(model, plan))
+    plan = fixed_point.measured_ranges(model, images).plan((6, 6, 6), 99)
+    copy = fixed_point.adjustable(progressive.quantized(model, plan))
     np.testing.assert_allclose(copy(images), model(images), atol=1e-6)

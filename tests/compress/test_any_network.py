@@ -14,7 +14,8 @@ from labkit.compress import (
     quantization_aware,
 )
 from labkit.compress.kernels import CompressionError
-from labkit.models.flat import flat, planar
+from labkit.models.graph import flat
+from labkit.models.planar import planar
 from labkit.training import Recipe
 
 L = tf.keras.layers

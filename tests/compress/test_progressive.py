@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from labkit import training
 from labkit.compress import progressive
+from labkit.compress.fixed_point import QuantizedConv2D, measured_ranges
 from labkit.compress.progressive import ProgressiveError, Resolution, Schedule
 from labkit.hwce.formats import QFormat
-from labkit.hwce.layers import QuantizedConv2D
 from labkit.hwce.plan import LayerPlan, Plan
 from labkit.training import CheckpointError
 
@@ -50,7 +50,7 @@ def model(source):
 
 @pytest.fixture(scope="module")
 def plan(model, source):
-    return Plan.calibrated(model, source.x_train, (6, 6, 6))
+    return measured_ranges(model, source.x_train).plan((6, 6, 6))
 
 
 def test_resolutions():

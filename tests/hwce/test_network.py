@@ -133,20 +133,6 @@ def test_finer_outputs_than_products():
         np.testing.assert_allclose(y, exact, atol=1e-6)
 
 
-def test_calibrated_formats_cover_what_was_seen(images):
-    model = tf.keras.Sequential([tf.keras.Input((16, 18, 3)), layers.Conv2D(2, 3, name="c")])
-    kernel, bias = model.get_weights()
-    model.set_weights([kernel * 0 + 0.3, bias])
-    found = hwce.Plan.calibrated(model, images, (8, 6, 4), config=FULMINE, mode="floor")
-    outputs = np.abs(model.predict(images, verbose=0)).max()
-    formats = found.layers["c"]
-    assert (formats.kernel, found.mode, found.config) == (QFormat(8, -1), "floor", FULMINE)
-    assert formats.input == QFormat(6, int(np.ceil(np.log2(np.abs(images).max()))))
-    assert formats.output == QFormat(4, int(np.ceil(np.log2(outputs))))
-    lower = hwce.Plan.calibrated(model, images, percentile=50).layers["c"]
-    assert lower.output.msb < formats.output.msb
-
-
 def test_plans_survive_json(model):
     this = plan(model, FULMINE.with_(drain=12), "floor")
     again = hwce.Plan.from_dict(json.loads(json.dumps(this.as_dict())))
@@ -316,17 +302,6 @@ def test_no_tensorflow_without_a_model():
     code = "import sys, labkit.hwce; print('tensorflow' in sys.modules, 'keras' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]
-
-
-def test_ranges_are_measured_once_for_any_number_of_plans(model, images):
-    ranges = hwce.Ranges(model, images)
-    for bits, percentile, mode in (((8, 8, 8), 100.0, "nearest"), ((4, 6, 5), 98, "floor"),
-                                   ((4, 4, 4), None, "nearest")):  # fmt: skip
-        this = ranges.plan(bits, percentile, FULMINE, mode)
-        assert this == hwce.Plan.calibrated(model, images, bits, percentile, FULMINE, mode)
-    kernel, inputs, outputs = ranges.tensors["wide"]
-    assert this.layers["wide"].kernel.msb == hwce.msb_of_least_error(kernel, 4)
-    assert kernel.shape == (5, 5, 6, 4) and inputs.shape[-1] == 6 and outputs.shape[-1] == 4
 
 
 def test_uniform_plans_have_one_format_for_all_layers(model):

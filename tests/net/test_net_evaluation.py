@@ -11,16 +11,17 @@ import pytest
 from net_command import arrays, net, refused
 
 from labkit import hwce, training
+from labkit.compress.fixed_point import measured_ranges
 from labkit.compress.progressive import quantized
 from labkit.datasets import image_folder
 from labkit.hwce import PRESETS, Plan
-from labkit.models import networks
+from labkit.models import networks, weights
 
 
 @pytest.fixture(scope="module")
 def model(trained):
     lenet = networks.network("lenet").build((16, 16, 1), 10)
-    return networks.load_weights(lenet, trained / "weights.npz")
+    return weights.load(lenet, trained / "weights.npz")
 
 
 GREY = image_folder.Preprocessing(16, "grey")
@@ -55,7 +56,7 @@ def test_quantised_and_bit_true(tree, trained, model, images, tmp_path):
                   "--csv", tmp_path / "b.csv")  # fmt: skip
     opened = image_folder.open_tree(tree)
     x = np.stack([opened.read("train", i, GREY) for i in range(0, 80, 4)])
-    plan = Plan.calibrated(model, x, (6, 5, 5), 99.9)
+    plan = measured_ranges(model, x).plan((6, 5, 5), 99.9)
     twin = training.ranks(quantized(model, plan).predict(images[0], verbose=0), images[1])
     with pytest.warns(hwce.EmulatedPrecisionWarning):
         engine = training.ranks(hwce.run(model, images[0], plan).outputs, images[1])

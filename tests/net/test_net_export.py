@@ -10,14 +10,14 @@ from net_command import arrays, assert_same, net, refused
 
 from labkit import measure, training
 from labkit.datasets import image_folder
-from labkit.models import networks
+from labkit.models import networks, weights
 from labkit.net import coreml
 
 
 @pytest.fixture(scope="module")
 def model(trained):
     lenet = networks.network("lenet").build((16, 16, 1), 10)
-    return networks.load_weights(lenet, trained / "weights.npz")
+    return weights.load(lenet, trained / "weights.npz")
 
 
 @pytest.fixture(scope="module")

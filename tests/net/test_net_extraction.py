@@ -10,7 +10,7 @@ from net_command import arrays, net, refused
 from labkit.compress.progressive import quantized
 from labkit.datasets import image_folder
 from labkit.hwce import Plan
-from labkit.models import networks
+from labkit.models import networks, weights
 
 h5py = pytest.importorskip("h5py")
 
@@ -20,7 +20,7 @@ LAYERS = ["conv1", "pool1", "conv2", "pool2", "flatten", "dense1", "dense2", "lo
 @pytest.fixture(scope="module")
 def model(trained):
     lenet = networks.network("lenet").build((16, 16, 1), 10)
-    return networks.load_weights(lenet, trained / "weights.npz")
+    return weights.load(lenet, trained / "weights.npz")
 
 
 @pytest.fixture

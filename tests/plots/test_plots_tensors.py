@@ -1,6 +1,7 @@
 """Figures of weights: where centroids begin and end, and which weights stay."""
 
 import numpy as np
+from plot_examples import texts, values, weights
 
 from labkit import plots
 
@@ -38,3 +39,16 @@ def test_weight_histogram_counts_codes():
     assert text.startswith("4 of 255 codes are used")
     histogram = plots.weight_histogram(weights, 0.01).axes[0].patches
     assert sum(bar.get_height() for bar in histogram) == 6
+
+
+def test_levels_says_how_many_values():
+    shown = " ".join(text for text, _ in texts(plots.levels(values())))
+    assert "15 values" in shown and "3 values" in shown
+
+
+def test_rounded_values_counts_values_and_error():
+    w, rounded = weights()
+    shown = [text for text, _ in texts(plots.rounded_values(w, rounded, "weight"))]
+    error = np.square(rounded["a"] - w).sum() / np.square(w).sum()
+    expected = f"a\n{len(np.unique(rounded['a']))} values, error {error:.0%}"
+    assert expected in shown

@@ -13,8 +13,7 @@ from qkeras.utils import _add_supported_quantized_objects
 from labkit import files
 from labkit.compress.low_bit.quantizers import FOUR_BITS, quantizer, quietly
 from labkit.compress.low_bit.scale import fit_scale_of
-from labkit.models import networks
-from labkit.models.flat import flat
+from labkit.models import graph
 
 _LAYERS = {
     tf.keras.layers.Conv1D: qkeras.QConv1D,
@@ -68,7 +67,7 @@ def quantize(
         return layer.__class__.from_config(layer.get_config())
 
     with quietly():
-        copy = networks.copy_of(flat(model), replaced)
+        copy = graph.copy_of(model, replaced)
         for layer in quantized_layers(copy) if fit_scale else ():
             fit_scale_of(layer)
     return copy

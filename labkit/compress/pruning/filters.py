@@ -7,7 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from labkit.models import networks
+from labkit.compress.kernels import CompressionError
+from labkit.models.graph import Wiring, copy_of, flat
+
+_L = tf.keras.layers
+_FILTERED = (_L.Conv1D, _L.Conv2D, _L.Dense)
+_PASSING = (
+    *(_L.InputLayer, _L.Flatten, _L.Dropout, _L.Activation, _L.ReLU, _L.LeakyReLU, _L.ELU),
+    *(_L.MaxPooling1D, _L.AveragePooling1D, _L.GlobalMaxPooling1D, _L.GlobalAveragePooling1D),
+    *(_L.MaxPooling2D, _L.AveragePooling2D, _L.GlobalMaxPooling2D, _L.GlobalAveragePooling2D),
+)
 
 
 def mask_filters(model: tf.keras.Model, keep: Mapping[str, np.ndarray]) -> tf.keras.Model:
@@ -20,18 +29,20 @@ def mask_filters(model: tf.keras.Model, keep: Mapping[str, np.ndarray]) -> tf.ke
         model: a chain of layers, see `remove_filters`.
         keep: by name of a layer, bool (its output channels,).
     """
-    copy = networks.copy_of(model)
+    copy = copy_of(model)
     kept = None
     for layer in _chain(copy, keep):
         if layer.name in keep:
             kept = np.asarray(keep[layer.name], np.float32)
             layer.set_weights([w * kept for w in layer.get_weights()])
-        elif isinstance(layer, (tf.keras.layers.Conv2D, tf.keras.layers.Dense)):
+        elif isinstance(layer, _FILTERED):
             kept = None
-        elif isinstance(layer, tf.keras.layers.BatchNormalization) and kept is not None:
+        elif isinstance(layer, _L.BatchNormalization) and kept is not None:
             names = [v.name.split("/")[-1].split(":")[0] for v in layer.weights]
+            # Without a γ it is the mean that would make something of nothing.
+            cleared = ("gamma", "beta") if layer.scale else ("beta", "moving_mean")
             values = zip(names, layer.get_weights(), strict=True)
-            layer.set_weights([w * kept if n in ("gamma", "beta") else w for n, w in values])
+            layer.set_weights([w * kept if n in cleared else w for n, w in values])
     return copy
 
 
@@ -42,29 +53,31 @@ def remove_filters(model: tf.keras.Model, keep: Mapping[str, np.ndarray]) -> tf.
     weights for it. What is left computes what `mask_filters` does, on every device in less time.
 
     Args:
-        model: a chain of convolutions, dense layers, normalisations, and layers without weights.
+        model: a chain of convolutions, dense layers, normalisations, pooling, and activations that
+            leave zero as it is; a nested one is laid out flat.
         keep: by name of a convolution or dense layer, bool (its output channels,); the last
             layer's outputs, the classes, cannot be removed.
 
     Raises:
-        ValueError: not a chain, an unknown or the last layer, a mask of another length, or one
-            that leaves nothing.
+        CompressionError: not such a chain, an unknown or the last layer, a mask of another length,
+            or one that leaves nothing.
 
     Source: Li et al., *Pruning filters for efficient ConvNets*, ICLR 2017, figure 1.
     """
+    model = flat(model)
     layers = _chain(model, keep)
     smaller = tf.keras.models.clone_model(model, clone_function=lambda layer: _resized(layer, keep))
     kept = None  # channels that arrive at a layer; None: all
     for layer in layers:
         values = layer.get_weights()
-        if isinstance(layer, (tf.keras.layers.Conv2D, tf.keras.layers.Dense)):
+        if isinstance(layer, _FILTERED):
             if kept is not None:
                 values[0] = values[0][..., kept, :]
             kept = None
             if layer.name in keep:
                 kept = np.flatnonzero(keep[layer.name])
                 values = [w[..., kept] for w in values]
-        elif isinstance(layer, tf.keras.layers.Flatten) and kept is not None:
+        elif isinstance(layer, _L.Flatten) and kept is not None:
             positions = np.arange(np.prod(layer.output_shape[1:])).reshape(
                 -1, layer.input_shape[-1]
             )
@@ -86,26 +99,44 @@ def _resized(layer: tf.keras.layers.Layer, keep: Mapping[str, np.ndarray]):
 
 def _chain(model: tf.keras.Model, keep: Mapping[str, np.ndarray]) -> list[tf.keras.layers.Layer]:
     """The layers in order, checked: whether they are a chain and the masks fit them."""
-    weighted = []
-    kinds = (tf.keras.layers.Conv2D, tf.keras.layers.Dense, tf.keras.layers.BatchNormalization)
-    for layer in model.layers:
-        inbound = layer.inbound_nodes[0].inbound_layers if layer.inbound_nodes else []
-        if (isinstance(inbound, list) and len(inbound) > 1) or len(layer.outbound_nodes) > 1:
-            raise ValueError(f"layer {layer.name!r} branches: filters come out of chains only.")
-        if layer.weights and type(layer) not in kinds:
-            raise ValueError(
-                f"layer {layer.name!r} is a {type(layer).__name__}: filters come out of chains of "
-                "convolutions, dense layers and normalisations only."
-            )
-        if type(layer) in kinds[:2]:
-            weighted.append(layer.name)
+    weighted = [layer.name for layer in model.layers if type(layer) in _FILTERED]
     for name, mask in keep.items():
         if name not in weighted[:-1]:
-            raise ValueError(f"{name!r} cannot lose filters; these can: {weighted[:-1]}.")
+            raise CompressionError(f"{name!r} cannot lose filters; these can: {weighted[:-1]}.")
         channels = model.get_layer(name).kernel.shape[-1]
         if np.shape(mask) != (channels,) or not np.any(mask):
-            raise ValueError(
+            raise CompressionError(
                 f"the mask of {name!r} has shape {np.shape(mask)} and keeps "
                 f"{np.count_nonzero(mask)}, expected ({channels},) and at least one."
             )
+    wiring, some_are_missing = Wiring(model), False
+    for layer, following in zip(model.layers, [*model.layers[1:], None], strict=True):
+        if wiring.behind(layer) != [following] or len(wiring.before(layer)) > 1:
+            raise CompressionError(f"layer {layer.name!r} branches: filters come out of chains.")
+        loses = layer.name in keep
+        if (loses or some_are_missing) and (fault := _fault(layer, loses)):
+            raise CompressionError(
+                f"layer {layer.name!r} {fault}: filters come out where nothing but normalisations "
+                "over the last axis, pooling, and activations that leave zero as it is stand "
+                "between a convolution or dense layer and the next one."
+            )
+        some_are_missing = loses or (some_are_missing and not isinstance(layer, _FILTERED))
     return model.layers
+
+
+def _fault(layer: tf.keras.layers.Layer, loses: bool) -> str:
+    """Why a layer cannot lose filters, or channels of its inputs; empty if it can."""
+    if isinstance(layer, _L.BatchNormalization):
+        last = list(layer.axis) == [len(layer.output_shape) - 1]
+        return "" if last else f"normalises along the axes {list(layer.axis)}"
+    if type(layer) not in (*_FILTERED, *_PASSING):
+        return f"is a {type(layer).__name__}"
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return "has its channels first"
+    if getattr(layer, "groups", 1) > 1:
+        return "has groups"
+    # What a sigmoid makes of a masked channel, 0.5, the smaller network would miss.
+    activation = getattr(layer, "activation", None) if loses or type(layer) in _PASSING else None
+    if activation is not None and np.any(activation(tf.zeros((1, 2)))):
+        return f"has the activation {activation.__name__}"
+    return ""

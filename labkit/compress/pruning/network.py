@@ -11,8 +11,7 @@ from tensorflow_model_optimization.python.core.sparsity.keras import pruning_wra
 
 from labkit.compress import kernels, quantization_aware
 from labkit.compress.pruning.masks import lamp_scores, magnitude_mask
-from labkit.models import networks
-from labkit.models.flat import flat
+from labkit.models import graph
 
 
 def layer_sparsities(model: tf.keras.Model, sparsity: float) -> dict[str, float]:
@@ -93,7 +92,7 @@ def prune(
         )
         return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule, sparsity_m_by_n=zeros)
 
-    copy = networks.copy_of(flat(model))
+    copy = graph.copy_of(model)
     return tf.keras.models.clone_model(copy, clone_function=wrapped)
 
 

@@ -1,17 +1,18 @@
-"""Accuracy and loss: over epochs, sparsity and size, of techniques and phases."""
+"""Metrics and loss: over epochs, sparsity and size, of techniques and phases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labkit.plots.style import (
-    COLOURS,
+    COLORS,
     GREY,
     axes_of,
     line_widths,
@@ -20,13 +21,21 @@ from labkit.plots.style import (
 )
 
 
-def history(histories: Sequence[dict[str, list[float]]]) -> Figure:
-    """Loss and accuracy on the training images after each epoch, a line for each training.
+def history(
+    histories: Sequence[dict[str, list[float]]],
+    loss: str = "loss (cross-entropy)",
+    metric: str = "accuracy (%)",
+) -> Figure:
+    """Loss and a metric on the training data after each epoch, a line for each training.
 
     Args:
-        histories: of each training, "loss" and "accuracy" (fraction) by epoch.
+        histories: of each training, "loss" and the metric by epoch.
+        loss: what the loss is.
+        metric: the metric's name, as in the histories, and its unit; a percentage is given there
+            as a fraction.
     """
-    panels = (("loss", 1, "loss (cross-entropy)"), ("accuracy", 100, "training accuracy (%)"))
+    name, _, unit = metric.partition(" (")
+    panels = (("loss", 1, loss), (name, 100 if unit == "%)" else 1, f"training {metric}"))
     with style():
         figure, axes = axes_of(2.8, 1, 2)
         for ax, (name, factor, label) in zip(axes, panels, strict=True):
@@ -62,9 +71,7 @@ def comparison(report: pd.DataFrame, metric: str = "accuracy (%)", spread: str =
         left.set_ylim(len(report) - 0.5, -0.5)  # the first technique on top
         low, high = left.get_xlim()
         percent = metric.endswith("(%)")
-        if (
-            percent and high - low < 2
-        ):  # do not blow a tenth of a point up to the width of the figure
+        if percent and high - low < 2:  # a tenth of a point is not blown up to the figure's width
             low, high = (low + high) / 2 - 1, (low + high) / 2 + 1
         if percent and high > 100:  # nothing lies there
             low, high = low - (high - 100.1), 100.1
@@ -120,57 +127,72 @@ def lines(
     return figure
 
 
-def accuracy_over_sparsity(points: pd.DataFrame, level: float | None = None) -> Figure:
-    """Accuracy over sparsity, a dot a model and a line a pattern through the mean of its dots.
+def over_sparsity(
+    points: pd.DataFrame, level: float | None = None, metric: str = "accuracy (%)"
+) -> Figure:
+    """A metric over sparsity, a dot a model and a line a pattern through the mean of its dots.
 
     The axis is logarithmic in the weights that are left: from 90 to 95 % as far as from 95 to 97.5.
 
     Args:
-        points: columns "pattern", "sparsity (%)" (below 100) and "accuracy (%)".
-        level: accuracy to mark with a horizontal line.
+        points: columns "pattern", "sparsity (%)" (below 100) and `metric`.
+        level: value to mark with a horizontal line.
+        metric: the column to show, named with its unit.
     """
+
+    def line(ax, group, colour):
+        mean = group.groupby("sparsity (%)")[metric].mean()
+        ax.plot(100 - mean.index, mean, color=colour)
+        ax.plot(100 - group["sparsity (%)"], group[metric], "o", color=colour)
+        return mean.iloc[-1]
+
     with style():
         figure, ax = axes_of(3.8)
-        if level is not None:
-            ax.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
-        ends = []
-        patterns = points.groupby("pattern", sort=False)
-        for colour, (_, group) in zip(COLOURS * 9, patterns, strict=False):
-            mean = group.groupby("sparsity (%)")["accuracy (%)"].mean()
-            ax.plot(100 - mean.index, mean, color=colour)
-            ax.plot(100 - group["sparsity (%)"], group["accuracy (%)"], "o", color=colour)
-            ends.append(mean.iloc[-1])
         low, high = points["sparsity (%)"].min() - 5, points["sparsity (%)"].max() + 1
         ticks = [s for s in (0, 50, 75, 90, 95, 98, 99, 99.5) if low <= s <= high]
+        ends = _patterns(ax, points, level, line)
         ax.set_xscale("log")
         ax.set_xticks([100 - s for s in ticks], [f"{s:g}" for s in ticks])
         ax.minorticks_off()
         ax.invert_xaxis()
-        ax.set(xlabel="weights pruned (%)", ylabel="test accuracy (%)")
-        name_ends(ax, ends, [name for name, _ in patterns])
+        ax.set(xlabel="weights pruned (%)", ylabel=f"test {metric}")
+        name_ends(ax, list(ends.values()), list(ends))
     return figure
 
 
-def accuracy_over_size(points: pd.DataFrame, level: float | None = None) -> Figure:
-    """Accuracy over bytes after gzip, a dot a file and a line from one to the next of a pattern.
+def over_size(
+    points: pd.DataFrame, level: float | None = None, metric: str = "accuracy (%)"
+) -> Figure:
+    """A metric over bytes after gzip, a dot a file and a line from one to the next of a pattern.
 
     Args:
-        points: columns "pattern", "gzip (bytes)" and "accuracy (%)".
-        level: accuracy to mark with a horizontal line.
+        points: columns "pattern", "gzip (bytes)" and `metric`.
+        level: value to mark with a horizontal line.
+        metric: the column to show, named with its unit.
     """
+
+    def line(ax, group, colour):
+        group = group.sort_values("gzip (bytes)")
+        ax.plot(group["gzip (bytes)"] / 1000, group[metric], "o-", color=colour)
+        return group[metric].iloc[-1]
+
     with style():
         figure, ax = axes_of(3.8)
-        if level is not None:
-            ax.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
-        ends = []
-        patterns = points.groupby("pattern", sort=False)
-        for colour, (_, group) in zip(COLOURS * 9, patterns, strict=False):
-            group = group.sort_values("gzip (bytes)")
-            ax.plot(group["gzip (bytes)"] / 1000, group["accuracy (%)"], "o-", color=colour)
-            ends.append(group["accuracy (%)"].iloc[-1])
-        ax.set(xlabel="size after gzip (kB)", ylabel="test accuracy (%)")
-        name_ends(ax, ends, [name for name, _ in patterns])
+        ends = _patterns(ax, points, level, line)
+        ax.set(xlabel="size after gzip (kB)", ylabel=f"test {metric}")
+        name_ends(ax, list(ends.values()), list(ends))
     return figure
+
+
+def _patterns(ax: Axes, points: pd.DataFrame, level: float | None, line: Callable) -> dict:
+    """A line for each pattern; where each ends."""
+    if level is not None:
+        ax.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
+    groups = points.groupby("pattern", sort=False)
+    return {
+        name: line(ax, group, colour)
+        for colour, (name, group) in zip(COLORS * 9, groups, strict=False)
+    }
 
 
 def phases(histories: dict[str, pd.DataFrame], names: Sequence[str], level: float) -> Figure:
@@ -195,7 +217,7 @@ def phases(histories: dict[str, pd.DataFrame], names: Sequence[str], level: floa
         )
         ends = []
         for i, history in enumerate(histories.values()):
-            colour = COLOURS[i % len(COLOURS)]
+            colour = COLORS[i % len(COLORS)]
             x = np.arange(len(history))
             before, after = 100 * history["before"], 100 * history["after"]
             # Down when a level is quantised, up again while it is trained.

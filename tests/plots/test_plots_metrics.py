@@ -1,9 +1,10 @@
-"""Accuracy over sparsity, size and the phases of a quantisation."""
+"""A metric over sparsity and size, by technique, and through the phases of a quantisation."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
+from plot_examples import a_report
 
 from labkit import plots
 
@@ -20,18 +21,18 @@ def points():
 
 
 def test_lines_go_through_the_means_and_dots_stay(points):
-    ax = plots.accuracy_over_sparsity(points).axes[0]
+    ax = plots.over_sparsity(points).axes[0]
     by_colour = {}
     for line in ax.lines:
         by_colour.setdefault(to_rgba(line.get_color()), []).append(line.get_xydata())
-    line, dots = by_colour[to_rgba(plots.COLOURS[0])]
+    line, dots = by_colour[to_rgba(plots.COLORS[0])]
     np.testing.assert_allclose(line, [[10, 99], [2, 75]])
     np.testing.assert_allclose(dots, [[10, 99], [2, 80], [2, 70]])
     assert [text.get_text() for text in ax.texts] == ["anywhere", "filters"]
 
 
 def test_sparser_is_further_right_and_labelled_as_such(points):
-    ax = plots.accuracy_over_sparsity(points, level=90).axes[0]
+    ax = plots.over_sparsity(points, level=90).axes[0]
     assert ax.xaxis_inverted()
     ticks = dict(zip([t.get_text() for t in ax.get_xticklabels()], ax.get_xticks(), strict=True))
     assert ticks["95"] == pytest.approx(5)
@@ -47,7 +48,7 @@ def test_files_are_joined_from_the_smallest_to_the_largest():
             "accuracy (%)": [97.0, 97.5, 92.0],
         }
     )
-    ax = plots.accuracy_over_size(files).axes[0]
+    ax = plots.over_size(files).axes[0]
     both, alone = ax.lines
     np.testing.assert_allclose(both.get_xydata(), [[4, 92], [6, 97]])
     np.testing.assert_allclose(alone.get_xydata(), [[7, 97.5]])
@@ -85,3 +86,22 @@ def test_comparison_shows_a_metric_that_is_no_percentage_on_its_own_scale():
     low, high = left.get_xlim()
     assert 0.2 < low < 0.3 and 0.36 < high < 0.4
     assert left.get_xlabel() == "test error (mm)"
+
+
+def test_comparison_gives_sizes_relative_to_the_first():
+    labels = [t.get_text() for t in plots.comparison(a_report()).axes[1].texts]
+    assert labels[0] == "157.3"
+    assert labels[2] == "44.5   ÷ 3.5"
+
+
+def test_a_metric_of_ones_own_over_sparsity_size_and_epochs(points):
+    error = "error (m)"
+    other = points.rename(columns={"accuracy (%)": error}).assign(**{"gzip (bytes)": 1000.0})
+    for figure in (plots.over_sparsity(other, metric=error), plots.over_size(other, metric=error)):
+        assert figure.axes[0].get_ylabel() == "test error (m)"
+    trained = {"loss": [2.0, 1.0], "error": [3.0, 2.0]}
+    left, right = plots.history([trained], "loss (squares)", error).axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("loss (squares)", "training error (m)")
+    assert right.lines[0].get_ydata().tolist() == [3, 2]
+    percent = plots.history([{"loss": [1.0], "accuracy": [0.5]}]).axes[1]
+    assert percent.lines[0].get_ydata().tolist() == [50]

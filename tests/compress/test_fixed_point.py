@@ -5,8 +5,14 @@ import pytest
 import tensorflow as tf
 
 from labkit import hwce
+from labkit.compress.fixed_point import (
+    QuantClip,
+    QuantizedConv2D,
+    measured_ranges,
+    portable,
+    quantclip,
+)
 from labkit.hwce.formats import MODES, QFormat
-from labkit.hwce.layers import QuantClip, QuantizedConv2D, layer_outputs, quantclip
 
 layers = tf.keras.layers
 
@@ -221,7 +227,7 @@ def test_quantclip_saved_and_reloaded_as_a_layer(tmp_path, suffix, mode):
 
 
 def test_training_rounds_as_the_twin_does_but_for_halves():
-    """TensorFlow's fused quantisation: the same steps, and the same codes away from halves."""
+    """In float32: the same steps, and the same codes away from halves."""
     layer = QuantizedConv2D(1, 1, (16, 0), (6, 1), (16, 1), use_bias=False)
     layer.build((None, 1, 1, 1))
     layer.set_weights([np.full((1, 1, 1, 1), 0.5, np.float32)])  # on the grid, and exact
@@ -247,12 +253,44 @@ def test_bad_arguments(arguments, message):
         QuantizedConv2D(4, 3, **arguments)
 
 
-def test_inputs_and_outputs_of_layers():
-    model = tf.keras.Sequential(
-        [tf.keras.Input((4, 4, 1)), layers.Conv2D(2, 3, name="a"), layers.Conv2D(1, 1, name="b")]
-    )
-    x = normal(2, 4, 4, 1)
-    values = layer_outputs(model, x, ["a", "b"])
-    np.testing.assert_array_equal(values["a"][0], x)
-    np.testing.assert_array_equal(values["a"][1], values["b"][0])
-    np.testing.assert_allclose(values["b"][1], model.predict(x, verbose=0), rtol=1e-6)
+def test_calibrated_formats_cover_what_was_seen():
+    images = normal(4, 16, 18, 3)
+    model = tf.keras.Sequential([tf.keras.Input((16, 18, 3)), layers.Conv2D(2, 3, name="c")])
+    kernel, bias = model.get_weights()
+    model.set_weights([kernel * 0 + 0.3, bias])
+    found = measured_ranges(model, images).plan((8, 6, 4), config=hwce.FULMINE, mode="floor")
+    outputs = np.abs(model.predict(images, verbose=0)).max()
+    formats = found.layers["c"]
+    assert (formats.kernel, found.mode, found.config) == (QFormat(8, -1), "floor", hwce.FULMINE)
+    assert formats.input == QFormat(6, int(np.ceil(np.log2(np.abs(images).max()))))
+    assert formats.output == QFormat(4, int(np.ceil(np.log2(outputs))))
+    lower = measured_ranges(model, images).plan(percentile=50).layers["c"]
+    assert lower.output.msb < formats.output.msb
+
+
+def test_ranges_of_the_layers_with_formats():
+    """Those of plain and quantised convolutions and dense layers, of inner networks too."""
+    inner = tf.keras.Sequential([layers.Input((6, 6, 3)), layers.Conv2D(4, 3, name="a")], name="in")
+    x = inputs = layers.Input((6, 6, 3))
+    x = layers.Conv2DTranspose(2, 3)(inner(x))
+    x = layers.Dense(5, name="b")(layers.Flatten()(x))
+    model = tf.keras.Model(inputs, x)
+    images = normal(3, 6, 6, 3)
+    found = measured_ranges(model, images)
+    assert set(found.tensors) == {"in/a", "b"}
+    kernel, before, after = found.tensors["in/a"]
+    assert kernel.shape == (3, 3, 3, 4)
+    np.testing.assert_array_equal(before, images)
+    np.testing.assert_allclose(after, inner(images), rtol=1e-5)
+    least = found.plan((4, 4, 4), None).layers["in/a"]
+    assert least.kernel.msb == hwce.msb_of_least_error(kernel, 4)
+
+
+def test_a_portable_network_computes_what_the_twin_does():
+    for mode in MODES:
+        model = network(mode, (8, 8, 8))
+        x = normal(3, 17, 19, 3)
+        copy = portable(model)
+        assert not any(getattr(layer, "exact", False) for layer in copy.layers)
+        codes = np.rint((copy(x).numpy() - model(x).numpy()) / 2.0**-5)
+        assert np.mean(codes != 0) < 0.01 and np.abs(codes).max() <= 1

@@ -1,0 +1,62 @@
+"""One notebook executed with papermill."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+
+def execute_notebook(
+    notebook: NotebookNode,
+    result: Path,
+    parameters: dict,
+    cwd: Path | None = None,
+    environment: dict[str, str] | None = None,
+    progress: bool = False,
+) -> str:
+    """Execute a notebook with papermill into `result`; returns "" or the error in one line."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    source = result.with_suffix(".source.ipynb")
+    nbformat.write(notebook, source)
+    try:
+        with _environment(environment or {}):
+            papermill.execute_notebook(
+                str(source),
+                str(result),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=progress,
+                cwd=str(cwd) if cwd else None,
+                extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of its own defaults
+            )
+    except PapermillExecutionError as error:
+        return f"cell {error.cell_index} stopped with {error.ename}: {error.evalue}"
+    except DeadKernelError:
+        return "the kernel died: out of memory, or a crash in a library"
+    finally:
+        source.unlink(missing_ok=True)
+    return ""
+
+
+@contextmanager
+def _environment(settings: dict[str, str]):
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

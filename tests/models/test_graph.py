@@ -1,0 +1,77 @@
+"""Networks as graphs: who reads whom, copies, levels, taps."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from labkit.models import classic, graph
+from labkit.models.graph import NetworkError, Wiring
+
+layers = tf.keras.layers
+
+
+def test_the_wiring_is_that_of_one_network():
+    x = inputs = layers.Input((4,))
+    x = layers.Dense(4, name="a")(x)
+    y = layers.ReLU(name="b")(x)
+    z = layers.Add(name="c")([x, y])
+    model = tf.keras.Model(inputs, [z, y])
+    tf.keras.Model(inputs, layers.Softmax(name="elsewhere")(x))
+    a, b, c = (model.get_layer(name) for name in "abc")
+    wiring = Wiring(model)
+    assert wiring.behind(a) == [b, c] and wiring.sole_behind(a) is None
+    assert wiring.behind(b) == [c, None] and wiring.sole_behind(b) is None
+    assert wiring.before(c) == [a, b] and wiring.sole_before(c) is None
+    assert wiring.sole_before(b) is a
+    assert wiring.behind(c) == [None] and wiring.sole_behind(c) is None
+
+
+def test_the_wiring_of_a_sequence_and_of_a_layer_called_twice():
+    a, b = layers.Dense(4), layers.ReLU()
+    wiring = Wiring(tf.keras.Sequential([a, b]))
+    assert wiring.before(a) == [] and wiring.sole_behind(a) is b and wiring.behind(b) == [None]
+    x = inputs = layers.Input((4,))
+    wiring = Wiring(tf.keras.Model(inputs, b(a(a(x)))))
+    assert wiring.sole_behind(a) is None and wiring.sole_before(b) is None
+
+
+def test_copies_enter_inner_networks():
+    inner = tf.keras.Sequential([layers.Input((4,)), layers.Dense(3, name="d")], name="inner")
+    x = inputs = layers.Input((4,))
+    model = tf.keras.Model(inputs, layers.ReLU()(inner(x)))
+    seen = []
+
+    def layer_of(layer):
+        seen.append(layer.name)
+        return type(layer).from_config(layer.get_config())
+
+    copy = graph.copy_of(model, layer_of)
+    assert "inner/d" in seen and copy.get_layer("inner/d") is not inner.layers[0]
+    x = np.random.default_rng(0).random((2, 4), np.float32)
+    np.testing.assert_array_equal(copy(x), model(x))
+    assert graph.levels(model) == {"inner": ("inner/d",)}
+    outputs = graph.layer_outputs(model, x, ["inner/d"])["inner/d"]
+    np.testing.assert_array_equal(outputs[0], x)
+    np.testing.assert_allclose(outputs[1], inner(x), rtol=1e-6)
+
+
+def test_levels(small):
+    assert list(graph.levels(small)) == ["conv1", *(f"fire{i}" for i in range(2, 10)), "conv10"]
+    assert graph.levels(small)["fire4"] == (
+        "fire4/squeeze1x1", "fire4/expand1x1", "fire4/expand3x3",
+    )  # fmt: skip
+    assert list(graph.levels(classic.lenet())) == ["conv1", "conv2", "dense1", "dense2"]
+
+
+def test_sums_before_bias_and_activation(images):
+    model = classic.basicnet()
+    conv = model.get_layer("conv1")
+    conv.bias.assign(tf.range(32, dtype=tf.float32))
+    sums = graph.convolution_output(model, "conv1", images, batch=2)
+    expected = tf.nn.conv2d(images, conv.kernel, 1, "SAME").numpy()
+    np.testing.assert_allclose(sums, expected, atol=1e-5)
+    last = graph.convolution_output(model, "dense2", images)
+    probabilities = tf.nn.softmax(last + model.get_layer("dense2").bias).numpy()
+    np.testing.assert_allclose(probabilities, model.predict(images, verbose=0), atol=1e-5)
+    with pytest.raises(NetworkError, match="no layer 'pool2' with a kernel; there are conv1"):
+        graph.convolution_output(model, "pool2", images)
