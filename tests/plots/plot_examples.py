@@ -115,7 +115,7 @@ def texts(figure):
     found = list(figure.texts)
     for ax in figure.axes:
         found += [*ax.texts, ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label]
-        for axis in (ax.xaxis, ax.yaxis):
+        for axis in filter(lambda axis: axis.get_visible(), (ax.xaxis, ax.yaxis)):
             low, high = sorted(axis.get_view_interval())
             ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=False)
             found += [label for place, label in ticks if ax.axison and low <= place <= high]
