@@ -72,7 +72,7 @@ def whole_network(count: int, rounds: int) -> None:
     saturations = {}
     for name, work in runs.items():  # trace, allocate, start threads
         report = work()
-        if isinstance(report, hwce.Report):
+        if isinstance(report, hwce.NetworkResult):
             saturations[name] = report.totals["saturations"]
     for _ in range(rounds):
         for name, work in runs.items():

@@ -33,15 +33,38 @@ from labkit.hwce.formats import (
 )
 from labkit.hwce.job import Kernel
 from labkit.hwce.network import differences, run, window
+from labkit.hwce.network_result import NetworkResult
 from labkit.hwce.operations import Activation
 from labkit.hwce.plan import LayerPlan, Plan, Ranges
-from labkit.hwce.report import Report
 from labkit.hwce.windows import Window
 
 __all__ = [
-    "BASIS", "FULMINE", "GAP8", "IDEAL", "NEURAGHE", "PRESETS", "VEGA",
-    "Activation", "EmulatedPrecisionWarning", "HwceConfig", "Kernel", "LayerPlan", "Plan",
-    "QFormat", "Ranges", "Report", "Result", "Step", "Window",
-    "conv2d", "differences", "msb_for", "msb_of_least_error", "preset", "requantize",
-    "run", "trace", "window",
+    "BASIS",
+    "FULMINE",
+    "GAP8",
+    "IDEAL",
+    "NEURAGHE",
+    "PRESETS",
+    "VEGA",
+    "Activation",
+    "EmulatedPrecisionWarning",
+    "HwceConfig",
+    "Kernel",
+    "LayerPlan",
+    "NetworkResult",
+    "Plan",
+    "QFormat",
+    "Ranges",
+    "Result",
+    "Step",
+    "Window",
+    "conv2d",
+    "differences",
+    "msb_for",
+    "msb_of_least_error",
+    "preset",
+    "requantize",
+    "run",
+    "trace",
+    "window",
 ]  # fmt: skip

@@ -21,10 +21,10 @@ from labkit.hwce.engine import Result, conv2d
 from labkit.hwce.formats import QFormat
 from labkit.hwce.graph import COMPUTED, IDENTITY, Node, graph
 from labkit.hwce.job import Kernel
+from labkit.hwce.network_result import NetworkResult
 from labkit.hwce.operations import OPERATIONS, Activation
 from labkit.hwce.parallel import each, processors
 from labkit.hwce.plan import Plan
-from labkit.hwce.report import Report
 from labkit.hwce.windows import Window
 
 _COUNTS = ("saturations", "saturated", "overflows")
@@ -39,7 +39,7 @@ def run(
     batch: int = 16,
     keep: Iterable[str] = (),
     backend: str = "blas",
-) -> Report:
+) -> NetworkResult:
     """Run a Keras model on the engine.
 
     Args:
@@ -77,7 +77,7 @@ def run(
     }
     outputs = np.concatenate([part.outputs for part in done])
     table = _table([part.rows for part in done])
-    return Report(outputs, table, plan, len(images), activations)
+    return NetworkResult(outputs, table, plan, len(images), activations)
 
 
 def differences(model, images: np.ndarray, plan: Plan, *, batch: int = 16) -> pd.DataFrame:

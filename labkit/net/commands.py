@@ -14,7 +14,7 @@ from labkit.net import NetError
 from labkit.net.options import Formats, Given, choice, spread
 
 if TYPE_CHECKING:
-    from labkit.hwce.report import Report
+    from labkit.hwce.network_result import NetworkResult
 
 app = typer.Typer(
     help="Train, evaluate, quantise, examine and export a network over any folder of images.",
@@ -271,7 +271,7 @@ def _say_task(task) -> None:
     say(f"{task.network.name} {size}x{size} {order}, {len(task.class_names):,} classes; {counts}")
 
 
-def _print_engine(report: Report) -> None:
+def _print_engine(report: NetworkResult) -> None:
     """The engine's table, as far as a terminal has room."""
     from labkit.hwce import BASIS
 

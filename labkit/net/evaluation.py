@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from labkit import files, hwce, runtime, training
-from labkit.hwce.report import Report
+from labkit.hwce.network_result import NetworkResult
 from labkit.net import NetError
 from labkit.net.formats import Quantization
 from labkit.net.task import Task
@@ -56,7 +56,9 @@ def evaluate(task: Task, quantisation: Quantization | None = None) -> Evaluation
     return _summary(np.concatenate(ranks), len(task.class_names), numbers)
 
 
-def on_engine(task: Task, quantisation: Quantization, engine: str) -> tuple[Evaluation, Report]:
+def on_engine(
+    task: Task, quantisation: Quantization, engine: str
+) -> tuple[Evaluation, NetworkResult]:
     """Read all validation images of a task bit by bit as an engine does; they must fit in memory.
 
     Args:
@@ -89,14 +91,14 @@ def _numbers(quantisation: Quantization) -> str:
     return f"{':'.join(map(str, widths))} {quantisation.mode}"
 
 
-def write_csv(path: Path, evaluation: Evaluation, report: Report | None) -> Path:
+def write_csv(path: Path, evaluation: Evaluation, report: NetworkResult | None) -> Path:
     """The engine's table, a row a layer; without an engine one row of figures."""
     if report is not None:
         return report.to_csv(path)
     return files.write_text(path, pd.DataFrame([asdict(evaluation)]).to_csv(index=False))
 
 
-def write_json(path: Path, evaluation: Evaluation, report: Report | None) -> Path:
+def write_json(path: Path, evaluation: Evaluation, report: NetworkResult | None) -> Path:
     """The figures, and under "engine" what the engine's report holds."""
     content = {"evaluation": asdict(evaluation)}
     if report is not None:

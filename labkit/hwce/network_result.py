@@ -66,7 +66,7 @@ def costs(work: cost.Work) -> dict:
 
 
 @dataclass
-class Report:
+class NetworkResult:
     """What a run gave.
 
     Args:
