@@ -181,9 +181,9 @@ quantizer = progressive.Quantizer(small, source)
 # the training images subtracted.
 
 # %%
-published, photographs = squeezenet.find_weights(), imagenet.find()
-if DATA != "synthetic" and published and photographs:
-    big = weights.load(squeezenet.build(), published)
+published_weights, photographs = squeezenet.find_weights(), imagenet.find()
+if DATA != "synthetic" and published_weights and photographs:
+    big = weights.load(squeezenet.build(), published_weights)
     every_x, every_y = imagenet.load(squeezenet.PREPROCESSING)
     x, y = every_x[::2], every_y[::2]
     BIG, big_data = "SqueezeNet v1.1 on ImageNet", "imagenet sample, real"
