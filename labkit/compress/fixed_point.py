@@ -38,18 +38,21 @@ class _Rounding(NamedTuple):
         highest = q.max_code + (mode == "thesis")
         return cls(q.step, float(q.min_code), float(highest), 0.5 if mode == "nearest" else 0.0)
 
+    def plainly(self, x: tf.Tensor) -> tf.Tensor:
+        """Codes times step, without a gradient."""
+        step, lowest, highest, half = (tf.cast(number, x.dtype) for number in self)
+        return tf.clip_by_value(tf.floor(x / step + half), lowest, highest) * step
+
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Codes times step; the gradient is 1 within the amplitude and 0 outside."""
-        step, lowest, highest, half = (tf.cast(number, x.dtype) for number in self)
+        amplitude = -tf.cast(self.lowest, x.dtype) * tf.cast(self.step, x.dtype)
 
         @tf.custom_gradient
         def straight_through(x):
-            codes = tf.clip_by_value(tf.floor(x * (1 / step) + half), lowest, highest)
-
             def gradient(upstream):
-                return tf.where(tf.abs(x) <= -lowest * step, upstream, tf.zeros_like(upstream))
+                return tf.where(tf.abs(x) <= amplitude, upstream, tf.zeros_like(upstream))
 
-            return codes * step, gradient
+            return self.plainly(x), gradient
 
         return straight_through(x)
 
@@ -121,6 +124,9 @@ class QuantizedConv2D(tf.keras.layers.Conv2D):
     Source: the thesis, section 4.5.2, codes 8 to 11.
     """
 
+    #: A gradient of ours keeps converters from folding a kernel's rounding into its values.
+    _has_gradient = True
+
     def __init__(
         self,
         filters,
@@ -174,7 +180,9 @@ class QuantizedConv2D(tf.keras.layers.Conv2D):
         wide = tf.float64 if exact and not self._fits_float32() else inputs.dtype
 
         def rounded(x, q):
-            return _Rounding.of(q, self.mode)(tf.cast(tf.convert_to_tensor(x), dtype))
+            rounding = _Rounding.of(q, self.mode)
+            x = tf.cast(tf.convert_to_tensor(x), dtype)
+            return rounding(x) if self._has_gradient else rounding.plainly(x)
 
         x, kernel = rounded(inputs, self.input_format), rounded(self.kernel, self.kernel_format)
         sums = tf.cast(self.convolution_op(tf.cast(x, wide), tf.cast(kernel, wide)), dtype)
@@ -244,8 +252,11 @@ def portable(model: tf.keras.Model) -> tf.keras.Model:
     """
 
     def layer_of(layer):
-        plain = {"exact": False} if isinstance(layer, QuantizedConv2D) else {}
-        return type(layer).from_config(layer.get_config() | plain)
+        if not isinstance(layer, QuantizedConv2D):
+            return type(layer).from_config(layer.get_config())
+        copy = type(layer).from_config(layer.get_config() | {"exact": False})
+        copy._has_gradient = False
+        return copy
 
     return graph.copy_of(model, layer_of)
 

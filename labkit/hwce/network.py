@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from labkit.hwce import operations, report, tiling
+from labkit.hwce import network_result, operations, tiling
 from labkit.hwce.engine import Result, conv2d
 from labkit.hwce.formats import QFormat
 from labkit.hwce.graph import COMPUTED, IDENTITY, Node, graph
@@ -364,7 +364,7 @@ def _table(parts: list[dict[str, dict]]) -> pd.DataFrame:
     for layer, row in parts[0].items():
         if "work" in row:
             counts = {n: sum(part[layer][n] for part in parts) for n in (*_COUNTS, "outputs")}
-            row = row | report.costs(row["work"]) | counts
+            row = row | network_result.costs(row["work"]) | counts
             row["saturated (%)"] = 100 * row["saturated"] / row["outputs"]
         rows.append({k: v for k, v in row.items() if k not in ("work", "saturated", "outputs")})
     return pd.DataFrame(rows)

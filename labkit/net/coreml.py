@@ -105,10 +105,12 @@ def _compared(model: tf.keras.Model, arrays: Sequence[np.ndarray]) -> int:
     total = 0
     for layer in (layer for layer in model.layers if hasattr(layer, "kernel")):
         kernel = layer.get_weights()[0]
-        if getattr(layer, "enabled", False):
-            kernel = layer.kernel_format.quantize(kernel, layer.mode)
         # Core ML's order is out, in, height, width; of a dense layer either.
         forms = [kernel.transpose(3, 2, 0, 1)] if kernel.ndim == 4 else [kernel, kernel.T]
+        if getattr(layer, "enabled", False):
+            forms = [layer.kernel_format.quantize(form, layer.mode) for form in forms]
+            # The division of the sums by their step, a power of two, is moved into the kernel.
+            forms += [form / layer.output_format.step for form in forms]
         if not any(_equal(array, form) for array in arrays for form in forms):
             raise NetError(
                 f"Core ML's package lacks the kernel of {layer.name}; nothing was written."
