@@ -4,7 +4,7 @@ A technique adds callbacks or a context of its own; the engine knows neither tec
 sets.
 """
 
-from labkit.training.checkpoint import Checkpoint, CheckpointError
+from labkit.checkpoint import Checkpoint, CheckpointError
 from labkit.training.data import ArraySource, FolderSource, Source, steps
 from labkit.training.engine import Trainer, TrainingError, fit
 from labkit.training.evaluation import accuracy, predictor, ranks

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from labkit import runtime
-from labkit.training.checkpoint import Checkpoint
+from labkit.checkpoint import Checkpoint
 from labkit.training.data import Feed, Source, TrainingError
 from labkit.training.evaluation import accuracy_of, predictor
 from labkit.training.recipe import Recipe, whole_epochs

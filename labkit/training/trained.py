@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 import labkit
+from labkit.checkpoint import Checkpoint, CheckpointError
 from labkit.datasets import Dataset
-from labkit.training.checkpoint import Checkpoint, CheckpointError
 from labkit.training.recipe import Recipe
 
 
@@ -87,7 +87,7 @@ def provenance(dataset: Dataset, recipe: Recipe, seed: int, **network) -> dict:
     checksum = zlib.crc32(np.ascontiguousarray(dataset.x_train))
     return {
         "labkit": labkit.__version__,
-        "data": str(dataset.source),
+        "data": dataset.source,
         "samples": len(dataset.x_train),
         "checksum": zlib.crc32(np.ascontiguousarray(dataset.y_train), checksum),
         "seed": seed,
