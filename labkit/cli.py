@@ -102,15 +102,15 @@ def list_data() -> None:
     """List the data sets: what they are, and whether the real ones are here."""
     from labkit.datasets import registry
 
-    for entry in registry.entries():
-        found = entry.find()
+    for source in registry.SOURCES.values():
+        found = source.found()
         facts = {
             "real data": ", ".join(map(str, found)) if found else "not here",
-            "otherwise": entry.synthetic,
-            "page": entry.page,
-            "licence": entry.licence,
+            "otherwise": source.synthetic,
+            "page": source.page,
+            "licence": source.licence,
         }
-        say(f"{entry.name}: {entry.title}")
+        say(f"{source.name}: {source.title}")
         for name, fact in facts.items():
             say(f"  {name:<10} {fact}")
 
@@ -123,7 +123,7 @@ def get_data(
     """Download a real data set, verify it and put it in its place."""
     from labkit.datasets import registry
 
-    say(f"{name}: {registry.get(name, force=force)}")
+    say(f"{name}: {registry.source(name).get(force)}")
 
 
 @data_app.command("verify")
@@ -135,12 +135,14 @@ def verify_data(
     """Read and validate every row of the real data."""
     from labkit.datasets import registry
 
-    names = [name] if name else [entry.name for entry in registry.entries() if entry.find()]
+    names = (
+        [name] if name else [name for name, source in registry.SOURCES.items() if source.found()]
+    )
     if not names:
         errors.print("labkit: there is no real data here; `labkit data get` downloads it.")
         raise typer.Exit(2)
     for each in names:
-        say(str(registry.verify(each)))
+        say(str(registry.source(each).verify()))
 
 
 @data_app.command("where")

@@ -247,8 +247,8 @@ def _settings() -> Finding:
 def _data() -> Finding:
     from labkit.datasets import registry
 
-    found = [entry.name for entry in registry.entries() if entry.find()]
-    missing = [entry.name for entry in registry.entries() if entry.name not in found]
+    found = [name for name, source in registry.SOURCES.items() if source.found()]
+    missing = [name for name in registry.SOURCES if name not in found]
     if missing and os.environ.get("LABKIT_DATA_MODE") == "real":
         detail = f"LABKIT_DATA_MODE is real, but there is no real {', '.join(missing)}"
         return Finding("data", False, detail, f"labkit data get {missing[0]}")

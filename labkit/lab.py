@@ -39,7 +39,7 @@ class Lab:
         data: "auto", "synthetic" or "real".
         seed: of the first run; the full profile repeats with the next two.
         out: folder for model files, ledger and results.
-        dataset: the module of `labkit.datasets` that loads the lab's data set.
+        dataset: what loads the lab's data set: a `Source`, or a module of `labkit.datasets`.
         headline: the file that the lab is about, as the lab sheet names it; others are written to
             compare with. The first that is handed in without.
         metrics: what its files are judged by; the first one is what tables compare.
@@ -57,7 +57,7 @@ class Lab:
         data: str,
         seed: int,
         out: str,
-        dataset: ModuleType = sign_mnist,
+        dataset: datasets.Source | ModuleType = sign_mnist,
         *,
         headline: str | None = None,
         metrics: Sequence[Metric] = (measure.ACCURACY,),

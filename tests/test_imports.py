@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "checkpoint": {"files"},
     "datasets": {"runtime", "files", "checkpoint"},
     "flatbuffer": set(),
-    "training": {"runtime", "files", "checkpoint", "datasets"},
+    "training": {"runtime", "checkpoint", "datasets"},
     "models": {"runtime", "files", "datasets", "training"},
     "compress": {"runtime", "files", "flatbuffer", "training", "models", "hwce"},
     "hwce": {"files"},

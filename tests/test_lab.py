@@ -110,7 +110,7 @@ def test_coded_bits_are_reported_where_a_code_is_shorter(lab, sign_model):
 
 def small_lab(tmp_path, x, y, **about):
     """A lab on arrays: its number has no published figures."""
-    data = Dataset("made up", "synthetic", x, y, x, y, ("a", "b"))
+    data = Dataset.from_arrays("made up", (x, y), (x, y), origin="synthetic")
     source = SimpleNamespace(load=lambda mode, profile, seed: data)
     return Lab("98_own", "quick", "synthetic", 0, str(tmp_path / "out"), source, **about)
 

@@ -16,21 +16,18 @@ from labkit import files, runtime
 from labkit.datasets import DataError
 
 
-def from_http(url: str, target: Path, sha256: str, force: bool = False) -> Path:
-    """Download a file.
+def from_http(url: str, target: Path, sha256: str) -> Path:
+    """Download a file, in place of the one that is there.
 
     Args:
         url: of the file.
-        target: where it is put; a file that is there stays, unless `force`.
+        target: where it is put.
         sha256: its checksum, hexadecimal.
 
     Raises:
         DataError: no connection, an error of the server, or another checksum.
     """
     import pooch
-
-    if target.exists() and not force:
-        return target
 
     def check(arrived: Path) -> None:
         found = pooch.file_hash(str(arrived), alg="sha256")
@@ -42,14 +39,12 @@ def from_http(url: str, target: Path, sha256: str, force: bool = False) -> Path:
         return _place(target, check, lambda path: fetch(url, str(path), None))
 
 
-def from_kaggle(
-    dataset: str, target: Path, check: Callable[[Path], None], *, page: str, force: bool = False
-) -> Path:
-    """Download a data set's archive through Kaggle's client.
+def from_kaggle(dataset: str, target: Path, check: Callable[[Path], None], *, page: str) -> Path:
+    """Download an archive through Kaggle's client, in place of the one that is there.
 
     Args:
         dataset: owner/name.
-        target: where the archive is put; a file that is there stays, unless `force`.
+        target: where the archive is put.
         check: raises DataError if the file that arrived is not the one that was wanted.
         page: where a person can download it.
 
@@ -57,8 +52,6 @@ def from_kaggle(
         DataError: no credentials or refused ones, no such data set, no connection, a damaged or
             unexpected file; always with the two ways to get the data nevertheless.
     """
-    if target.exists() and not force:
-        return target
     ways = (
         "Two ways to get it. (1) On kaggle.com, under Settings, API, create a legacy API key, and "
         f"put the file kaggle.json that it gives you into {_kaggle_folders()[0]}; then run the "

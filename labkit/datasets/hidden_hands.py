@@ -10,19 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from labkit.datasets import hands, sign_mnist, stratified
-from labkit.datasets.sign_mnist import find, load
 
-__all__ = [
-    "CHANGES",
-    "SHAPE",
-    "find",
-    "load",
-    "perturbed",
-    "public",
-    "real",
-    "synthetic",
-    "to_bytes",
-]
+find, load = sign_mnist.SOURCE.found, sign_mnist.SOURCE.load
 
 #: Of an image.
 SHAPE = (28, 28, 1)

@@ -11,111 +11,84 @@ import hashlib
 import io
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from labkit import files, runtime
-from labkit.datasets import DataError, Dataset, folders, hands, registry
+from labkit import files
+from labkit.datasets import DataError, Part, Source, hands
+from labkit.datasets.source import PARTS, in_rounds
 
 CLASS_NAMES = tuple("ABCDEFGHIKLMNOPQRSTUVWXY")
 HEADER = ("label", *(f"pixel{i}" for i in range(1, 785)))
-#: Rows of the published files, by part.
-ROWS = registry.entry("sign_mnist").rows
-#: Images of the quick profile, by part.
-QUICK = {"train": 4_000, "test": 1_000}
 
+_ARCHIVE, _KAGGLE = "sign-language-mnist.zip", "datamunge/sign-language-mnist"
 _J = 9  # the letter that is drawn in the air; so is Z, 25
 _VALID_LABELS = [label for label in range(25) if label != _J]
-_AGAIN = "`labkit data get sign_mnist --force` downloads it again."
 
 
-def load(mode: str = "auto", profile: str = "full", seed: int = 0) -> Dataset:
-    """Load the data set.
-
-    Args:
-        mode: "real", "synthetic", or "auto" for real where it is found and synthetic elsewhere.
-        profile: "full" for everything, "quick" for 4,000 training and 1,000 test images.
-        seed: of the drawing, and of the quick profile's choice among real images.
-
-    Raises:
-        DataError: real data is asked for and missing; or found and damaged, in either mode.
-    """
-    runtime.checked_choice("mode", mode, runtime.DATA_MODES)
-    runtime.checked_choice("profile", profile, runtime.PROFILES)
-    if mode == "real" or (mode == "auto" and find()):
-        dataset = read_real()
-        return dataset if profile == "full" else dataset.subset(**QUICK, seed=seed)
-    return synthesize(**(ROWS if profile == "full" else QUICK), seed=seed)
+def _draw(part: str, count: int, seed: int) -> Part:
+    """Every 24 images in a row hold every letter once; the test hands are other people's."""
+    classes = in_rounds(len(CLASS_NAMES), part, count, seed)
+    return Part(hands.draw(classes, seed=seed, stream=part), classes)
 
 
-def synthesize(train: int, test: int, seed: int = 0) -> Dataset:
-    """Draw a data set; the hands of the test images belong to other people than the training's.
-
-    Args:
-        train, test: numbers of images; a smaller set is the beginning of a larger one, and every
-            24 images in a row hold every letter once.
-        seed: the same seed draws the same images.
-    """
-    parts = []
-    for stream, count in (("train", train), ("test", test)):
-        rng = np.random.default_rng([seed, stream == "test"])
-        rounds = [rng.permutation(len(CLASS_NAMES)) for _ in range(-(-count // len(CLASS_NAMES)))]
-        classes = np.concatenate(rounds)[:count].astype(np.int64)
-        parts += [_images(_drawn(classes, seed, stream)), classes]
-    return Dataset("sign_mnist", "synthetic", *parts, CLASS_NAMES)
-
-
-def find() -> tuple[Path, ...] | None:
-    """The real files: an archive, or the CSVs for training and test; None where there are none.
-
-    Searched in the folder of real data: Kaggle's archive under the name that its client or its
-    page gives it, then the CSVs side by side or in the archive's folders.
-    """
-    folder = folders.real()
-    archive = folder / registry.entry("sign_mnist").file
+def _find(folder: Path) -> tuple[Path, ...]:
+    """Kaggle's archive, as its client or its page names it; or the CSVs, in its folders or not."""
+    archive = folder / _ARCHIVE
     if archive.is_file():
         return (archive,)
     if _is_ours(folder / "archive.zip"):
         return (folder / "archive.zip",)
     pair = []
-    for part in ROWS:
+    for part in PARTS:
         csv = f"sign_mnist_{part}.csv"
         bases = [base for top in (folder, folder / archive.stem) for base in (top, top / csv[:-4])]
         pair.append(next((b / csv for b in bases if (b / csv).is_file()), folder / csv))
     # One without the other is a mistake to be told, not to be passed over in silence.
-    return tuple(pair) if any(path.is_file() for path in pair) else None
+    return tuple(pair) if any(path.is_file() for path in pair) else ()
 
 
-def read_real() -> Dataset:
-    """Read and validate the real files.
-
-    Raises:
-        DataError: naming the file, the line and what was expected.
-    """
-    parts = []
-    for _, _, table in _tables(find()):
-        parts += [_images(table[:, 1:]), class_index(table[:, 0])]
-    return Dataset("sign_mnist", "real", *parts, CLASS_NAMES)
+def _read(found: tuple[Path, ...]) -> dict[str, Part]:
+    tables = {part: _parse(content, name) for part, name, content in _contents(found)}
+    return {
+        part: Part(table[:, 1:].reshape(-1, 28, 28, 1), class_index(table[:, 0]))
+        for part, table in tables.items()
+    }
 
 
-def verify(found: tuple[Path, ...] | None) -> registry.Report:
-    """Read the real files whole and compare their checksums with the published ones.
+def _is_published(found: tuple[Path, ...]) -> bool:
+    return all(
+        hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == SOURCE.sha256[part]
+        for part, _, content in _contents(found)
+    )
 
-    Args:
-        found: from `find`.
 
-    Raises:
-        DataError: naming the file, the line and what was expected.
-    """
-    published = registry.entry("sign_mnist").sha256
-    rows, same = {}, True
-    for part, content, table in _tables(found):
-        digest = hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
-        rows[part], same = len(table), same and digest == published[part]
-    return registry.Report("sign_mnist", found, rows, same)
+SOURCE = Source(
+    name="sign_mnist",
+    title="Sign Language MNIST",
+    rows={"train": 27_455, "test": 7_172},
+    quick={"train": 4_000, "test": 1_000},
+    draw=_draw,
+    find=_find,
+    read=_read,
+    is_published=_is_published,
+    class_names=CLASS_NAMES,
+    version=hands.VERSION,
+    synthetic="24 letters of the American Sign Language alphabet, drawn by labkit.datasets.hands",
+    file=_ARCHIVE,
+    page=f"https://www.kaggle.com/{_KAGGLE}",
+    kaggle=_KAGGLE,
+    licence="CC0: Public Domain (as listed on its page)",
+    citation="tecperson: Sign Language MNIST. Kaggle, 2017",
+    # Of the CSVs with LF line ends; Kaggle's have CRLF.
+    sha256={
+        "train": "b7ff39ad5f1210fa765ce11aa5f20c2e97fe467ffc22231aac923c863eef75c4",
+        "test": "178c0dd21c4b0e86d58df12f14ea1e9efa795ad19d146802b3b28094a16d56ae",
+    },
+)
+load, synthesize = SOURCE.load, SOURCE.synthesize
 
 
 def read_csv(path: str | Path) -> np.ndarray:
@@ -127,15 +100,7 @@ def read_csv(path: str | Path) -> np.ndarray:
     Raises:
         DataError: naming the file, the line (the header is line 1) and what was expected.
     """
-    return _parse(_content(Path(path)), str(path))
-
-
-def read_zip(path: str | Path, part: str) -> np.ndarray:
-    """Read and validate the CSV of one part, "train" or "test", inside Kaggle's archive.
-
-    Nothing is unpacked. Returns and raises as `read_csv`.
-    """
-    return _parse(_member(Path(path), part), f"{path}: sign_mnist_{part}.csv")
+    return _parse(Path(path).read_bytes(), str(path))
 
 
 def write_csv(path: str | Path, images: np.ndarray, classes: np.ndarray) -> Path:
@@ -159,52 +124,18 @@ def class_index(labels: np.ndarray) -> np.ndarray:
     return labels - (labels > _J)
 
 
-def _tables(found: tuple[Path, ...] | None) -> Iterator[tuple[str, bytes, np.ndarray]]:
-    """Each part with its file's bytes and its validated table, complete."""
-    if not found:
-        entry = registry.entry("sign_mnist")
-        raise DataError(
-            f"Sign Language MNIST is not in {folders.real()}. `labkit data get sign_mnist` "
-            f"downloads it; or put {entry.file} from {entry.page} there; or set LABKIT_DATA to the "
-            "folder that holds it; or use the synthetic images (DATA = 'synthetic')."
-        )
-    for i, part in enumerate(ROWS):
-        if len(found) == 1:
-            name, content = f"{found[0]}: sign_mnist_{part}.csv", _member(found[0], part)
-        else:
-            name, content = str(found[i]), _content(found[i])
-        table = _parse(content, name)
-        if len(table) != ROWS[part]:
-            raise DataError(
-                f"{name} has {len(table):,} rows of images, expected {ROWS[part]:,}: an "
-                f"interrupted download, or another data set. {_AGAIN}"
-            )
-        yield part, content, table
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. {_AGAIN}") from error
-
-
-def _member(archive: Path, part: str) -> bytes:
-    """The bytes of a part's CSV in the archive."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            name = _member_name(opened, part)
+def _contents(found: tuple[Path, ...]) -> Iterator[tuple[str, str, bytes]]:
+    """Each part with its CSV's name and bytes."""
+    for i, part in enumerate(PARTS):
+        if len(found) > 1:
+            yield part, str(found[i]), found[i].read_bytes()
+            continue
+        csv = f"{found[0]}: sign_mnist_{part}.csv"
+        with zipfile.ZipFile(found[0]) as archive:
+            name = _member_name(archive, part)
             if name is None:
-                raise DataError(
-                    f"{archive} holds no sign_mnist_{part}.csv: it is not Kaggle's archive of "
-                    f"{registry.entry('sign_mnist').kaggle}."
-                )
-            return opened.read(name)
-    except OSError as error:
-        raise DataError(f"{archive} cannot be read: {error.strerror}.") from error
-    # RuntimeError: encrypted; NotImplementedError: a compression that Python does not know.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise DataError(f"{archive} is damaged: {error}. {_AGAIN}") from error
+                raise DataError(f"{csv} is missing: it is not Kaggle's archive of {_KAGGLE}.")
+            yield part, csv, archive.read(name)
 
 
 def _member_name(archive: zipfile.ZipFile, part: str) -> str | None:
@@ -220,7 +151,7 @@ def _is_ours(archive: Path) -> bool:
         return False
     try:
         with zipfile.ZipFile(archive) as opened:
-            return any(_member_name(opened, part) for part in ROWS)
+            return any(_member_name(opened, part) for part in PARTS)
     except (zipfile.BadZipFile, OSError):
         return True  # nobody can tell; reading it will say what is wrong
 
@@ -262,15 +193,14 @@ def _header_fault(header: tuple[str, ...]) -> str:
 def _fault(content: bytes) -> str:
     """Where and what the first fault is in the rows below a good header."""
     *lines, rest = content.decode("utf-8", "replace").split("\n")
-    cut = f"the file ends within this line. An interrupted download? {_AGAIN}"
     for number, line in enumerate(lines[1:], start=2):
         fault = _line_fault(line.rstrip("\r").split(","))
         if fault:
             return f"line {number}: {fault}"
     if rest:
-        return f"line {len(lines) + 1}: {cut}"
+        return f"line {len(lines) + 1}: the file ends within it. An interrupted download?"
     if len(lines) < 2:
-        return f"line 2: there are no images below the header. {_AGAIN}"
+        return "line 2: there are no images below the header."
     return "which numpy.loadtxt cannot read, though every line looks right."
 
 
@@ -287,24 +217,3 @@ def _line_fault(fields: list[str]) -> str | None:
         if number is None or number > 255:
             return f"{column} is {field[:20]!r}, expected an integer 0–255."
     return None
-
-
-def _images(pixels: np.ndarray) -> np.ndarray:
-    return pixels.reshape(-1, 28, 28, 1) / np.float32(255)
-
-
-def _drawn(classes: np.ndarray, seed: int, stream: str) -> np.ndarray:
-    """Images from the cache folder, or drawn now and put there; uint8 (N, 28, 28, 1)."""
-    name = f"hands-{hands.VERSION}-{stream}-{len(classes)}-{seed}.npz"
-    path = folders.cache() / name
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["images"]  # a damaged file fails its checksum here
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        images = hands.draw(classes, seed=seed, stream=stream)
-    try:
-        with files.replacing(path) as temporary:
-            np.savez(temporary, images=images)
-    except OSError:  # a full disk or a read-only home costs time, nothing else
-        pass
-    return images

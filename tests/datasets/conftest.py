@@ -1,14 +1,16 @@
-"""Small real-looking files of Sign Language MNIST, an own folder for them, and no internet."""
+"""Small real-looking files of the data sets, an own folder for them, and no internet."""
 
-import dataclasses
 import hashlib
+import io
+import pickle
 import socket
+import tarfile
 import zipfile
 
 import numpy as np
 import pytest
 
-from labkit.datasets import hands, registry, sign_mnist
+from labkit.datasets import cifar10, hands, sign_mnist, silhouettes
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +50,51 @@ def csvs(tmp_path_factory):
 @pytest.fixture
 def small(csvs, monkeypatch):
     """Those CSVs pass for the published ones: their rows, their checksums."""
-    monkeypatch.setattr(sign_mnist, "ROWS", {"train": 48, "test": 24})
-    digests = {
-        part: hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
-        for part, content in csvs.items()
-    }
-    known = dataclasses.replace(registry.entry("sign_mnist"), sha256=digests)
-    monkeypatch.setattr(registry, "entries", lambda: (known,))
+    for part, content in csvs.items():
+        monkeypatch.setitem(sign_mnist.SOURCE.rows, part, content.count(b"\n") - 1)
+        digest = hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
+        monkeypatch.setitem(sign_mnist.SOURCE.sha256, part, digest)
     return csvs
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """Images of CIFAR-10's classes with the classes, 50 for training and 20 for testing."""
+    return {
+        part: (silhouettes.draw(np.arange(count) % 10, stream=part), np.arange(count) % 10)
+        for part, count in (("train", 50), ("test", 20))
+    }
+
+
+def batch(images, classes):
+    data = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    return pickle.dumps({b"data": data, b"labels": classes.tolist()}, protocol=2)
+
+
+@pytest.fixture(scope="session")
+def batches(pictures):
+    """They as the files of the official archive."""
+    x, y = pictures["train"]
+    files = {f"data_batch_{i + 1}": batch(x[i::5], y[i::5]) for i in range(5)}
+    return files | {"test_batch": batch(*pictures["test"]), "readme.html": b"<html>"}
+
+
+@pytest.fixture
+def archive_of(monkeypatch):
+    """A function that makes the bytes of the official archive of files, and takes it for whole."""
+
+    def make(batches):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+            for name, content in batches.items():
+                info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        return stream.getvalue()
+
+    for part, count in (("train", 50), ("test", 20)):
+        monkeypatch.setitem(cifar10.SOURCE.rows, part, count)
+    return make
 
 
 @pytest.fixture

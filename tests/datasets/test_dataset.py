@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from labkit.datasets import Dataset, stratified
+from labkit.datasets import DataError, Dataset, stratified
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def test_data_sets_do_not_import_tensorflow():
 
 def test_measurements_are_drawn_without_classes_and_described_as_such():
     x, y = np.arange(20, dtype=np.float32).reshape(10, 2), np.arange(10, dtype=np.float32)[:, None]
-    places = Dataset("room", "synthetic", x, y, x, y, ("x (m)",))
+    places = Dataset.from_arrays(
+        "room", (x, y), (x, y), origin="synthetic", coordinates=("x",), unit="m"
+    )
     assert "synthetic samples, made by labkit" in places.describe()
     assert "10 for training, 10 for testing, to estimate x (m)." in places.describe()
     small = places.subset(4, 3, seed=1)
@@ -68,3 +70,49 @@ def test_measurements_are_drawn_without_classes_and_described_as_such():
     assert len(places.representative(5)) == 5
     with pytest.raises(ValueError, match="11 items asked for"):
         places.representative(11)
+
+
+X, Y, PLACES = np.ones((4, 3), np.float32), np.array([0, 1, 0, 1]), np.ones((4, 2))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "about", "message"),
+    [
+        ((X, Y[:3]), (X, Y), {}, "x_train has 4 samples and y_train 3, expected as many"),
+        ((X[:0], Y[:0]), (X, Y), {"class_names": "AB"}, "x_train has 0 samples"),
+        ((X, Y), (X * np.inf, Y), {}, "x_test has values that are not finite"),
+        ((X, PLACES * np.nan), (X, PLACES), {}, "y_train has values that are not finite"),
+        ((X, Y), (X[:, :2], Y), {}, r"x has samples of \(3,\) in train and \(2,\) in test"),
+        ((X, Y), (X, Y), {"class_names": "A"}, "y_train has classes 0 to 1, expected 0 to 0"),
+        ((X, PLACES), (X, PLACES), {"class_names": "AB"}, "expected classes, integers"),
+        ((X, Y.astype(str)), (X, Y.astype(str)), {}, "expected coordinates, floats"),
+        (
+            (X, PLACES),
+            (X, PLACES),
+            {"coordinates": "xyz"},
+            r"is \(4, 2\), expected x, y, z",
+        ),
+        ((X, Y, Y), (X, Y), {}, "one part has groups and the other has none"),
+        ((X, Y, Y[:3]), (X, Y, Y + 2), {}, r"groups_train is \(3,\), expected \(4,\)"),
+        ((X, Y, Y), (X, Y, Y + 1), {}, "group 1 is in train and in test"),
+        ((X, Y), (X, Y), {"origin": "drawn"}, "origin is 'drawn', expected real or synthetic"),
+    ],
+)
+def test_arrays_that_do_not_go_together(train, test, about, message):
+    with pytest.raises(DataError, match=f"data set 'mine': .*{message}"):
+        Dataset.from_arrays("mine", train, test, **about)
+
+
+def test_anybodys_arrays():
+    images = np.full((4, 2, 2, 1), 255, np.uint8)
+    data = Dataset.from_arrays("mine", (images, Y.astype(np.uint8)), (images.tolist(), Y))
+    assert data.x_train.dtype == data.x_test.dtype == np.float32 and data.x_train.max() == 1
+    assert data.class_names == ("0", "1") and data.source == "real" == data.label[-4:]
+    line = Dataset.from_arrays("mine", (X, PLACES[:, 0]), (X, PLACES[:, 0]))
+    assert line.y_train.shape == (4, 1) and "to estimate 1 coordinates." in line.describe()
+    assert (line.standardised().x_train == 0).all()  # channels that never change
+
+
+def test_too_few_to_hold_out():
+    with pytest.raises(DataError, match=r"0\.1 of it cannot be held out: "):
+        Dataset.from_arrays("mine", (X, Y), (X, Y)).holdout(0.1)

@@ -36,15 +36,6 @@ def test_downloads(url, tmp_path):
     assert target.read_bytes() == CONTENT
 
 
-def test_leaves_what_is_there_unless_forced(url, tmp_path):
-    target = tmp_path / "file.bin"
-    target.write_bytes(b"old")
-    download.from_http(url, target, SHA256)
-    assert target.read_bytes() == b"old"
-    download.from_http(url, target, SHA256, force=True)
-    assert target.read_bytes() == CONTENT
-
-
 @pytest.mark.parametrize(
     ("change", "digest", "expected"),
     [
@@ -58,7 +49,7 @@ def test_a_failure_changes_nothing(url, tmp_path, change, digest, expected):
     target.parent.mkdir()
     target.write_bytes(b"old")
     with pytest.raises(DataError, match=expected) as caught:
-        download.from_http(change(url), target, digest, force=True)
+        download.from_http(change(url), target, digest)
     assert str(target) in str(caught.value)
     assert target.read_bytes() == b"old"
     assert list(target.parent.iterdir()) == [target]

@@ -9,7 +9,7 @@ from pathlib import Path
 import kagglesdk.kaggle_env
 import pytest
 
-from labkit.datasets import DataError, registry
+from labkit.datasets import DataError, registry, sign_mnist
 
 PATH = "/api/v1/datasets/download/datamunge/sign-language-mnist"
 PAGE = "https://www.kaggle.com/datamunge/sign-language-mnist"
@@ -92,23 +92,12 @@ def basic(user, key):
 
 
 def test_the_catalogue():
-    entry = registry.entry("sign_mnist")
-    assert entry in registry.entries()
-    assert entry.rows == {"train": 27_455, "test": 7_172}
-    assert all(len(digest) == 64 for digest in entry.sha256.values())
-    with pytest.raises(DataError, match="there is no data set 'mnist'; labkit knows sign_mnist"):
-        registry.entry("mnist")
+    assert registry.source("sign_mnist") is sign_mnist.SOURCE
+    with pytest.raises(DataError, match="there is no data set 'mnist'; labkit knows sign_mnist, c"):
+        registry.source("mnist")
 
 
-def test_where(folder, small):
-    assert registry.where() == {"sign_mnist": ()}
-    for part, content in small.items():
-        (folder / f"sign_mnist_{part}.csv").write_bytes(content)
-    pair = (folder / "sign_mnist_train.csv", folder / "sign_mnist_test.csv")
-    assert registry.where("sign_mnist") == {"sign_mnist": pair}
-
-
-def test_where_without_the_environment(tmp_path, monkeypatch, small):
+def test_the_folder_without_the_environment(tmp_path, monkeypatch, small):
     monkeypatch.delenv("LABKIT_DATA", raising=False)
     course = tmp_path / "course"
     (course / "solutions").mkdir(parents=True)
@@ -116,39 +105,15 @@ def test_where_without_the_environment(tmp_path, monkeypatch, small):
     (course / "data" / "real").mkdir(parents=True)
     (course / "data" / "real" / "sign-language-mnist.zip").touch()
     monkeypatch.chdir(course / "solutions")
-    (found,) = registry.where("sign_mnist")["sign_mnist"]
+    (found,) = sign_mnist.SOURCE.found()
     assert found == course / "data" / "real" / "sign-language-mnist.zip"
 
 
-@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_verify_knows_the_published_bytes(folder, small, line_end):
-    for part, content in small.items():
-        content = content.replace(b"\r\n", line_end)
-        (folder / f"sign_mnist_{part}.csv").write_bytes(content)
-    report = registry.verify("sign_mnist")
-    assert report.published and report.rows == {"train": 48, "test": 24}
-    assert "48 train + 24 test rows, the published bytes" in str(report)
-
-
-def test_verify_knows_other_bytes(folder, small):
-    swapped = small["train"].split(b"\r\n")
-    swapped[1], swapped[2] = swapped[2], swapped[1]
-    (folder / "sign_mnist_train.csv").write_bytes(b"\r\n".join(swapped))
-    (folder / "sign_mnist_test.csv").write_bytes(small["test"])
-    report = registry.verify("sign_mnist")
-    assert not report.published and "not the published bytes" in str(report)
-
-
-def test_verify_without_files(folder):
-    with pytest.raises(DataError, match="is not in"):
-        registry.verify("sign_mnist")
-
-
 def test_get(kaggle, folder):
-    path = registry.get("sign_mnist")
+    path = sign_mnist.SOURCE.get()
     assert path == folder / "sign-language-mnist.zip"
     assert path.read_bytes() == kaggle.archive
-    assert registry.verify("sign_mnist").published
+    assert sign_mnist.SOURCE.verify().published
     assert [file.name for file in folder.iterdir()] == [path.name]
     (asked, authorization), (stored, _) = kaggle.requests
     assert asked.split("?")[0] == PATH and stored == "/storage/archive.zip"
@@ -157,19 +122,19 @@ def test_get(kaggle, folder):
 
 def test_get_makes_the_folder(kaggle, folder, monkeypatch):
     monkeypatch.setenv("LABKIT_DATA", str(folder / "a" / "b"))
-    assert registry.get("sign_mnist").parent == folder / "a" / "b"
+    assert sign_mnist.SOURCE.get().parent == folder / "a" / "b"
 
 
 def test_get_leaves_what_is_there(kaggle, folder):
-    path = registry.get("sign_mnist")
+    path = sign_mnist.SOURCE.get()
     kaggle.requests.clear()
-    assert registry.get("sign_mnist") == path
+    assert sign_mnist.SOURCE.get() == path
     assert not kaggle.requests
     path.write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"is damaged.*--force"):
-        registry.get("sign_mnist")
+        sign_mnist.SOURCE.get()
     assert path.read_bytes() == b"damaged" and not kaggle.requests
-    assert registry.get("sign_mnist", force=True) == path
+    assert sign_mnist.SOURCE.get(force=True) == path
     assert path.read_bytes() == kaggle.archive
 
 
@@ -186,8 +151,7 @@ def page_instead(kaggle):
 
 
 def other_data(kaggle):
-    entry = registry.entry("sign_mnist")
-    entry.sha256["train"] = "0" * 64
+    sign_mnist.SOURCE.sha256["train"] = "0" * 64
 
 
 def status(code):
@@ -217,7 +181,7 @@ def test_a_failed_download_changes_nothing(kaggle, folder, fault, expected):
     old.write_bytes(b"what was there")
     fault(kaggle)
     with pytest.raises(DataError, match=expected) as caught:
-        registry.get("sign_mnist", force=True)
+        sign_mnist.SOURCE.get(force=True)
     assert "Two ways" in str(caught.value) and PAGE in str(caught.value)
     assert str(old) in str(caught.value)
     assert old.read_bytes() == b"what was there"
@@ -227,7 +191,7 @@ def test_a_failed_download_changes_nothing(kaggle, folder, fault, expected):
 def test_no_credentials(kaggle, folder, home, monkeypatch):
     monkeypatch.delenv("KAGGLE_KEY")
     with pytest.raises(DataError) as caught:
-        registry.get("sign_mnist")
+        sign_mnist.SOURCE.get()
     message = str(caught.value)
     assert "there are no Kaggle credentials" in message
     assert str(home / ".kaggle") in message and PAGE in message
@@ -245,14 +209,14 @@ def test_credentials_from_a_file(kaggle, home, monkeypatch, place):
     path: Path = home / place / "kaggle.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"username": "other", "key": "word"}')
-    registry.get("sign_mnist")
+    sign_mnist.SOURCE.get()
     assert kaggle.requests[0][1] == basic("other", "word")
 
 
 def test_credentials_from_a_token(kaggle, monkeypatch):
     monkeypatch.delenv("KAGGLE_USERNAME")
     monkeypatch.setenv("KAGGLE_API_TOKEN", "abc")
-    registry.get("sign_mnist")
+    sign_mnist.SOURCE.get()
     assert kaggle.requests[0][1] == "Bearer abc"
 
 
@@ -262,5 +226,5 @@ def test_a_damaged_credentials_file(kaggle, home, monkeypatch, content):
     (home / ".kaggle").mkdir()
     (home / ".kaggle" / "kaggle.json").write_text(content)
     with pytest.raises(DataError, match=r"kaggle\.json is not the file that Kaggle gives"):
-        registry.get("sign_mnist")
+        sign_mnist.SOURCE.get()
     assert not kaggle.requests

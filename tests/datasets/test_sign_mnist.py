@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labkit.datasets import DataError, registry, sign_mnist
-from labkit.runtime import SettingError
+from labkit.datasets import DataError, sign_mnist
 
 TRAIN, TEST = "sign_mnist_train", "sign_mnist_test"
 
@@ -78,29 +77,9 @@ def test_the_written_csv_is_read_back(tmp_path):
     assert sign_mnist.class_index(table[:, 0]).tolist() == list(range(24))
 
 
-def test_the_quick_profile_is_a_stratified_part(folder, small, monkeypatch):
-    unpack(folder, flat(small))
-    monkeypatch.setattr(sign_mnist, "QUICK", {"train": 24, "test": 24})
-    dataset = sign_mnist.load("real", "quick", seed=2)
-    assert sorted(dataset.y_train) == list(range(24))
-
-
-def test_auto_is_synthetic_where_there_is_nothing(folder, monkeypatch):
-    monkeypatch.setattr(sign_mnist, "QUICK", {"train": 24, "test": 24})
-    assert sign_mnist.load("auto", "quick").source == "synthetic"
-    monkeypatch.setenv("LABKIT_DATA", str(folder / "nowhere"))
-    assert sign_mnist.load("auto", "quick").source == "synthetic"
-
-
-def test_synthetic_ignores_real_files(folder, small, monkeypatch):
-    unpack(folder, flat(small))
-    monkeypatch.setattr(sign_mnist, "QUICK", {"train": 24, "test": 24})
-    assert sign_mnist.load("synthetic", "quick").source == "synthetic"
-
-
 def test_another_data_sets_archive_is_passed_over(folder, small, make_zip):
     make_zip(folder / "archive.zip", {"train.csv": b"a,b\n"})
-    assert sign_mnist.find() is None
+    assert not sign_mnist.SOURCE.found()
     unpack(folder, flat(small))
     check_small(sign_mnist.load("auto"))
 
@@ -163,14 +142,8 @@ def test_blank_line(folder, small):
 def test_truncated_last_line(folder, small, cut):
     # With three bytes gone the line still has 785 columns, but its last number has lost a digit.
     message = error_of(folder, {**small, "train": small["train"][:-cut]})
-    assert "sign_mnist_train.csv, line 49: the file ends within this line" in message
+    assert "sign_mnist_train.csv, line 49: the file ends within it" in message
     assert "--force" in message
-
-
-def test_fewer_rows(folder, small):
-    bad = small["test"].rsplit(b"\r\n", 2)[0] + b"\r\n"
-    message = error_of(folder, {**small, "test": bad})
-    assert "sign_mnist_test.csv has 23 rows of images, expected 24" in message
 
 
 def test_header_alone(folder, small):
@@ -184,15 +157,9 @@ def test_one_of_the_two_files(folder, small):
         sign_mnist.load("auto")
 
 
-def test_nothing_where_real_is_asked_for(folder):
-    with pytest.raises(DataError, match="labkit data get sign_mnist") as caught:
-        sign_mnist.load("real")
-    assert str(folder) in str(caught.value)
-
-
 def test_archive_without_the_csvs(folder, make_zip):
     make_zip(folder / "sign-language-mnist.zip", {"other.csv": b"a"})
-    with pytest.raises(DataError, match=r"holds no sign_mnist_train\.csv"):
+    with pytest.raises(DataError, match=r"sign_mnist_train\.csv is missing"):
         sign_mnist.load("auto")
 
 
@@ -221,52 +188,7 @@ def test_an_archive_cannot_write_outside(folder, small, make_zip, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_wrong_settings():
-    with pytest.raises(SettingError, match="mode is 'reel'"):
-        sign_mnist.load("reel")
-    with pytest.raises(SettingError, match="profile is 'fast'"):
-        sign_mnist.load("synthetic", "fast")
-
-
 # The synthetic form
-
-
-def test_synthesize(monkeypatch):
-    dataset = sign_mnist.synthesize(50, 30, seed=4)
-    assert dataset.x_train.shape == (50, 28, 28, 1) and dataset.x_test.shape == (30, 28, 28, 1)
-    assert dataset.x_train.dtype == np.float32 and dataset.y_train.dtype == np.int64
-    assert sorted(dataset.y_train[:24]) == sorted(dataset.y_test[:24]) == list(range(24))
-    assert "synthetic" in dataset.describe() and "not results on the real" in dataset.describe()
-    again = sign_mnist.synthesize(30, 30, seed=4)
-    np.testing.assert_array_equal(again.x_train, dataset.x_train[:30])
-    np.testing.assert_array_equal(again.y_train, dataset.y_train[:30])
-    assert (sign_mnist.synthesize(50, 30, seed=5).x_train != dataset.x_train).mean() > 0.9
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda c: c[:3000], lambda c: b"", lambda c: c[:-2000] + b"x" * 2000]
-)
-def test_damaged_cache_is_drawn_anew(tmp_path, monkeypatch, damage):
-    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    good = sign_mnist.synthesize(24, 24, seed=0)
-    paths = list(tmp_path.glob("*.npz"))
-    assert len(paths) == 2
-    for path in paths:
-        path.write_bytes(damage(path.read_bytes()))
-    np.testing.assert_array_equal(sign_mnist.synthesize(24, 24, seed=0).x_train, good.x_train)
-    np.testing.assert_array_equal(sign_mnist.synthesize(24, 24, seed=0).x_test, good.x_test)
-
-
-def test_the_cache_is_used(monkeypatch):
-    first = sign_mnist.synthesize(24, 24, seed=0)
-    monkeypatch.setattr(sign_mnist.hands, "draw", None)
-    np.testing.assert_array_equal(sign_mnist.synthesize(24, 24, seed=0).x_train, first.x_train)
-
-
-def test_no_cache_folder_is_no_error(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "file"))
-    assert len(sign_mnist.synthesize(24, 24).x_train) == 24
 
 
 def test_the_embedded_sample_is_what_the_generator_draws():
@@ -285,7 +207,7 @@ def test_the_embedded_sample_is_what_the_generator_draws():
 
 @pytest.fixture(scope="module")
 def real():
-    if not os.environ.get("LABKIT_DATA") or not sign_mnist.find():
+    if not os.environ.get("LABKIT_DATA") or not sign_mnist.SOURCE.found():
         pytest.skip("LABKIT_DATA has no Sign Language MNIST")
     return sign_mnist.load("real")
 
@@ -297,5 +219,15 @@ def test_the_published_files(real):
         assert len(counts) == 24 and (counts.min(), counts.max()) == (low, high)
     assert real.y_train[:5].tolist() == [3, 6, 2, 2, 12]  # the file's labels 3, 6, 2, 2, 13
     assert (real.x_train.min(), real.x_train.max()) == (0, 1)
-    report = registry.verify("sign_mnist")
+    report = sign_mnist.SOURCE.verify()
     assert report.published and report.rows == {"train": 27_455, "test": 7_172}
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_verify_knows_the_published_bytes(folder, small, line_end):
+    unpack(folder, {name: c.replace(b"\r\n", line_end) for name, c in flat(small).items()})
+    assert sign_mnist.SOURCE.verify().published
+    lines = small["train"].split(b"\r\n")
+    lines[1], lines[2] = lines[2], lines[1]
+    unpack(folder, {f"{TRAIN}.csv": b"\r\n".join(lines)})
+    assert not sign_mnist.SOURCE.verify().published
