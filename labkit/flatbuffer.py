@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from labkit.errors import LabkitError
@@ -19,12 +20,22 @@ class ModelFileError(LabkitError):
 def unpack(content: bytes) -> schema.ModelT:
     """The model of a `.tflite` file's content.
 
+    Constants that stand behind the FlatBuffer, as ai-edge-quantizer writes more than 256 KiB of
+    them, are among the buffers like all others.
+
     Raises:
-        ModelFileError: not a TFLite file.
+        ModelFileError: not a TFLite file, or a truncated one.
     """
     if content[4:8] != IDENTIFIER:
         raise ModelFileError("not a TFLite file: the identifier TFL3 is missing.")
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 1: written by a converter for "filled in later"
+            if buffer.offset + buffer.size > len(content):
+                raise ModelFileError("a truncated TFLite file: constants behind it are missing.")
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def pack(model: schema.ModelT) -> bytes:
