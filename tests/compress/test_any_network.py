@@ -157,6 +157,7 @@ def test_four_bits(case):
     wanted = network(case.x, training=False)
     for a, b in zip(tf.nest.flatten(plain(case.x)), tf.nest.flatten(wanted), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)
+    assert case.difference(low_bit.convert(network), network) < 1e-5
 
 
 def test_mobilenet_of_keras_is_pruned_and_trained_for_integers():

@@ -155,8 +155,9 @@ def test_stochastic_training_is_stochastic(low_bit, small_model, tiny_data, reci
     assert (ends[0] != ends[1]).any()
 
 
-def test_saved_and_loaded(low_bit, four_bit, images, tmp_path):
-    path = low_bit.save(four_bit, tmp_path / "four_bit.h5")
+@pytest.mark.parametrize("name", ["four_bit.h5", "four_bit.keras"])
+def test_saved_and_loaded(low_bit, four_bit, images, tmp_path, name):
+    path = low_bit.save(four_bit, tmp_path / name)
     again = low_bit.load(path)
     np.testing.assert_array_equal(
         again.predict(images, verbose=0), four_bit.predict(images, verbose=0)
@@ -219,13 +220,6 @@ def test_four_bit_codes_do_not_fit_into_two(low_bit, four_bit):
 def test_powers_of_two_have_no_codes(low_bit, small_model):
     with pytest.raises(ValueError, match="quantized_po2"):
         low_bit.convert(low_bit.quantize(small_model, "quantized_po2(4)"))
-
-
-def test_packing_by_hand(low_bit):
-    np.testing.assert_array_equal(low_bit.storage._packed(np.array([1, -1, 7]), 4), [0xF1, 0x07])
-    np.testing.assert_array_equal(
-        low_bit.storage._packed(np.array([1, -1, 0, -2, 1]), 2), [0x8D, 0x01]
-    )
 
 
 def test_fewer_bits_take_less_energy(low_bit, small_model):

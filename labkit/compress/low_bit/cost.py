@@ -11,6 +11,7 @@ import tensorflow as tf
 from qkeras import estimate
 from qkeras.qtools import run_qtools, settings
 
+from labkit.compress.low_bit.layers import kernel_of
 from labkit.compress.low_bit.network import quantized_layers
 from labkit.compress.low_bit.quantizers import quietly
 
@@ -31,22 +32,20 @@ def bits(model: tf.keras.Model) -> pd.DataFrame:
         model: from `quantize`.
 
     Returns:
-        a row a convolution or dense layer: "weights", "bits of a weight", "biases", "bits of a
+        a row a layer of `quantized_layers`: "weights", "bits of a weight", "biases", "bits of a
         bias", "size (bits)", and "size at 32 bits (bits)" of the same numbers.
     """
-    with contextlib.redirect_stdout(io.StringIO()), quietly():
-        profile = estimate.extract_model_operations(model)
     rows = {}
     for layer in quantized_layers(model):
-        item = profile[layer.name]
-        weights = int(item["number_of_weights"])
-        biases = int(item["number_of_bias"]) if layer.use_bias else 0
-        each, of_bias = int(item["type_of_weights"][1]), int(item["type_of_bias"][1])
+        kernel, quantise = kernel_of(layer)
+        weights, biases = int(tf.size(kernel)), int(tf.size(layer.bias)) if layer.use_bias else 0
+        each = estimate.get_quant_mode(quantise)[1]
+        of_bias = estimate.get_quant_mode(layer.bias_quantizer_internal)[1] if biases else 0
         rows[layer.name] = {
             "weights": weights,
             "bits of a weight": each,
             "biases": biases,
-            "bits of a bias": of_bias if biases else 0,
+            "bits of a bias": of_bias,
             "size (bits)": weights * each + biases * of_bias,
             "size at 32 bits (bits)": 32 * (weights + biases),
         }
@@ -71,12 +70,16 @@ def energy(model: tf.keras.Model, input_bits: int = 8) -> pd.DataFrame:
 
     Source: M. Horowitz, *Computing's energy problem*, ISSCC 2014; Coelho et al., section 3.
     """
+    pixel = qkeras.quantized_bits(input_bits, 0, 0, keep_negative=False)
     with contextlib.redirect_stdout(io.StringIO()), quietly():
         tools = run_qtools.QTools(
-            model, process="horowitz",
-            source_quantizers=[qkeras.quantized_bits(input_bits, 0, 0, keep_negative=False)],
-            is_inference=False, keras_quantizer="fp32", keras_accumulator="fp32",
-        )  # fmt: skip
+            model,
+            process="horowitz",
+            source_quantizers=[pixel] * len(model.inputs),
+            is_inference=False,
+            keras_quantizer="fp32",
+            keras_accumulator="fp32",
+        )
         found = tools.pe("sram", "sram", min_sram_size=_SRAM_BITS, rd_wr_on_io=False)
         profile = tools.extract_energy_profile(settings.cfg.include_energy, found)
     rows = {

@@ -8,23 +8,17 @@ from pathlib import Path
 import numpy as np
 import qkeras
 import tensorflow as tf
-from qkeras.utils import _add_supported_quantized_objects
+from qkeras.quantizers import BaseQuantizer
+from qkeras.utils import load_qmodel
 
 from labkit import files
+from labkit.compress.kernels import CompressionError
+from labkit.compress.low_bit import layers
 from labkit.compress.low_bit.quantizers import FOUR_BITS, quantizer, quietly
-from labkit.compress.low_bit.scale import fit_scale_of
+from labkit.compress.low_bit.scale import fit_scales
 from labkit.models import graph
 
-_LAYERS = {
-    tf.keras.layers.Conv1D: qkeras.QConv1D,
-    tf.keras.layers.Conv2D: qkeras.QConv2D,
-    tf.keras.layers.Dense: qkeras.QDense,
-}
-_PLAIN = {quantized: plain for plain, quantized in _LAYERS.items()}
-_SHARED_OPTIONS = (
-    *("name", "filters", "kernel_size", "strides", "padding", "dilation_rate"),
-    *("units", "use_bias"),
-)
+_RELUS = ("relu", "relu6")
 
 
 def quantize(
@@ -42,16 +36,18 @@ def quantize(
     normalisation makes up for it: the copy computes the same but for the rounding.
 
     Args:
-        model: functional or sequential, of Keras's own layers. Convolutions and dense layers
-            become QKeras's, normalisations stay as they are.
+        model: functional or sequential. Convolutions, depthwise ones too, and dense layers become
+            QKeras's, with their other options (QKeras clips their weights, unless a layer has a
+            constraint of its own); everything else stays as it is, see `left_in_float`.
         weights: quantiser of their kernels, in QKeras's notation.
         biases: quantiser of their biases.
-        activations: quantiser in the place of every ReLU, for example "quantized_relu(4,2)";
-            without, they stay.
+        activations: quantiser in the place of every ReLU and ReLU6, layers as well as those within
+            a convolution or dense layer, for example "quantized_relu(4,2)"; without, they stay.
         fit_scale: use that freedom; without, the kernels are rounded as they are.
 
     Raises:
-        ValueError: QKeras does not know a quantiser.
+        CompressionError: QKeras does not know a quantiser, or `activations` is given and a layer
+            before the outputs has a function that is no ReLU.
 
     Source of the scale: F. Li, B. Zhang & B. Liu, *Ternary weight networks*, arXiv:1605.04711.
     """
@@ -59,36 +55,64 @@ def quantize(
         if name is not None:
             quantizer(name)
 
+    model = graph.flat(model)
+    wiring = graph.Wiring(model)
+
     def replaced(layer):
-        if type(layer) in _LAYERS:
-            return _quantized_layer(layer, weights, biases)
-        if activations is not None and isinstance(layer, tf.keras.layers.ReLU):
+        is_last = None in wiring.behind(layer)
+        rectifies = activations is not None and _rectifies(layer, is_last)
+        if type(layer) in layers.TWINS:
+            return layers.quantized(layer, weights, biases, activations if rectifies else None)
+        if rectifies:
             return qkeras.QActivation(activations, name=layer.name)
         return layer.__class__.from_config(layer.get_config())
 
     with quietly():
         copy = graph.copy_of(model, replaced)
-        for layer in quantized_layers(copy) if fit_scale else ():
-            fit_scale_of(layer)
+        if fit_scale:
+            fit_scales(copy, quantized_layers(copy))
     return copy
 
 
-def _quantized_layer(layer: tf.keras.layers.Layer, weights: str, biases: str):
-    config = layer.get_config()
-    options = {name: config[name] for name in _SHARED_OPTIONS if name in config}
-    activation = None if config["activation"] == "linear" else config["activation"]
-    return _LAYERS[type(layer)](
-        kernel_quantizer=weights,
-        bias_quantizer=biases,
-        activation=activation,
-        kernel_initializer="zeros",
-        **options,
+def _rectifies(layer: tf.keras.layers.Layer, is_last: bool) -> bool:
+    """Whether a layer ends in a ReLU that a quantiser can stand for.
+
+    Raises:
+        CompressionError: in another function, or in a ReLU that cannot be taken out of the layer.
+    """
+    function = _function_of(layer)
+    replaceable = (*layers.TWINS, tf.keras.layers.ReLU, tf.keras.layers.Activation)
+    if function in _RELUS and type(layer) in replaceable:
+        return True
+    if function is None or is_last:
+        return False
+    raise CompressionError(
+        f"{layer.name!r}, a {type(layer).__name__}, computes {function}: `activations` stands for "
+        "ReLUs alone, in layers of their own and within convolutions and dense layers. Build the "
+        "network with such, or leave out `activations`."
     )
+
+
+def _function_of(layer: tf.keras.layers.Layer) -> str | None:
+    """Name of the activation function that a layer ends in; None for none."""
+    kinds = tf.keras.layers
+    if isinstance(layer, kinds.ReLU):
+        leaks = layer.negative_slope or layer.threshold
+        return "a ReLU with a slope or a threshold" if leaks else "relu"
+    others = (kinds.LeakyReLU, kinds.PReLU, kinds.ELU, kinds.ThresholdedReLU, kinds.Softmax)
+    if isinstance(layer, others):
+        return type(layer).__name__
+    if symbol := getattr(layer, "symbol", None):  # a function of TensorFlow, called on a tensor
+        name = symbol.split(".")[-1]
+        return name if "relu" in name or hasattr(tf.keras.activations, name) else None
+    function = getattr(layer, "activation", None)
+    name = getattr(function, "__name__", type(function).__name__)
+    return None if function is None or name == "linear" else name
 
 
 def quantized_layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
     """The QKeras convolutions and dense layers of a model, in order."""
-    return [layer for layer in model.layers if type(layer) in _PLAIN]
+    return [layer for layer in model.layers if type(layer) in layers.PLAIN]
 
 
 def left_in_float(model: tf.keras.Model) -> list[str]:
@@ -96,7 +120,7 @@ def left_in_float(model: tf.keras.Model) -> list[str]:
 
     Normalisations are not among them: they are folded into what stands before them in a file.
     """
-    kept = (*_PLAIN, tf.keras.layers.BatchNormalization)
+    kept = (*layers.PLAIN, tf.keras.layers.BatchNormalization)
     return [layer.name for layer in model.layers if layer.weights and not isinstance(layer, kept)]
 
 
@@ -108,11 +132,9 @@ def save(model: tf.keras.Model, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> tf.keras.Model:
-    """Read a QKeras model: Keras finds its classes within `custom_object_scope` alone."""
-    objects: dict = {}
-    _add_supported_quantized_objects(objects)
-    with quietly(), tf.keras.utils.custom_object_scope(objects):
-        return tf.keras.models.load_model(path, compile=False)
+    """Read a QKeras model that `save` wrote."""
+    with quietly():
+        return load_qmodel(path, compile=False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +142,7 @@ class Codes:
     """A kernel as it would be stored.
 
     Attributes:
-        values: int32, the kernel's shape (..., out).
+        values: int32, the kernel's shape (..., out), depthwise (height, width, in, multiplier).
         step: float32, broadcastable with it; kernel = step * values.
     """
 
@@ -132,16 +154,16 @@ def codes(layer: tf.keras.layers.Layer) -> Codes:
     """Codes and step of a QKeras layer's rounded kernel.
 
     Raises:
-        ValueError: the quantiser's values lie on no common grid (powers of two), or are drawn anew
-            on every call (bernoulli).
+        CompressionError: the quantiser's values lie on no common grid (powers of two), or are drawn
+            anew on every call (bernoulli).
     """
-    quantise = layer.kernel_quantizer_internal
+    variable, quantise = layers.kernel_of(layer)
     if isinstance(quantise, qkeras.quantizers.bernoulli) or not hasattr(quantise, "scale"):
-        raise ValueError(
+        raise CompressionError(
             f"{layer.name!r} has {quantise}, whose values are no integers times a step: codes are "
             "for quantized_bits, ternary and binary."
         )
-    kernel = np.asarray(quantise(layer.kernel))
+    kernel = np.asarray(quantise(variable))
     step = np.asarray(quantise.scale, np.float32)
     if isinstance(quantise, qkeras.quantized_bits):
         step = step * np.float32(2.0 ** (quantise.integer - quantise.bits + quantise.keep_negative))
@@ -153,28 +175,25 @@ def to_float(model: tf.keras.Model) -> tf.keras.Model:
     """A plain Keras copy whose kernels and biases are the rounded ones, as floats.
 
     Raises:
-        ValueError: activations are quantised, which plain Keras layers do not do.
+        CompressionError: activations are quantised, which plain Keras layers do not do.
     """
     with quietly():
         copy = tf.keras.models.clone_model(model, clone_function=_plain_layer)
     copy.set_weights(model.get_weights())
     for layer in quantized_layers(model):
-        plain = copy.get_layer(layer.name)
-        plain.kernel.assign(layer.kernel_quantizer_internal(layer.kernel))
-        if layer.use_bias and layer.bias_quantizer_internal is not None:
-            plain.bias.assign(layer.bias_quantizer_internal(layer.bias))
+        quantisers = layer.get_quantizers()[: len(layer.weights)]  # of the kernel, of the bias
+        rounded = [q(w) if q else w for q, w in zip(quantisers, layer.weights, strict=True)]
+        copy.get_layer(layer.name).set_weights(rounded)
     return copy
 
 
 def _plain_layer(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    if isinstance(layer, qkeras.QActivation):
-        raise ValueError(
+    function = getattr(layer, "activation", None)
+    if isinstance(layer, qkeras.QActivation) or isinstance(function, BaseQuantizer):
+        raise CompressionError(
             f"{layer.name!r} quantises activations: a file can hold 4-bit weights, not 4-bit "
             "activations. Leave out `activations` to write one."
         )
-    config = layer.get_config()
-    if type(layer) not in _PLAIN:
-        return layer.__class__.from_config(config)
-    options = {name: config[name] for name in _SHARED_OPTIONS if name in config}
-    activation = tf.keras.activations.serialize(layer.activation) if layer.activation else None
-    return _PLAIN[type(layer)](activation=activation, **options)
+    if type(layer) in layers.PLAIN:
+        return layers.plain(layer)
+    return layer.__class__.from_config(layer.get_config())

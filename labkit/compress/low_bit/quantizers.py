@@ -10,6 +10,8 @@ import numpy as np
 import qkeras
 import tensorflow as tf
 
+from labkit.compress.kernels import CompressionError
+
 #: Sixteen codes less one: -7/8 … 7/8 in steps of 1/8, the same number on both sides of zero.
 FOUR_BITS = "quantized_bits(4,0,1,alpha=1)"
 
@@ -40,14 +42,14 @@ def quantizer(name: str):
     """A quantiser from QKeras's notation, for example "ternary(alpha='auto')".
 
     Raises:
-        ValueError: QKeras does not know it.
+        CompressionError: QKeras does not know it.
     """
     try:
         found = qkeras.get_quantizer(name)
     except Exception as error:
-        raise ValueError(f"QKeras cannot read the quantiser {name!r}: {error}") from error
+        raise CompressionError(f"QKeras cannot read the quantiser {name!r}: {error}") from error
     if not isinstance(found, qkeras.quantizers.BaseQuantizer):
-        raise ValueError(f"{name!r} is not one of QKeras's quantisers.")
+        raise CompressionError(f"{name!r} is not one of QKeras's quantisers.")
     return found
 
 
@@ -64,7 +66,7 @@ def rounded(name: str, x: np.ndarray, training: bool = False, seed: int = 0) -> 
         float32, the shape of x.
 
     Raises:
-        ValueError: an unknown quantiser.
+        CompressionError: an unknown quantiser.
     """
     tf.random.set_seed(seed)
     with _learning_phase(training):

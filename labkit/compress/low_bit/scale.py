@@ -6,30 +6,35 @@ import numpy as np
 import tensorflow as tf
 
 from labkit.compress.calibration import lets_factors_through
+from labkit.compress.low_bit.layers import by_channel, is_linear, kernel_of
+from labkit.models.graph import Wiring
 
 #: Divisors that are tried for a kernel, as parts of its largest weight; 1 first, to win a tie.
 _FACTORS = (1.0, *np.geomspace(0.35, 3.0, 32))
 
 
-def fit_scale_of(layer: tf.keras.layers.Layer) -> None:
-    """Scale a kernel for its quantiser; a normalisation behind or before makes up for it."""
-    behind = _neighbour(layer, "outbound")
-    before = None if behind else _neighbour(layer, "inbound")
-    if not (behind or before):
-        return
-    kernel = layer.kernel.numpy()
-    clipped = layer.kernel_constraint or (lambda x: x)  # QKeras's, after every step of a training
+def fit_scales(model: tf.keras.Model, layers: list[tf.keras.layers.Layer]) -> None:
+    """Scale the kernels of QKeras layers of a model; normalisations behind or before make up."""
+    wiring = Wiring(model)
+    for layer in layers:
+        behind = wiring.sole_behind(layer)
+        channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+        if _may_scale(behind) and channels_last and is_linear(layer):
+            _fit_with_normalisation_behind(layer, behind)
+            continue
+        before = _sole_source(layer, wiring)
+        while before is not None and lets_factors_through(before):
+            before = _sole_source(before, wiring)
+        if _may_scale(before):
+            step = _fit(layer, per_channel=False)
+            before.gamma.assign(before.gamma * step)
+            before.beta.assign(before.beta * step)
 
-    def quantise(x):
-        return layer.kernel_quantizer_internal(clipped(x))
 
-    divisor, step = fitted_scale(kernel, quantise, per_channel=behind is not None)
-    layer.kernel.assign(clipped(tf.constant(kernel / divisor)))
-    step = np.ravel(step)
-    if before:
-        before.gamma.assign(before.gamma * step)
-        before.beta.assign(before.beta * step)
-        return
+def _fit_with_normalisation_behind(
+    layer: tf.keras.layers.Layer, behind: tf.keras.layers.BatchNormalization
+) -> None:
+    step = _fit(layer, per_channel=True)
     if layer.use_bias:  # the normalisation takes a bias out again: into its mean with it, unscaled
         behind.moving_mean.assign(behind.moving_mean - layer.bias)
         layer.bias.assign(tf.zeros_like(layer.bias))
@@ -39,6 +44,23 @@ def fit_scale_of(layer: tf.keras.layers.Layer) -> None:
     behind.gamma.assign(behind.gamma * step * deviations)
     behind.moving_mean.assign(behind.moving_mean / step)
     behind.moving_variance.assign(rescaled)
+
+
+def _fit(layer: tf.keras.layers.Layer, per_channel: bool) -> np.ndarray:
+    """Scale a layer's kernel; what its outputs are then to be multiplied by, (out,) or (1,)."""
+    kernel, quantizer = kernel_of(layer)
+    clipped = kernel.constraint or (lambda x: x)  # QKeras's, after every step of a training
+
+    def clipped_kernel(x):
+        return clipped(tf.reshape(x, kernel.shape))
+
+    def quantise(x):
+        return tf.reshape(quantizer(clipped_kernel(x)), x.shape)
+
+    values = by_channel(layer, kernel.numpy())
+    divisor, step = fitted_scale(values, quantise, per_channel)
+    kernel.assign(clipped_kernel(values / divisor))
+    return np.ravel(step)
 
 
 def fitted_scale(
@@ -74,16 +96,17 @@ def fitted_scale(
     return divisor.astype(np.float32), scale.astype(np.float32)
 
 
-def _neighbour(layer: tf.keras.layers.Layer, side: str):
-    """The normalisation directly behind a layer, or the one that scales its inputs, or None."""
-    while True:
-        nodes = getattr(layer, f"{side}_nodes")
-        if len(nodes) != 1:
-            return None
-        layer = nodes[0].outbound_layer if side == "outbound" else nodes[0].inbound_layers
-        if isinstance(layer, list) or len(layer.outbound_nodes) != 1:
-            return None
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
-            return layer if layer.scale and layer.center else None
-        if side == "outbound" or not lets_factors_through(layer):
-            return None
+def _sole_source(layer: tf.keras.layers.Layer, wiring: Wiring) -> tf.keras.layers.Layer | None:
+    """The one layer that a layer reads, if nothing else reads that."""
+    source = wiring.sole_before(layer)
+    return source if source is not None and wiring.sole_behind(source) is layer else None
+
+
+def _may_scale(layer: tf.keras.layers.Layer | None) -> bool:
+    """Whether it is a normalisation that can take a factor for each channel."""
+    return (
+        isinstance(layer, tf.keras.layers.BatchNormalization)
+        and layer.scale
+        and layer.center
+        and list(layer.axis) == [layer.input_spec.ndim - 1]
+    )

@@ -2,130 +2,174 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert.tools import flatbuffer_utils
 from ai_edge_quantizer import qtyping
-from ai_edge_quantizer.quantizer import Quantizer
+from ai_edge_quantizer.transformations import dequant_insert, quantize_tensor
+from ai_edge_quantizer.transformations.transformation_utils import TransformationInput
 
-from labkit import flatbuffer, runtime
+from labkit import flatbuffer
 from labkit.compress import post_training
+from labkit.compress.kernels import CompressionError
+from labkit.compress.low_bit.layers import by_channel
 from labkit.compress.low_bit.network import codes, quantized_layers, to_float
 from labkit.flatbuffer import schema
 
-_TFLITE_TYPES = {2: schema.TensorType.INT2, 4: schema.TensorType.INT4}
 MODES = ("weight_only", "dynamic_range")
+#: The dimension of the output channels, of the operators whose second input is a kernel.
+_CHANNEL_AXES = {
+    schema.BuiltinOperator.CONV_2D: 0,
+    schema.BuiltinOperator.FULLY_CONNECTED: 0,
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
+}
 
 
 def convert(model: tf.keras.Model, bits: int = 4, mode: str = "weight_only") -> bytes:
     """A TFLite file whose weights are int4 or int2: the codes of a QKeras model, one for one.
 
     The converter folds batch normalisation into the kernels, a factor for each output channel: it
-    changes the step of a channel and not its codes (their sign, where γ is negative). Biases stay
-    float32 in the file.
+    changes the step of a channel and not its codes (their sign, where γ is negative; where γ is
+    zero, the channel has the code 0 and the step 1). Biases stay float32 in the file, and so do the
+    weights of the layers that `left_in_float` names.
 
     Args:
         model: from `quantize`, its kernels quantised to codes that fit: `codes` gives them.
         bits: 4 or 2, of a weight in the file.
         mode: "weight_only" (a DEQUANTIZE before each layer, computed in float32) or, for 4 bits,
-            "dynamic_range" (activations quantised to 8 bits at run time, computed in integers).
+            "dynamic_range" (activations quantised to 8 bits at run time, computed in integers;
+            depthwise convolutions as in "weight_only": LiteRT 2.3 has no int4 kernel for them).
 
     Raises:
-        ValueError: unknown bits or mode, codes that do not fit, or activations that are quantised.
-            int2 convolutions in "dynamic_range" are refused: LiteRT 2.3 answers NaN.
+        CompressionError: unknown bits or mode, a layer with codes that do not fit or with quantised
+            activations, or no quantised layer at all. int2 convolutions in "dynamic_range" are
+            refused: LiteRT 2.3 answers NaN.
     """
-    if bits not in _TFLITE_TYPES or mode not in MODES:
-        raise ValueError(
+    if bits not in (2, 4) or mode not in MODES:
+        raise CompressionError(
             f"bits is {bits!r} and mode {mode!r}, expected 4 or 2, and one of {', '.join(MODES)}."
         )
     if (bits, mode) == (2, "dynamic_range"):
-        raise ValueError("LiteRT 2.3 computes NaN with int2 convolutions: take mode 'weight_only'.")
-    stored = [codes(layer).values for layer in quantized_layers(model)]
-    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    if min(v.min() for v in stored) < low or max(v.max() for v in stored) > high:
-        raise ValueError(
-            f"codes from {min(v.min() for v in stored)} to {max(v.max() for v in stored)} do not "
-            f"fit into {bits} bits, which hold {low} to {high}: choose a coarser quantiser."
+        raise CompressionError(
+            "LiteRT 2.3 computes NaN with int2 convolutions: take mode 'weight_only'."
         )
+    stored = {layer.name: _codes(layer, bits) for layer in quantized_layers(model)}
+    if not stored:
+        raise CompressionError(f"no layer of {model.name!r} has quantised weights: `quantize` it.")
     content = post_training.convert(to_float(model), "float")
-    with runtime.captured_stderr(), contextlib.redirect_stdout(io.StringIO()):
-        converter = Quantizer(content)
-        add = converter.add_weight_only_config
-        if mode == "dynamic_range":
-            add = converter.add_dynamic_config
-        # As int4 in any case: there is no recipe for int2 weights behind a DEQUANTIZE, which runs.
-        add(regex=".*", operation_name=qtyping.TFLOperationName.ALL_SUPPORTED, num_bits=4)
-        quantized = converter.quantize().quantized_model
-    return _with_codes(bytes(quantized), content, stored, bits)
+    # As ai-edge-quantizer reads it: without the converter's empty buffers.
+    file = flatbuffer_utils.read_model_from_bytearray(content)
+    for kernel, (values, steps) in _matched(stored, _kernels(file), bits).items():
+        _store(file, kernel, values, steps, bits, mode)
+    return flatbuffer.pack(file)
 
 
-def _with_codes(content: bytes, float_content: bytes, stored: list[np.ndarray], bits: int) -> bytes:
-    """Put codes into a file that the quantiser of LiteRT has laid out, and the steps that fit.
-
-    That quantiser takes the largest weight of a channel for the largest code, which it need not be:
-    a channel that uses the codes -5 … 5 would get other ones.
-    """
-    model = flatbuffer.unpack(content)
-    tensors = _constants(model, schema.TensorType.INT4)
-    kernels = _kernels(flatbuffer.unpack(float_content))
-    if not len(tensors) == len(kernels) == len(stored):
-        raise ValueError(
-            f"{len(stored)} kernels, but {len(kernels)} in the float file and {len(tensors)} of "
-            "4 bits in the quantised one: the model has layers that this cannot write."
+def _codes(layer: tf.keras.layers.Layer, bits: int) -> np.ndarray:
+    """A layer's codes (out, n), if they fit into so many bits."""
+    values = by_channel(layer, codes(layer).values)
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    if values.min() < low or values.max() > high:
+        raise CompressionError(
+            f"{layer.name!r} has codes from {values.min()} to {values.max()}, which do not fit "
+            f"into {bits} bits, {low} to {high}: choose a coarser quantiser."
         )
-    for tensor, kernel, values in zip(tensors, kernels, stored, strict=True):
-        values = np.moveaxis(values, -1, 0).reshape(len(kernel), -1)
-        values, steps = _signed(values, kernel, bits)
-        tensor.type = _TFLITE_TYPES[bits]
-        tensor.quantization.scale = steps
-        tensor.quantization.zeroPoint = np.zeros(len(steps), np.int64)
-        model.buffers[tensor.buffer].data = _packed(values, bits)
-    return flatbuffer.pack(model)
+    return np.moveaxis(values, -1, 0).reshape(values.shape[-1], -1)
 
 
-def _signed(values: np.ndarray, kernel: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (out, n) and positive steps (out,) that give the folded kernel (out, n)."""
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """A kernel in a float file: a tensor of a graph, float64 (out, n), out along its `axis`."""
+
+    graph: schema.SubGraphT
+    tensor: int
+    axis: int
+    values: np.ndarray
+
+
+def _kernels(file: schema.ModelT) -> list[_Kernel]:
+    """The constant kernels of convolutions and dense layers, in the order of the tensors."""
+    found = {}
+    for number, graph in enumerate(file.subgraphs):
+        for operator in graph.operators:
+            axis = _CHANNEL_AXES.get(_code(file, operator))
+            tensor = None if axis is None else graph.tensors[operator.inputs[1]]
+            if tensor is None or file.buffers[tensor.buffer].data is None:
+                continue
+            data = np.frombuffer(file.buffers[tensor.buffer].data, np.float32)
+            values = np.moveaxis(data.reshape(tensor.shape), axis, 0).astype(np.float64)
+            key = number, operator.inputs[1]
+            found[key] = _Kernel(graph, key[1], axis, values.reshape(len(values), -1))
+    return [found[key] for key in sorted(found)]
+
+
+def _code(file: schema.ModelT, operator: schema.OperatorT) -> int:
+    code = file.operatorCodes[operator.opcodeIndex]
+    return flatbuffer_utils.get_builtin_code_from_operator_code(code)
+
+
+def _matched(
+    stored: dict[str, np.ndarray], kernels: list[_Kernel], bits: int
+) -> dict[_Kernel, tuple[np.ndarray, np.ndarray]]:
+    """The codes and steps of the kernels that are some layer's codes, whatever they are called.
+
+    A layer may stand in the file several times, and layers with equal weights once.
+    """
+    found = {}
+    for name, values in stored.items():
+        fitting = {k: _signed(values, k.values) for k in kernels if values.shape == k.values.shape}
+        fitting = {k: signed for k, signed in fitting.items() if signed is not None}
+        if not fitting:
+            raise CompressionError(
+                f"no kernel in the file is the codes of {name!r} times a step for each channel: "
+                "the converter has merged the layer with one beside it. Put something between them."
+            )
+        if any(signed.max() >= 2 ** (bits - 1) for signed, _ in fitting.values()):
+            raise CompressionError(
+                f"{name!r}: a channel with a negative γ turns the code {-(2 ** (bits - 1))} round, "
+                "which has no opposite: take a symmetric quantiser, such as quantized_bits(4,0,1)."
+            )
+        found = fitting | found
+    return {kernel: found[kernel] for kernel in kernels if kernel in found}
+
+
+def _signed(values: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Codes (out, n) and positive steps (out,) that give a kernel (out, n), if these codes do."""
+    live = np.abs(kernel).max(axis=1, keepdims=True) > 1e-30  # else a γ of zero
+    values = np.where(live, values, 0)
     power = (values**2).sum(axis=1)
     steps = (kernel * values).sum(axis=1) / np.maximum(power, 1)
-    error = np.abs(kernel - steps[:, None] * values).max()
-    if error > 1e-5 * max(np.abs(kernel).max(), 1e-30):
-        raise ValueError("the kernels in the file are not the codes times a step for each channel.")
+    if np.abs(kernel - steps[:, None] * values).max() > 1e-5 * np.abs(kernel).max():
+        return None
     values = values * np.where(steps < 0, -1, 1)[:, None]
-    if values.max() >= 2 ** (bits - 1):
-        raise ValueError(
-            f"a channel with a negative γ turns the code {-(2 ** (bits - 1))} round, which has no "
-            "opposite: take a symmetric quantiser, for example quantized_bits(4,0,1)."
-        )
     return values, np.where(power > 0, np.abs(steps), 1).astype(np.float32)
 
 
-def _constants(model: schema.ModelT, kind: int) -> list[schema.TensorT]:
-    """The tensors of a type that operators read, in the order of execution."""
-    graph = model.subgraphs[0]
-    indices = [i for operator in graph.operators for i in operator.inputs if i >= 0]
-    found = [graph.tensors[i] for i in dict.fromkeys(indices)]
-    return [t for t in found if t.type == kind and model.buffers[t.buffer].data is not None]
+def _store(
+    file: schema.ModelT,
+    kernel: _Kernel,
+    values: np.ndarray,
+    steps: np.ndarray,
+    bits: int,
+    mode: str,
+) -> None:
+    """Put codes (out, n) and their steps (out,) in the place of a kernel.
 
-
-def _kernels(model: schema.ModelT) -> list[np.ndarray]:
-    """The weights of a float file's convolutions and dense layers, each float64 (out, n)."""
-    graph = model.subgraphs[0]
-    kinds = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED)
-    found = []
-    for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        if max(code.builtinCode, code.deprecatedBuiltinCode) in kinds:
-            tensor = graph.tensors[operator.inputs[1]]
-            data = np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(np.float32)
-            found.append(data.reshape(tensor.shape[0], -1).astype(np.float64))
-    return found
-
-
-def _packed(values: np.ndarray, bits: int) -> np.ndarray:
-    """Codes as bytes, the first code in the lowest bits; the last byte is filled with zeros."""
-    each = 8 // bits
-    flat = values.ravel() & (2**bits - 1)
-    flat = np.pad(flat, (0, -flat.size % each)).reshape(-1, each)
-    return (flat << (bits * np.arange(each))).sum(axis=1).astype(np.uint8)
+    By ai-edge-quantizer's transformations, not by its recipes, which have no 4 bits for depthwise
+    convolutions, and take a channel's largest weight for the largest code, which it need not be.
+    """
+    operators, shape = kernel.graph.operators, list(kernel.graph.tensors[kernel.tensor].shape)
+    readers = [i for i, operator in enumerate(operators) if kernel.tensor in operator.inputs]
+    depthwise = kernel.axis == _CHANNEL_AXES[schema.BuiltinOperator.DEPTHWISE_CONV_2D]
+    unpacked = mode == "weight_only" or depthwise
+    transform = dequant_insert.insert_dequant if unpacked else quantize_tensor.quantize_tensor
+    shape.insert(0, shape.pop(kernel.axis))
+    parameters = qtyping.UniformQuantParams(
+        num_bits=bits,
+        quantized_dimension=kernel.axis,
+        scale=steps,
+        zero_point=np.zeros(len(steps), np.int64),
+        quantized_data=np.moveaxis(values.astype(np.int8).reshape(shape), 0, kernel.axis),
+    )
+    transform(TransformationInput(kernel.tensor, file, kernel.graph, -1, readers, parameters))
