@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from labkit.errors import LabkitError
@@ -122,19 +123,25 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_keras_3() -> Iterator[None]:
-    """Without a package `keras`: tfmot imports it, for a second, only to find that it is not 2."""
-    hide = "keras" not in sys.modules
+def _without(package: str) -> Iterator[None]:
+    """Without a package that takes a second to import, and that nothing here has a use for."""
+    hide = package not in sys.modules
     if hide:
-        sys.modules["keras"] = None
+        sys.modules[package] = None
     try:
         yield
     finally:
         if hide:
-            del sys.modules["keras"]
+            del sys.modules[package]
 
 
-_GUARDS = {"tensorflow": _quiet, "tensorflow_model_optimization": _without_keras_3}
+_GUARDS = {
+    "tensorflow": _quiet,
+    # It imports Keras only to find that it is not Keras 2.
+    "tensorflow_model_optimization": partial(_without, "keras"),
+    # It compiles a grammar of IRIs, which no notebook's schema has; nbformat imports it.
+    "jsonschema": partial(_without, "rfc3987_syntax"),
+}
 
 
 def set_seed(seed: int) -> None:
