@@ -346,7 +346,7 @@ def grade(
     ] = None,
     secret: Annotated[
         Path | None,
-        typer.Option(help="File that seeds hidden images and inputs.", show_default=False),
+        typer.Option(help="File that seeds hidden samples and inputs.", show_default=False),
     ] = None,
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Grade a made-up class whose grades are known.")

@@ -15,6 +15,10 @@ find, load = sign_mnist.SOURCE.found, sign_mnist.SOURCE.load
 
 #: Of an image.
 SHAPE = (28, 28, 1)
+#: What the samples are.
+SAMPLES = "images"
+#: A model file reads them divided by it.
+SCALE = 255
 #: What becomes of each real image.
 CHANGES = "each turned, scaled, shifted and lit a little differently"
 

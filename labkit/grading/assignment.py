@@ -1,95 +1,134 @@
-"""Assignment files: what is graded, for how many points, under which conditions (YAML)."""
+"""Assignment files: what is graded, for how many points, under which conditions (YAML).
+
+The dataclasses here are the file's form: pydantic reads a file into them, and makes the published
+JSON schema of them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.json_schema import GenerateJsonSchema
 
 from labkit.grading import GradingError
 from labkit.grading.box.sandbox import Limits
+from labkit.grading.hidden import HIDDEN, offered
+from labkit.measure.graph import BITS
+from labkit.measure.metrics import KNOWN, Metric
+
+Lab = Annotated[str, Field(pattern=r"^[0-9]{2}_[a-z0-9_]+$")]
+InLab = Annotated[str, Field(pattern=r"^[0-9]{2}_[a-z0-9_]+/[A-Za-z_][A-Za-z0-9_]*$")]
+Points = Annotated[PositiveFloat, AfterValidator(lambda x: int(x) if x.is_integer() else x)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Samples = Annotated[int, Field(ge=24, le=100_000)]
+Type = Literal[tuple(BITS)]
+TypesFigure = Literal["weight_types", "bias_types", "activation_types", "input_types",
+                      "output_types"]  # fmt: skip
+NumberFigure = Literal[
+    (*KNOWN, "bytes", "gzip_bytes", "coded_bits", "weight_bits", "parameters", "storage_bits",
+     "code_bits", "bias_code_bits", "unique_per_channel", "sparsity", "macs")
+]  # fmt: skip
+_SHARES = {"sparsity", *(metric.name for metric in KNOWN.values() if metric.unit == "fraction")}
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """A lab's notebook, under one of several accepted names."""
+    """A lab's notebook, under its own or one of several other names, in order."""
 
-    lab: str
-    names: tuple[str, ...]
+    lab: Lab
+    names: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """All names of its file."""
+        return (f"{self.lab}.ipynb", *self.names)
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file: its name, where it comes from and how large it may be."""
+    """A model file: its name, where it comes from and how large it may be.
 
-    name: str
-    source: str = "submission"
-    max_bytes: int = 1_000_000
+    It was handed in, or the notebook writes it when the grader executes it.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+\.tflite$")]
+    source: Annotated[Literal["submission", "execution"], Field(alias="from")] = "submission"
+    max_kb: PositiveFloat = 1000
+
+    @property
+    def max_bytes(self) -> int:
+        """What is read of it."""
+        return int(1000 * self.max_kb)
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A condition on one measured figure of a model file."""
+    """A condition on one measured figure of a model file: bounds of a number, or types."""
 
-    figure: str
+    figure: NumberFigure | TypesFigure
     at_least: float | None = None
     at_most: float | None = None
-    only: tuple[str, ...] | None = None
-    includes: str | None = None
+    only: Annotated[tuple[Type, ...], Field(min_length=1)] | None = None
+    includes: Type | None = None
     hint: str = ""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Partial credit: shares of the points over a figure, straight lines between them."""
+    """Partial credit: pairs [figure, share of the points], straight lines between them."""
 
-    figure: str
-    shares: tuple[tuple[float, float], ...]
+    figure: NumberFigure
+    shares: Annotated[tuple[tuple[float, Share], ...], Field(min_length=2)]
     hint: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item:
-    """What earns points.
+    """What earns points; its `target` stands under the name of its kind.
 
     Attributes:
-        kind: "model", "exercise", "written" or "manual".
-        target: a file's name, "lab/exercise", "lab/question", or a manual item's name.
-        requires, curve: of a model.
-        cases, answer, tolerance: of an exercise.
-        figures: model files shown beside a written answer.
+        figures: model files shown beside an answer; by default all.
     """
 
-    kind: str
-    target: str
-    title: str
-    points: float
-    part: str
-    requires: tuple[Requirement, ...] = ()
-    curve: Curve | None = None
-    cases: tuple[str, ...] = ()
-    answer: str = ""
-    tolerance: float = 1e-6
-    figures: tuple[str, ...] = ()
-    hint: str = ""
+    kind: ClassVar[str]
+    by_hand: ClassVar[bool] = False
+    figures: ClassVar[tuple[str, ...]] = ()
+    points: Points
+    title: str = ""
+
+    def __post_init__(self) -> None:  # noqa: D105
+        default = self.target if self.kind == "model" else self.name.replace("_", " ")
+        object.__setattr__(self, "title", self.title or default)
 
     @property
-    def id(self) -> str:
-        """Unique within the assignment, and stable."""
-        return (
-            f"{self.kind}:{self.target}:{self.title}"
-            if self.kind == "model"
-            else (f"{self.kind}:{self.target}")
-        )
+    def target(self) -> str:
+        """A file's name, "lab/exercise", "lab/question", or a manual item's name."""
+        return getattr(self, self.kind)
 
     @property
     def lab(self) -> str:
-        """The lab that an exercise or a question belongs to."""
-        return self.target.partition("/")[0] if self.kind in ("exercise", "written") else ""
+        """The lab that an exercise or a question belongs to; else ""."""
+        return self.target.rpartition("/")[0]
 
     @property
     def name(self) -> str:
@@ -97,33 +136,163 @@ class Item:
         return self.target.rpartition("/")[2]
 
     @property
-    def by_hand(self) -> bool:
-        """Whether a person gives the points."""
-        return self.kind in ("written", "manual")
+    def id(self) -> str:
+        """Unique within the assignment, and stable; a file may earn points for several things."""
+        return f"{self.kind}:{self.target}" + (f":{self.title}" if self.kind == "model" else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Item):
+    """Points for a model file: all requirements hold, then the curve's share."""
+
+    kind = "model"
+    model: str
+    requires: tuple[Requirement, ...] = ()
+    curve: Curve | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exercise(Item):
+    """Points for an exercise: the share of cases whose answer is the solution's."""
+
+    kind = "exercise"
+    exercise: InLab
+    cases: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Each a Python expression of a dict of inputs; np and rng (a numpy Generator with a secret
+    seed) are there."""
+    answer: str = ""
+    """Python that computes `answer` from the inputs; by default its function is called."""
+    tolerance: NonNegativeFloat = 1e-6
+    """Relative to the largest expected magnitude."""
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written(Item):
+    """Points for a written answer, marked by hand beside the figures of model files (all)."""
+
+    kind = "written"
+    by_hand = True
+    written: InLab
+    figures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manual(Item):
+    """Points given by hand for anything else."""
+
+    kind = "manual"
+    by_hand = True
+    manual: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+KINDS = ("model", "exercise", "written", "manual")
+
+
+def _kind(entry: object) -> str | None:
+    return next((kind for kind in KINDS if isinstance(entry, dict) and kind in entry), None)
+
+
+AnyItem = Annotated[
+    Annotated[Model, Tag("model")] | Annotated[Exercise, Tag("exercise")]
+    | Annotated[Written, Tag("written")] | Annotated[Manual, Tag("manual")],
+    Discriminator(_kind, "kind", f"Input should be an item: {', '.join(KINDS)}"),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """A validated assignment file; `digest` is the SHA-256 of its text."""
+class Part:
+    """Items under a title."""
 
-    name: str
     title: str
-    points: float
-    extra_credit: bool
-    profile: str
-    whole: bool
-    dataset: str
-    metric: str
-    data: str
-    hidden_images: int
-    limits: Limits
-    notebooks: tuple[Notebook, ...]
-    files: tuple[ModelFile, ...]
-    items: tuple[Item, ...]
-    leaderboard: tuple[str, ...]
-    leaderboard_size: str
-    root: Path | None
+    items: Annotated[tuple[AnyItem, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The hidden split: how many samples; of images `images` may be said."""
+
+    samples: Samples = 1500
+    images: Samples | None = None
+
+    @property
+    def count(self) -> int:
+        """Of the samples."""
+        return self.images or self.samples
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard: which files compete, and by which size."""
+
+    files: tuple[str, ...] = ()
+    size: Literal["bytes", "gzip_bytes", "coded_bits"] = "bytes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What `labkit grade` grades: notebooks, model files, exercises, written answers, points."""
+
+    __pydantic_config__ = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    schema: Literal[1]
+    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]*$")]
+    title: Annotated[str, Field(min_length=1)]
+    points: Points
+    """Must be the sum of all items."""
+    extra_credit: bool = False
+    course: str | None = None
+    """Folder that holds solutions/, from this file on; by default the checkout that it lies in."""
+    profile: Literal["quick", "full"] = "quick"
+    """In which the grader executes the notebooks."""
+    execute: Literal["all", "exercises"] = "all"
+    """The whole notebooks, or only exercises, what students added, and the definitions that they
+    stand on (nothing is trained)."""
+    dataset: Annotated[str, Field(examples=list(HIDDEN))] = "sign_mnist"
+    """What the files are measured on: one of labkit's data sets, or a module of yours that makes a
+    hidden split (labkit.grading.hidden.Offers)."""
+    metric_name: Annotated[Literal[tuple(KNOWN)], Field(alias="metric")] = "accuracy"
+    """By which the files are measured on the hidden split."""
+    data: Literal["auto", "synthetic", "real"] = "auto"
+    """On which the notebooks are executed and the files measured; auto: real where the grader has
+    it."""
+    hidden: Hidden = Hidden()
+    limits: Limits = field(default_factory=Limits)
+    notebooks: tuple[Notebook, ...] = ()
+    files: tuple[ModelFile, ...] = ()
+    leaderboard: Board = Board()
+    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment(Content):
+    """A validated assignment file.
+
+    Attributes:
+        root: of the course that the notebooks belong to; None for the checkout.
+        digest: SHA-256 of the file.
+    """
+
+    root: Path | None = None
     digest: str
+
+    @property
+    def metric(self) -> Metric:
+        """By which the files are measured."""
+        return KNOWN[self.metric_name]
+
+    @cached_property
+    def samples(self) -> str:
+        """What the hidden split consists of, for example "images"."""
+        return offered(self.dataset).SAMPLES
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The items of all parts."""
+        return tuple(item for part in self.parts for item in part.items)
 
     def of_lab(self, kind: str, lab: str) -> list[Item]:
         """The items of a kind that belong to a lab."""
@@ -136,22 +305,75 @@ def load(path: Path) -> Assignment:
     Raises:
         GradingError: naming the file, the place in it and what was expected.
     """
-    import yaml
-
     try:
         text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, _Loader)
+        found = _form().validate_json(json.dumps(content, default=str))
+        root = found.course and (path.parent / found.course).resolve()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        assignment = Assignment(**vars(found), root=root, digest=digest)
+        for fault in _faults(assignment):
+            raise GradingError(fault)
     except OSError as error:
         raise GradingError(f"{path}: cannot read the assignment ({error.strerror}).") from error
-    try:
-        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise GradingError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
-    fault = schema_fault(content, "assignment")
-    if fault:
-        raise GradingError(f"{path}: {fault}")
-    assignment = _assignment(content, path, text)
-    _check(assignment, path)
+    except ValidationError as error:
+        raise GradingError(f"{path}: {_told(error)}") from error
+    except (GradingError, ValueError, RecursionError) as error:
+        raise GradingError(f"{path}: {error}") from error
     return assignment
+
+
+class _Schema(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema) -> bool:
+        return False
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: the first one's content would be lost."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
+        return super().construct_mapping(node, deep)
+
+
+def _told(error: ValidationError) -> str:
+    """The first of several faults, in one line."""
+    first = error.errors(include_url=False)[0]
+    where = "/".join(map(str, first["loc"])) or "the top"
+    words = {"missing": "it is required", "unexpected_keyword_argument": "there is no such key"}
+    told = words.get(first["type"])
+    if told is None:
+        given = first["input"]
+        is_short = isinstance(given, (str, int, float)) or given is None
+        told = first["msg"] + (f", not {given!r:.60}" if is_short else "")
+    return f"at {where}: {told}."
+
+
+@cache
+def _form() -> TypeAdapter:
+    return TypeAdapter(Content)
+
+
+@cache
+def schema(name: str) -> dict:
+    """A published JSON schema: "assignment" or "grade"."""
+    if name == "assignment":
+        dialect = "https://json-schema.org/draft/2020-12/schema"
+        return (
+            {"$schema": dialect}
+            | _form().json_schema(schema_generator=_Schema)
+            | {"title": "Assignment"}
+        )
+    text = (resources.files("labkit.grading") / "schemas" / f"{name}.json").read_text("utf-8")
+    return json.loads(text)
 
 
 def schema_fault(content: object, name: str) -> str | None:
@@ -162,110 +384,60 @@ def schema_fault(content: object, name: str) -> str | None:
     error = next(iter(sorted(validator.iter_errors(content), key=lambda e: list(e.path))), None)
     if error is None:
         return None
-    if error.context:  # none of several forms fits: tell of the one that comes closest
-        error = min(error.context, key=lambda e: (len(e.schema_path) < 3, -len(e.path)))
     where = "/".join(map(str, error.absolute_path)) or "the top"
     return f"at {where}: {error.message[:200]}"
 
 
-@cache
-def schema(name: str) -> dict:
-    """A published JSON schema: "assignment" or "grade"."""
-    text = (resources.files("labkit.grading") / "schemas" / f"{name}.json").read_text("utf-8")
-    return json.loads(text)
-
-
-def _assignment(content: dict, path: Path, text: str) -> Assignment:
-    items = tuple(
-        _item(entry, part["title"]) for part in content["parts"] for entry in part["items"]
-    )
-    board = content.get("leaderboard", {})
-    return Assignment(
-        name=content["name"],
-        title=content["title"],
-        points=content["points"],
-        extra_credit=content.get("extra_credit", False),
-        profile=content.get("profile", "quick"),
-        whole=content.get("execute", "all") == "all",
-        dataset=content.get("dataset", "sign_mnist"),
-        metric=content.get("metric", "accuracy"),
-        data=content.get("data", "auto"),
-        hidden_images=content.get("hidden", {}).get("images", 1500),
-        limits=Limits(**content.get("limits", {})),
-        notebooks=tuple(
-            Notebook(entry["lab"], (f"{entry['lab']}.ipynb", *entry.get("names", ())))
-            for entry in content.get("notebooks", ())
-        ),
-        files=tuple(
-            ModelFile(
-                entry["name"],
-                entry.get("from", "submission"),
-                int(1000 * entry.get("max_kb", 1000)),
-            )
-            for entry in content.get("files", ())
-        ),
-        items=items,
-        leaderboard=tuple(board.get("files", ())),
-        leaderboard_size=board.get("size", "bytes"),
-        root=(path.parent / content["course"]).resolve() if "course" in content else None,
-        digest=hashlib.sha256(text.encode()).hexdigest(),
-    )
-
-
-def _item(entry: dict, part: str) -> Item:
-    kind = next(k for k in ("model", "exercise", "written", "manual") if k in entry)
-    target = entry[kind]
-    curve = entry.get("curve")
-    return Item(
-        kind=kind,
-        target=target,
-        title=entry.get("title", target.rpartition("/")[2].replace("_", " ")
-                        if kind != "model" else target),
-        points=entry["points"],
-        part=part,
-        requires=tuple(
-            Requirement(**{k: tuple(v) if k == "only" else v for k, v in r.items()})
-            for r in entry.get("requires", ())
-        ),
-        curve=curve and Curve(
-            curve["figure"], tuple((x, y) for x, y in curve["shares"]), curve.get("hint", "")
-        ),
-        cases=tuple(entry.get("cases", ())),
-        answer=entry.get("answer", ""),
-        tolerance=entry.get("tolerance", 1e-6),
-        figures=tuple(entry.get("figures", ())),
-        hint=entry.get("hint", ""),
-    )  # fmt: skip
-
-
-def _check(assignment: Assignment, path: Path) -> None:
+def _faults(assignment: Assignment) -> Iterator[str]:
     """What a schema cannot say."""
-    total = math.fsum(item.points for item in assignment.items)
+    items, files = assignment.items, [file.name for file in assignment.files]
+    total = math.fsum(item.points for item in items)
     if not math.isclose(total, assignment.points, abs_tol=1e-9):
-        raise GradingError(
-            f"{path}: the items add up to {total:g} points, `points` says {assignment.points:g}."
-        )
-    ids = [item.id for item in assignment.items]
-    for twice in sorted({i for i in ids if ids.count(i) > 1}):
-        raise GradingError(f"{path}: {twice} appears twice; give each item a title of its own.")
-    labs = {notebook.lab for notebook in assignment.notebooks}
-    names = {file.name for file in assignment.files}
-    for item in assignment.items:
+        yield f"the items add up to {total:g} points, `points` says {assignment.points:g}."
+    labs = [notebook.lab for notebook in assignment.notebooks]
+    for names in ([item.id for item in items], labs, files):
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield f"{twice} appears twice; give each item a title of its own."
+    for item in items:
         if item.lab and item.lab not in labs:
-            raise GradingError(f"{path}: {item.target}: lab {item.lab} is not under `notebooks`.")
-        unknown = ({item.target} if item.kind == "model" else set(item.figures)) - names
+            yield f"{item.target}: lab {item.lab} is not under `notebooks`."
+        unknown = ({item.target} if item.kind == "model" else set(item.figures)) - {*files}
         if unknown:
-            raise GradingError(f"{path}: {item.id}: {sorted(unknown)} is not under `files`.")
-        for requirement in item.requires:
-            bounds = (requirement.at_least, requirement.at_most, requirement.only,
-                      requirement.includes)  # fmt: skip
-            if all(bound is None for bound in bounds):
-                raise GradingError(f"{path}: {item.id}: {requirement.figure} has no bound.")
-        if item.curve:
-            figures = [x for x, _ in item.curve.shares]
-            if figures != sorted(set(figures)):
-                raise GradingError(f"{path}: {item.id}: the curve's figures must rise.")
-    if not assignment.whole and any(file.source == "execution" for file in assignment.files):
-        raise GradingError(f"{path}: files from the execution need `execute: all`.")
-    if set(assignment.leaderboard) - names:
-        raise GradingError(f"{path}: the leaderboard names files that are not under `files`.")
+            yield f"{item.id}: {sorted(unknown)} is not under `files`."
+        if item.kind == "model":
+            for fault in _faults_of_model(item, assignment.metric):
+                yield f"{item.id}: {fault}"
+    if assignment.execute != "all" and any(f.source == "execution" for f in assignment.files):
+        yield "files from the execution need `execute: all`."
+    if {*assignment.leaderboard.files} - {*files}:
+        yield "the leaderboard names files that are not under `files`."
+    offered(assignment.dataset)
+
+
+def _faults_of_model(item: Model, metric: Metric) -> Iterator[str]:
+    asked = [*item.requires, *([item.curve] if item.curve else [])]
+    for figure in [each.figure for each in asked if each.figure in KNOWN]:
+        if figure != metric.name:
+            yield f"{figure} is not measured, the assignment's `metric` is {metric.name}."
+    for each in item.requires:
+        numbers, types = (each.at_least, each.at_most), (each.only, each.includes)
+        own, others, names = (numbers, types, "`at_least`, `at_most`")
+        if each.figure.endswith("_types"):
+            own, others, names = (types, numbers, "`only`, `includes`")
+        if own == (None, None) or others != (None, None):
+            yield f"{each.figure} has no bound, or one of another kind than {names}."
+        given = [number for number in numbers if number is not None]
+        if given != sorted(given):
+            yield f"{each.figure} cannot be at least {given[0]:g} and at most {given[1]:g}."
+        if each.figure in _SHARES and not all(0 <= number <= 1 for number in given):
+            yield f"{each.figure} is a share from 0 to 1, not {given[0]:g}."
+        wrong = "at_most" if metric.higher_is_better else "at_least"
+        if each.figure == metric.name and getattr(each, wrong) is not None:
+            yield f"`{wrong}` asks for a bad {metric.name}."
+    if item.curve:
+        figures, shares = zip(*item.curve.shares, strict=True)
+        if list(figures) != sorted(set(figures)):
+            yield "the curve's figures must rise."
+        better = sorted(shares, reverse=not metric.higher_is_better)
+        if item.curve.figure == metric.name and list(shares) != better:
+            yield f"the curve gives less for a better {metric.name}."

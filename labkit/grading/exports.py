@@ -126,33 +126,33 @@ def gradescope(grade: dict) -> str:
 
 
 def leaderboard(grades: list[dict], assignment: Assignment, secret: bytes) -> list[dict]:
-    """Recomputed size and accuracy of the files that compete, best first, under pseudonyms.
+    """Recomputed size and metric of the files that compete, best first, under pseudonyms.
 
     On the front are those that no other beats in both.
     """
-    size = assignment.leaderboard_size
+    size, metric = assignment.leaderboard.size, assignment.metric
     rows = []
     for grade in grades:
         scored = {
             i["id"].split(":")[1] for i in grade["items"]
             if i["kind"] == "model" and i["status"] == SCORED and (i["earned"] or 0) > 0
         }  # fmt: skip
-        for name in assignment.leaderboard:
+        for name in assignment.leaderboard.files:
             figures = grade["models"].get(name, {})
-            if name in scored and "accuracy" in figures and size in figures:
+            if name in scored and metric.name in figures and size in figures:
                 rows.append(
                     {
                         "who": pseudonym(grade["submission"]["id"], secret),
-                        "file": name, "size": figures[size], "accuracy": figures["accuracy"],
+                        "file": name, "size": figures[size], "value": figures[metric.name],
                     }
                 )  # fmt: skip
     for row in rows:
         row["front"] = not any(
-            other["size"] <= row["size"] and other["accuracy"] >= row["accuracy"]
-            and (other["size"], other["accuracy"]) != (row["size"], row["accuracy"])
+            other["size"] <= row["size"] and metric.lost(row["value"], other["value"]) <= 0
+            and (other["size"], other["value"]) != (row["size"], row["value"])
             for other in rows if other["file"] == row["file"]
         )  # fmt: skip
-    return sorted(rows, key=lambda r: (r["file"], r["size"], -r["accuracy"], r["who"]))
+    return sorted(rows, key=lambda r: (r["file"], r["size"], metric.lost(0, r["value"]), r["who"]))
 
 
 _COLOURS = (

@@ -92,7 +92,7 @@ def _grades(waiting: dict[str, Student], prepared: Prepared, progress: Progress)
 
 
 def _begin(student: Student, prepared: Prepared, tasks: Tasks) -> None:
-    tasks.measured(student.models, prepared.split)
+    tasks.measured(student.models, prepared.split, prepared.assignment.metric)
     for execution in student.executions.values():
         tasks.execute(execution)
 
@@ -107,7 +107,7 @@ def _advance(student: Student, prepared: Prepared, tasks: Tasks) -> bool:
             student.executed[lab] = found
     for name in prepared.made_by_execution:
         students.take_executed(student, name)
-    found = tasks.measured(student.models, prepared.split)
+    found = tasks.measured(student.models, prepared.split, prepared.assignment.metric)
     if found is None:
         return False
     student.figures = found

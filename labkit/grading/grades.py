@@ -11,6 +11,7 @@ from labkit.grading.box.execution import Executed
 from labkit.grading.inside import plain
 from labkit.grading.preparation import Prepared
 from labkit.grading.students import SCHEMA, Student
+from labkit.measure import ACCURACY
 
 
 def grade_of(student: Student, prepared: Prepared) -> dict:
@@ -19,8 +20,12 @@ def grade_of(student: Student, prepared: Prepared) -> dict:
         note = student.notebooks[lab]
         note["status"] = _told_status(executed, prepared.assignment)
         note["errors"] = [f"{e['id']}: {e['error']}" for e in executed.errors]
-    scores = [_score(item, student, prepared) for item in prepared.assignment.items]
-    return _grade(student, prepared, [score.to_dict() for score in scores])
+    scores = [
+        _score(item, student, prepared).to_dict(part.title)
+        for part in prepared.assignment.parts
+        for item in part.items
+    ]
+    return _grade(student, prepared, scores)
 
 
 def _score(item: Item, student: Student, prepared: Prepared) -> scoring.Score:
@@ -39,7 +44,9 @@ def _score(item: Item, student: Student, prepared: Prepared) -> scoring.Score:
             for lab, executed in student.executed.items():
                 if executed.status == "infrastructure":
                     return scoring.fault(item, f"{lab} could not be executed.")
-        return scoring.model(item, figures, student.absent.get(item.target, "no file."))
+        return scoring.model(
+            item, figures, student.absent.get(item.target, "no file."), prepared.assignment.samples
+        )
     return _score_exercise(item, student, prepared)
 
 
@@ -97,7 +104,7 @@ def _grade(student: Student, prepared: Prepared, items: list[dict]) -> dict:
         "answers": {
             item.target: _text(student, item) for item in assignment.items if item.kind == "written"
         },
-        "remarks": _remarks(student),
+        "remarks": _remarks(student, assignment),
         "run": {
             "labkit": labkit.__version__,
             "seconds": round(sum(e.seconds for e in student.executed.values()), 1),
@@ -120,16 +127,23 @@ def _text(student: Student, item: Item) -> str:
     return restored.answers.get(item.name, "")[:20_000] if restored else ""
 
 
-def _remarks(student: Student) -> list[str]:
+def _remarks(student: Student, assignment: Assignment) -> list[str]:
     """What a person should look at; none of it changes the points."""
+    metric, samples = assignment.metric, assignment.samples
     found = []
     for name, figures in student.figures.items():
-        gap = figures.get("public_accuracy", 0) - figures.get("accuracy", 1)
-        if gap > 0.2:
-            found.append(
-                f"{name} reads {figures['public_accuracy']:.0%} of the public test images and "
-                f"{figures['accuracy']:.0%} of the hidden ones: memorised?"
+        hidden, public = (figures.get(f"{of}{metric.name}") for of in ("", "public_"))
+        if hidden is None or public is None:
+            continue
+        # A fifth of all samples; an error twice as large.
+        if metric.lost(public, hidden) > (0.2 if metric.unit == "fraction" else abs(public)):
+            told = (
+                f"reads {public:.0%} of the public test {samples} and {hidden:.0%} of"
+                if metric is ACCURACY
+                else f"has the {metric.name} {metric.shown(public)} on the public test {samples} "
+                f"and {metric.shown(hidden)} on"
             )
+            found.append(f"{name} {told} the hidden ones: memorised?")
     return found
 
 

@@ -1,6 +1,6 @@
 """The hidden split: samples on which files are measured and that no submission has seen.
 
-How it is drawn, or how public samples are changed, is asked of the data set (`HIDDEN`). A split of
+How it is drawn, or how public samples are changed, is asked of the data set (`Offers`). A split of
 the instructor's own is best.
 """
 
@@ -12,18 +12,51 @@ import io
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from labkit.datasets import Dataset
 from labkit.grading import GradingError
 
 #: Of the public test samples, to tell memorising from learning.
 PUBLIC = 300
-#: By data set, the module that makes its hidden samples: SHAPE, CHANGES, `real(count, seed)`,
-#: `synthetic(count, seed)`, `public(count, of_real)`, `to_bytes(samples)`, and the data set's own
-#: `find()` and `load(mode, profile)`.
+#: By data set, the module that offers its hidden samples.
 HIDDEN = {"sign_mnist": "labkit.datasets.hidden_hands"}
+
+
+@runtime_checkable
+class Offers(Protocol):
+    """What the module of a data set offers for grading.
+
+    Samples are an array (N, ...) of any shape: uint8 images, float series or measurements; targets
+    are classes, integer (N,), or float (N, ...).
+
+    Attributes:
+        SAMPLES: what they are called, for example "images" or "windows".
+        SCALE: a model file reads samples divided by it: 255 for images in bytes, 1 for what is read
+            as it is.
+        CHANGES: what becomes of each real sample.
+    """
+
+    SAMPLES: str
+    SCALE: float
+    CHANGES: str
+
+    def find(self) -> object:
+        """Where the real data is; nothing if it is not here."""
+
+    def load(self, mode: str, profile: str = "full") -> Dataset:
+        """The public data, which the notebooks are executed on."""
+
+    def real(self, count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """At most `count` real test samples, each changed a little by the seed, and targets."""
+
+    def synthetic(self, count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """`count` samples drawn from the seed, and targets."""
+
+    def public(self, count: int, of_real: bool) -> tuple[np.ndarray, np.ndarray]:
+        """At most `count` test samples that everybody has, and targets."""
 
 
 class Source(str, Enum):
@@ -36,17 +69,18 @@ class Source(str, Enum):
 
 @dataclass(frozen=True)
 class Split:
-    """Hidden samples with what they are, and some public ones to compare with.
+    """Hidden samples with their targets, and some public ones to compare with.
 
     Attributes:
-        x: uint8 (N, ...), read by a model file as x / 255.
-        y: (N,) classes.
-        public_x, public_y: alike; none for a split of the instructor's own.
         says: of where they come from, for people.
+        scale: a model file reads x / scale.
+        x, y: as the data set offers them.
+        public_x, public_y: alike; none for a split of the instructor's own.
     """
 
     source: Source
     says: str
+    scale: float
     x: np.ndarray
     y: np.ndarray
     public_x: np.ndarray
@@ -54,7 +88,7 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of samples and classes."""
+        """SHA-256 of samples and targets."""
         digest = hashlib.sha256()
         for array in (self.x, self.y, self.public_x, self.public_y):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -63,7 +97,8 @@ class Split:
     def to_bytes(self) -> bytes:
         """As a `.npz` archive."""
         buffer = io.BytesIO()
-        np.savez(buffer, x=self.x, y=self.y, public_x=self.public_x, public_y=self.public_y)
+        names = ("x", "y", "public_x", "public_y", "scale")
+        np.savez(buffer, **{name: getattr(self, name) for name in names})
         return buffer.getvalue()
 
 
@@ -76,8 +111,8 @@ def make(
         data: "synthetic", "real", or "auto" for real where it is here.
         count: of the samples.
         secret: the same secret, the same split.
-        own: a `.npz` file of the instructor's with x, shaped as the data set's, and y (N,).
-        dataset: a key of `HIDDEN`.
+        own: a `.npz` file of the instructor's with x and y, shaped as the data set's.
+        dataset: as `offered`.
 
     Raises:
         GradingError: the file does not hold that.
@@ -88,29 +123,61 @@ def make(
         return _own(own, offers)
     seed = list(hashlib.sha256(secret + b"hidden split").digest())
     if data == "real" or (data == "auto" and offers.find()):
-        says = f"real images, {offers.CHANGES}"
-        return Split(Source.REAL, says, *offers.real(count, seed), *offers.public(PUBLIC, True))
-    says = "synthetic images, drawn with a secret seed"
-    public = offers.public(PUBLIC, False)
-    return Split(Source.SYNTHETIC, says, *offers.synthetic(count, seed), *public)
+        source, says = Source.REAL, f"real {offers.SAMPLES}, {offers.CHANGES}"
+        hidden = offers.real(count, seed)
+    else:
+        source, says = Source.SYNTHETIC, f"synthetic {offers.SAMPLES}, drawn with a secret seed"
+        hidden = offers.synthetic(count, seed)
+    public = offers.public(PUBLIC, source is Source.REAL)
+    return Split(source, says, offers.SCALE, *hidden, *public)
 
 
-def offered(dataset: str) -> ModuleType:
-    """What a data set, a key of `HIDDEN`, offers for grading."""
-    return importlib.import_module(HIDDEN[dataset])
+def offered(dataset: str) -> Offers:
+    """What a data set offers for grading.
+
+    Args:
+        dataset: a key of `HIDDEN`, or the name of a module of the instructor's own.
+
+    Raises:
+        GradingError: there is no such module, or it does not offer that.
+    """
+    try:
+        found = importlib.import_module(HIDDEN.get(dataset, dataset))
+    except (ImportError, TypeError, ValueError) as error:
+        raise GradingError(
+            f"no data set {dataset!r}: expected {', '.join(HIDDEN)}, or a module ({error})."
+        ) from error
+    if not isinstance(found, Offers):
+        raise GradingError(
+            f"the module {dataset} makes no hidden split: see labkit.grading.hidden.Offers."
+        )
+    return found
 
 
-def _own(path: Path, offers: ModuleType) -> Split:
+def _own(path: Path, offers: Offers) -> Split:
     try:
         with np.load(path, allow_pickle=False) as stored:
             x, y = stored["x"], stored["y"]
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise GradingError(f"{path}: no hidden split (a .npz with x and y): {error}") from error
-    if x.shape[1:] != offers.SHAPE or y.shape != x.shape[:1] or not len(x):
-        expected = ", ".join(map(str, offers.SHAPE))
+    like_x, like_y = offers.public(1, False)
+    pairs = ((x, like_x), (y, like_y))
+    if any(given.shape[1:] != like.shape[1:] for given, like in pairs) or not len(x) == len(y) > 0:
+        expected = [str(("N", *like.shape[1:])).replace("'", "") for like in (like_x, like_y)]
         raise GradingError(
-            f"{path}: x has the shape {x.shape} and y {y.shape}; expected (N, {expected}) and (N,)."
+            f"{path}: x has the shape {x.shape} and y {y.shape}; expected {' and '.join(expected)}."
         )
-    x = x if x.dtype == np.uint8 else offers.to_bytes(x)
-    says = "the instructor's own images"
-    return Split(Source.OWN, says, x, y.astype(np.int64), x[:0], y[:0])
+    for name, values in (("x", x), ("y", y)):
+        if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+            raise GradingError(f"{path}: {name} holds something else than finite numbers.")
+    x, y = _as_type_of(like_x, x, offers.SCALE), _as_type_of(like_y, y)
+    says = f"the instructor's own {offers.SAMPLES}"
+    return Split(Source.OWN, says, offers.SCALE, x, y, x[:0], y[:0])
+
+
+def _as_type_of(like: np.ndarray, values: np.ndarray, scale: float = 1) -> np.ndarray:
+    """Values in another array's type; of floats in an integer one's, as many steps as `scale`."""
+    if like.dtype.kind in "iu" and values.dtype.kind == "f":
+        limits = np.iinfo(like.dtype)
+        values = np.clip(np.round(values * scale), limits.min, limits.max)
+    return values.astype(like.dtype)

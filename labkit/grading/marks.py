@@ -24,29 +24,30 @@ def table(grades: list[dict], assignment: Assignment, known: Marks) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
+    metric = assignment.metric.name
     for item in assignment.items:
         for grade in grades if item.by_hand else ():
             folder = grade["submission"]["folder"]
             mark = known.get(folder, {}).get(item.id, {"points": "", "comment": ""})
             row = (folder, grade["submission"]["name"], item.id, item.title, f"{item.points:g}",
-                   grade["answers"].get(item.target, ""), figures(grade, item.figures),
+                   grade["answers"].get(item.target, ""), figures(grade, metric, item.figures),
                    mark["points"], mark["comment"])  # fmt: skip
             writer.writerow(map(cell, row))
     return buffer.getvalue()
 
 
-def figures(grade: dict, names: tuple[str, ...] = ()) -> str:
-    """What was measured of a submission's files, a line each."""
+def figures(grade: dict, metric: str, names: tuple[str, ...] = ()) -> str:
+    """What was measured of a submission's files, by a metric and in size, a line each."""
     lines = []
     for name in names or sorted(grade["models"]):
         found = grade["models"].get(name)
         if found is None:
             lines.append(f"{name}: not handed in")
-        elif "accuracy" not in found:
+        elif metric not in found:
             lines.append(f"{name}: {found.get('problem', 'not measured')}")
         else:
             lines.append(
-                f"{name}: {shown('accuracy', found)}, {found['bytes']:,} bytes, "
+                f"{name}: {shown(metric, found)}, {found['bytes']:,} bytes, "
                 f"{found['gzip_bytes']:,} after gzip, weights {shown('weight_types', found)}"
             )
     return "\n".join(lines)

@@ -112,9 +112,9 @@ class Prepared:
 
     @cached_property
     def drawn(self) -> Path:
-        """The folder of the public drawn images, drawn once: all executions may read them."""
-        folder = self.out / "drawn"
-        if not self.real and not folder.exists() and self.labs:
+        """The folder of the public drawn data, drawn once for all: executions may read it."""
+        folder = folders.cache() / "grading"
+        if not self.real and self.labs:
             before = os.environ.get("LABKIT_CACHE")
             os.environ["LABKIT_CACHE"] = str(folder)
             try:
@@ -141,7 +141,7 @@ def prepare(assignment: Assignment, out: Path, settings: Settings) -> Prepared:
     private = _private(out)
     secret = _secret(settings.secret or private / "secret")
     split = hidden.make(
-        assignment.data, assignment.hidden_images, secret, settings.hidden, assignment.dataset
+        assignment.data, assignment.hidden.count, secret, settings.hidden, assignment.dataset
     )
     return Prepared(
         assignment=assignment,

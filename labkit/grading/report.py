@@ -5,6 +5,7 @@ Everything that comes from a submission is escaped by the templates.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ import jinja2
 
 from labkit.grading import exports, marks, scoring
 from labkit.grading.assignment import Assignment
+from labkit.measure import Metric
 
 
 def feedback(grade: dict, assignment: Assignment) -> str:
@@ -27,13 +29,14 @@ def summary(
 ) -> str:
     """The class's page."""
     complete = [g["score"]["earned"] for g in grades if exports.state(g) != scoring.FAULT]
+    titled = [(item, part.title) for part in assignment.parts for item in part.items]
     items = [
         {
-            "title": item.title, "part": item.part, "points": item.points,
+            "title": item.title, "part": part, "points": item.points,
             "share": _mean([g["items"][n]["earned"] / item.points for g in grades
                             if g["items"][n]["earned"] is not None]),
         }
-        for n, item in enumerate(assignment.items)
+        for n, (item, part) in enumerate(titled)
     ]  # fmt: skip
     return _render(
         "class.html.j2", grades=grades, assignment=assignment, environment=environment,
@@ -43,8 +46,9 @@ def summary(
 
 def written(grades: list[dict], assignment: Assignment) -> str:
     """The written answers, question by question, each beside the measured figures."""
+    metric = assignment.metric.name
     questions = [
-        (item, [(g, g["answers"].get(item.target, ""), marks.figures(g, item.figures))
+        (item, [(g, g["answers"].get(item.target, ""), marks.figures(g, metric, item.figures))
                 for g in grades])
         for item in assignment.items if item.kind == "written"
     ]  # fmt: skip
@@ -52,34 +56,34 @@ def written(grades: list[dict], assignment: Assignment) -> str:
 
 
 def leaderboard(rows: list[dict], assignment: Assignment) -> str:
-    """Size against accuracy of the class's files, under pseudonyms."""
-    boards = [
-        (name, [r for r in rows if r["file"] == name], _picture([r for r in rows
-                                                                 if r["file"] == name]))
-        for name in assignment.leaderboard
-    ]  # fmt: skip
+    """Size against the metric of the class's files, under pseudonyms."""
+    of = {name: [r for r in rows if r["file"] == name] for name in assignment.leaderboard.files}
+    boards = [(name, found, _picture(found, assignment.metric)) for name, found in of.items()]
     unit = {"bytes": "bytes", "gzip_bytes": "bytes after gzip", "coded_bits": "bits, coded"}
     return _render(
         "leaderboard.html.j2", boards=boards, assignment=assignment,
-        unit=unit[assignment.leaderboard_size],
+        unit=unit[assignment.leaderboard.size],
     )  # fmt: skip
 
 
-def _picture(rows: list[dict], width: int = 640, height: int = 280) -> dict:
+def _picture(rows: list[dict], metric: Metric, width: int = 640, height: int = 280) -> dict:
     """Places of the points in a drawing, and of the ticks at its edges."""
     if not rows:
         return {}
-    sizes, accuracies = [r["size"] for r in rows], [r["accuracy"] for r in rows]
+    sizes, values = [r["size"] for r in rows], [r["value"] for r in rows]
     left, right = 0.9 * min(sizes), 1.05 * max(sizes)
-    low, high = max(0, min(accuracies) - 0.03), min(1, max(accuracies) + 0.03)
+    is_share = metric.unit == "fraction"
+    margin = 0.03 if is_share else 0.1 * max(map(abs, values)) or 1
+    low, high = max(0, min(values) - margin), max(values) + margin
+    high = min(1, high) if is_share else high
 
     def x(size: float) -> float:
         return round(70 + (width - 90) * (size - left) / (right - left), 1)
 
-    def y(accuracy: float) -> float:
-        return round(height - 45 - (height - 65) * (accuracy - low) / (high - low), 1)
+    def y(value: float) -> float:
+        return round(height - 45 - (height - 65) * (value - low) / (high - low), 1)
 
-    points = [(x(r["size"]), y(r["accuracy"]), r["front"]) for r in rows]
+    points = [(x(r["size"]), y(r["value"]), r["front"]) for r in rows]
     best = [(px, py) for px, py, front in points if front]
     steps = [f"{best[0][0]},{best[0][1]}"] if best else []
     for (_, before), (px, py) in pairwise(best):
@@ -87,7 +91,8 @@ def _picture(rows: list[dict], width: int = 640, height: int = 280) -> dict:
     return {
         "width": width, "height": height, "points": points, "line": " ".join(steps),
         "x": [(x(v), f"{v:,.0f}") for v in (min(sizes), max(sizes))],
-        "y": [(y(v), f"{100 * v:.1f} %") for v in (min(accuracies), max(accuracies))],
+        "y": [(y(v), metric.shown(v, ".1f" if is_share else ""))
+              for v in (min(values), max(values))],
     }  # fmt: skip
 
 
@@ -113,6 +118,8 @@ def _templates() -> jinja2.Environment:
     )  # fmt: skip
     environment.filters["figure"] = lambda found, name: scoring.shown(name, found)
     environment.filters["points"] = lambda value: "–" if value is None else f"{value:g}"
+    environment.filters["plural"] = lambda noun: re.sub("y$", "ie", noun) + "s"
+    environment.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["error"] = _error
     environment.filters["line"] = lambda text: " ".join(str(text).split())
     return environment

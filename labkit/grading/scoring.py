@@ -9,6 +9,7 @@ from typing import Any
 
 from labkit.grading.assignment import Curve, Item, Requirement
 from labkit.grading.inside.answers import NOT_FILLED_IN, NOT_PLAIN
+from labkit.measure.metrics import KNOWN
 
 SCORED, WAITING, FAULT = "scored", "to be marked", "fault of the grader's machine"
 
@@ -16,7 +17,6 @@ SCORED, WAITING, FAULT = "scored", "to be marked", "fault of the grader's machin
 _OWN_WORDS = (NOT_FILLED_IN, NOT_PLAIN, "CheckFailed")
 
 _NAMES = {
-    "accuracy": "accuracy on the hidden images",
     "bytes": "size of the file in bytes",
     "gzip_bytes": "size after gzip in bytes",
     "coded_bits": "size under the best lossless code in bits",
@@ -27,7 +27,7 @@ _NAMES = {
     "bias_code_bits": "bits that the distinct biases need",
     "unique_per_channel": "distinct weights in a channel",
     "sparsity": "share of zero weights",
-    "macs": "multiplications for an image",
+    "macs": "multiplications for a sample",
     "weight_types": "types of the weights",
     "bias_types": "types of the biases",
     "activation_types": "types of the activations",
@@ -51,11 +51,11 @@ class Score:
     reasons: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
-    def to_dict(self) -> dict:
-        """As in grade.json."""
+    def to_dict(self, part: str) -> dict:
+        """As in grade.json; `part` is the title of the item's part."""
         return {
             "id": self.item.id,
-            "part": self.item.part,
+            "part": part,
             "kind": self.item.kind,
             "title": self.item.title,
             "points": self.item.points,
@@ -66,12 +66,13 @@ class Score:
         }
 
 
-def model(item: Item, figures: dict | None, missing: str) -> Score:
+def model(item: Item, figures: dict | None, missing: str, samples: str = "images") -> Score:
     """Points of a model file.
 
     Args:
         figures: measured; with "problem" if the file could not be, None if there is no file.
         missing: why there is none.
+        samples: what the hidden split consists of.
     """
     if figures is None:
         return Score(item, 0.0, reasons=[missing], hints=[item.hint])
@@ -82,14 +83,14 @@ def model(item: Item, figures: dict | None, missing: str) -> Score:
     broken = [r for r in item.requires if not holds(r, figures)]
     if broken:
         return Score(
-            item, 0.0, reasons=[told(r, figures) for r in broken],
+            item, 0.0, reasons=[told(r, figures, samples) for r in broken],
             hints=[r.hint or item.hint for r in broken],
         )  # fmt: skip
     share = share_of(item.curve, figures) if item.curve else 1.0
     score = Score(item, round(share * item.points, 4))
     if share < 1:
         score.reasons.append(
-            f"{_NAMES[item.curve.figure]} is {shown(item.curve.figure, figures)}: "
+            f"{_name(item.curve.figure, samples)} is {shown(item.curve.figure, figures)}: "
             f"{100 * share:.0f} % of the points; all of them at {_best(item.curve)}."
         )
         score.hints.append(item.curve.hint or item.hint)
@@ -181,7 +182,7 @@ def share_of(curve: Curve, figures: dict) -> float:
     return corners[-1][1]
 
 
-def told(requirement: Requirement, figures: dict) -> str:
+def told(requirement: Requirement, figures: dict, samples: str = "images") -> str:
     """A requirement that does not hold, in a sentence."""
     bounds = {
         "at least": _number(requirement.figure, requirement.at_least),
@@ -190,7 +191,7 @@ def told(requirement: Requirement, figures: dict) -> str:
         "also": requirement.includes,
     }
     asked = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound)
-    name = _NAMES[requirement.figure]
+    name = _name(requirement.figure, samples)
     return f"{name}: {shown(requirement.figure, figures)}, asked for: {asked}."
 
 
@@ -202,10 +203,16 @@ def shown(figure: str, figures: dict) -> str:
     return ", ".join(value) if isinstance(value, list) else _number(figure, value)
 
 
+def _name(figure: str, samples: str) -> str:
+    return _NAMES.get(figure) or f"{figure} on the hidden {samples}"
+
+
 def _number(figure: str, value: Any) -> str:
     if value is None:
         return ""
-    if figure in ("accuracy", "sparsity", "public_accuracy"):
+    if figure in KNOWN:
+        return KNOWN[figure].shown(value)
+    if figure == "sparsity":
         return f"{100 * value:.2f} %"
     return f"{value:,.0f}"
 

@@ -104,7 +104,7 @@ def _take_notebook(student: Student, notebook: Notebook, prepared: Prepared) -> 
         return
     student.restored[notebook.lab] = restored
     note["repairs"] = restored.repairs
-    if path.rpartition("/")[2] not in notebook.names:
+    if path.rpartition("/")[2] not in notebook.accepted:
         note["repairs"].append(f"recognised by its cells: it is named {path[:80]}")
     if restored.recognised:
         student.executions[notebook.lab] = _execution(restored, notebook.lab, prepared)
@@ -120,7 +120,7 @@ def _execution(restored: notebooks.Restored, lab: str, prepared: Prepared) -> Ex
         "SEED": 0,
         "OUT": "out",
     }
-    text = notebooks.executable(restored, parameters, list(cases), assignment.whole)
+    text = notebooks.executable(restored, parameters, list(cases), assignment.execute == "all")
     return Execution(
         lab=lab,
         notebook=nbformat.writes(text),
@@ -144,9 +144,9 @@ def _find_notebook(
     Returns:
         path, restored notebook (None if there is none that can be read), and why.
     """
-    named = [submission.find(name) for name in notebook.names]
+    named = [submission.find(name) for name in notebook.accepted]
     others = sorted(p for p in submission.files if p.lower().endswith(".ipynb"))
-    trouble, first = f"{notebook.names[0]} is not in the submission", None
+    trouble, first = f"{notebook.accepted[0]} is not in the submission", None
     for path in dict.fromkeys([*(p for p in named if p), *others]):
         try:
             restored = notebooks.restore(submission.files[path], lab.given)

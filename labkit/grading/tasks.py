@@ -20,6 +20,7 @@ from labkit.grading.box.execution import Executed, Execution, execute, measure
 from labkit.grading.box.sandbox import Isolation
 from labkit.grading.environment import digest_of, environment_digest
 from labkit.grading.hidden import Split
+from labkit.measure import Metric
 
 _ATTEMPTS = 3  # of a task that fails by a fault of the machine
 
@@ -47,11 +48,11 @@ class Tasks:
         stored = _load(self.folder / key)
         return None if stored is None else Executed(**stored)
 
-    def measured(self, models: dict[str, bytes], split: Split) -> dict | None:
+    def measured(self, models: dict[str, bytes], split: Split, metric: Metric) -> dict | None:
         """Figures of files by name, if all are there; what is missing is begun."""
         digests = {
             name: digest_of(["figures", hashlib.sha256(content).hexdigest(), split.digest,
-                           environment_digest()])
+                             metric.name, environment_digest()])
             for name, content in models.items()
         }  # fmt: skip
         stored = {name: _load(self.folder / digest) for name, digest in digests.items()}
@@ -64,7 +65,7 @@ class Tasks:
             return figures | {name: {"fault": self.failed[key]} for name in missing}
         if key not in self.futures:
             by_digest = {digests[name]: content for name, content in missing.items()}
-            self._begin(key, measure, by_digest, split.to_bytes(), self.isolation)
+            self._begin(key, measure, by_digest, split.to_bytes(), self.isolation, metric.name)
         return None
 
     def _begin(self, key: str, function: Callable, *arguments) -> None:

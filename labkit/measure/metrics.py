@@ -74,18 +74,26 @@ class Metric:
             return f"{value:.1%}"
         return f"{value:.3g} {self.unit}".rstrip()
 
+    def shown(self, value: float, form: str = "") -> str:
+        """A value as a table of the grader has it, for example "97.20 %" or "0.43 m"."""
+        return f"{self.factor * value:{form or self.form}} {self.shown_unit}".rstrip()
+
     def lost(self, reference: float, value: float) -> float:
         """How much worse a shown value is than a shown reference."""
         return reference - value if self.higher_is_better else value - reference
 
 
-def _classes(targets: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes that were shown and that were read (N,); of equal outputs the first."""
+def _single(outputs: np.ndarray) -> np.ndarray:
     if isinstance(outputs, dict):
         raise ValueError(
             f"the model has the outputs {', '.join(outputs)}: take a metric that says which one."
         )
-    targets, outputs = np.asarray(targets), np.asarray(outputs)
+    return np.asarray(outputs)
+
+
+def _classes(targets: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes that were shown and that were read (N,); of equal outputs the first."""
+    targets, outputs = np.asarray(targets), _single(outputs)
     if targets.ndim != 1 or len(outputs) != len(targets) or targets.dtype.kind not in "iu":
         raise ValueError(
             f"outputs have the shape {outputs.shape} and y {targets.shape} ({targets.dtype}): "
@@ -128,7 +136,7 @@ def _f1(average: str) -> Callable[[np.ndarray, np.ndarray], float]:
 
 
 def _pairs(targets: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    targets, outputs = np.asarray(targets, np.float64), np.asarray(outputs, np.float64)
+    targets, outputs = np.asarray(targets, np.float64), _single(outputs).astype(np.float64)
     if targets.ndim == 1 and outputs.shape == (len(targets), 1):
         targets = targets[:, None]
     if targets.shape != outputs.shape:

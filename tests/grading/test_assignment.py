@@ -10,6 +10,7 @@ from labkit.grading.assignment import load, schema, schema_fault
 
 GRADING = course_root() / "grading"
 COURSE = sorted(GRADING.glob("q*.yaml"))
+SCHEMAS = ("assignment", "grade")
 SHEET = {"q1": 180, "q2": 75, "q3": 75}
 
 SMALL = {
@@ -20,6 +21,10 @@ SMALL = {
         {"manual": "talk", "points": 1},
     ]}],
 }  # fmt: skip
+
+
+def bound(content, **changes):
+    content["parts"][0]["items"][0]["requires"][0].update(changes)
 
 
 def written(tmp_path, content):
@@ -34,8 +39,12 @@ def test_the_courses_assignments_are_valid(path):
     assert assignment.name == path.stem
     assert assignment.points == SHEET.get(path.stem, assignment.points)
     for item in assignment.items:
-        hints = [item.hint, *(r.hint for r in item.requires), item.curve.hint if item.curve else ""]
-        assert item.by_hand or any(hints), f"{item.id}: say what to do about a lost point"
+        if item.by_hand:
+            continue
+        asked = [item, *item.requires, item.curve] if item.kind == "model" else [item]
+        assert any(each.hint for each in asked if each), (
+            f"{item.id}: say what to do about a lost point"
+        )
 
 
 def test_q4_is_extra_credit_and_wants_four_bits():
@@ -55,10 +64,16 @@ def test_headline_files_are_graded():
     assert graded == {re.search(r'headline="([^"]+)"', text)[1] for text in labs}
 
 
-@pytest.mark.parametrize("name", ["assignment", "grade"])
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_the_published_schemas_are_those_in_use(name):
+    """`python tests/grading/test_assignment.py` writes them."""
     published = json.loads((GRADING / f"{name}.schema.json").read_text(encoding="utf-8"))
     assert published == schema(name)
+
+
+@pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
+def test_the_schema_takes_the_courses_assignments(path):
+    assert schema_fault(yaml.safe_load(path.read_text("utf-8")), "assignment") is None
 
 
 def test_defaults(tmp_path):
@@ -71,11 +86,27 @@ def test_defaults(tmp_path):
     ("change", "message"),
     [
         (lambda c: c.update(points=6), "add up to 5 points, `points` says 6"),
-        (lambda c: c.pop("parts"), "'parts' is a required property"),
+        (lambda c: c.pop("parts"), "at parts: it is required"),
         (lambda c: c.update(colour="red"), "colour"),
         (lambda c: c.update(files=[]), "is not under `files`"),
         (lambda c: c["parts"][0]["items"].append(c["parts"][0]["items"][1]) or c.update(points=6),
          "appears twice"),
+        (lambda c: c["files"].append({"name": "m.tflite"}), "m.tflite appears twice"),
+        (lambda c: c.update(points="5"), "at points: Input should be a valid number, not '5'"),
+        (lambda c: c.update(dataset="nothing"), "no data set 'nothing'"),
+        (lambda c: c.update(dataset="json"), "the module json makes no hidden split"),
+        (lambda c: c.update(metric="beauty"), "at metric: Input should be 'accuracy',"),
+        (lambda c: c.update(metric="macro F1"), "accuracy is not measured, the assignment's"),
+        (lambda c: bound(c, at_least=50), "accuracy is a share from 0 to 1, not 50"),
+        (lambda c: bound(c, only=["int8"]), "accuracy has no bound, or one of another kind"),
+        (lambda c: bound(c, figure="weight_types"), "weight_types has no bound, or one of another"),
+        (lambda c: bound(c, figure="weight_types", only=["int_8"]), "requires/0/only/0"),
+        (lambda c: bound(c, figure="bytes", at_most=-1), "at least 0.9 and at most -1"),
+        (lambda c: bound(c, at_most=0.95), "`at_most` asks for a bad accuracy"),
+        (lambda c: c["parts"][0]["items"][0].update(
+            curve={"figure": "accuracy", "shares": [[0, 1], [1, 0]]}), "for a better accuracy"),
+        (lambda c: c["parts"][0]["items"][0].update(points=float("nan")), "a finite number"),
+        (lambda c: c["parts"][0]["items"].append({"points": 1}), "an item: model, exercise"),
         (lambda c: c["parts"][0]["items"][0]["requires"][0].pop("at_least"), "has no bound"),
         (lambda c: c["parts"][0]["items"][0].update(
             curve={"figure": "bytes", "shares": [[2, 0], [1, 1]]}), "must rise"),
@@ -104,6 +135,14 @@ def test_no_yaml(tmp_path):
         load(tmp_path / "b.yaml")
 
 
+def test_a_key_that_stands_twice_is_told(tmp_path):
+    """YAML would take the second one, and lose what the first one holds."""
+    text = yaml.safe_dump(SMALL) + "points: 9\n"
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(GradingError, match="the key 'points' stands twice"):
+        load(tmp_path / "a.yaml")
+
+
 def test_yaml_makes_no_objects(tmp_path):
     (tmp_path / "a.yaml").write_text("!!python/object/apply:os.getcwd []")
     with pytest.raises(GradingError, match="no valid YAML"):
@@ -112,3 +151,9 @@ def test_yaml_makes_no_objects(tmp_path):
 
 def test_schema_fault_is_none_for_what_fits():
     assert schema_fault(SMALL, "assignment") is None
+
+
+if __name__ == "__main__":
+    for name in SCHEMAS:
+        text = json.dumps(schema(name), indent=2, ensure_ascii=False) + "\n"
+        (GRADING / f"{name}.schema.json").write_text(text, encoding="utf-8")

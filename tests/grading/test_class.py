@@ -13,6 +13,7 @@ import pytest
 
 from labkit import files
 from labkit.grading import GradingError, rehearsal, scoring, tasks
+from labkit.grading.assignment import Board, Part
 from labkit.grading.box import sandbox
 from labkit.grading.box.execution import Executed, Execution
 from labkit.grading.box.sandbox import Limits
@@ -170,9 +171,9 @@ def test_a_file_written_by_the_execution_is_measured(
     files.write_text(tmp_path / "in" / "ann" / "rehearsal.ipynb", nbformat.writes(notebook))
     files.write_bytes(tmp_path / "in" / "ann" / "made.tflite", b"another")
     made = dataclasses.replace(assignment.files[0], name="made.tflite", source="execution")
-    item = dataclasses.replace(assignment.items[2], target="made.tflite", title="made")
+    item = dataclasses.replace(assignment.items[2], model="made.tflite", title="made")
     changed = dataclasses.replace(
-        assignment, files=(made,), items=(item,), leaderboard=(), points=15
+        assignment, files=(made,), parts=(Part("p", (item,)),), leaderboard=Board(), points=15
     )
     settings = Settings(hidden=split)
     (ann,) = grade_class(tmp_path / "in", changed, tmp_path / "out", settings)
@@ -252,14 +253,14 @@ def test_grades_fit_their_published_schema(first):
 
 
 def test_a_solution_that_is_not_there_is_told(students, assignment, split, tmp_path):
-    item = dataclasses.replace(assignment.items[0], target="90_rehearsal/missing")
-    changed = dataclasses.replace(assignment, items=(item,))
+    item = dataclasses.replace(assignment.items[0], exercise="90_rehearsal/missing")
+    changed = dataclasses.replace(assignment, parts=(Part("p", (item,)),))
     with pytest.raises(GradingError, match=r"no such exercise|fails"):
         grade_class(students, changed, tmp_path, Settings(hidden=split))
 
 
 def test_a_case_that_fails_is_told(students, assignment, split, tmp_path):
     item = dataclasses.replace(assignment.items[0], cases=("dict(low=1 / 0)",))
-    changed = dataclasses.replace(assignment, items=(item,))
+    changed = dataclasses.replace(assignment, parts=(Part("p", (item,)),))
     with pytest.raises(GradingError, match="step: case 'dict"):
         grade_class(students, changed, tmp_path, Settings(hidden=split))

@@ -5,32 +5,20 @@ import json
 import pytest
 
 from labkit.grading import GradingError, exports, marks, report, similarity
-from labkit.grading.assignment import Assignment, Item
-from labkit.grading.box.sandbox import Limits
+from labkit.grading.assignment import Assignment, Board, Model, Part, Written
 
 NASTY = '<img src=x onerror=alert(1)>\n=HYPERLINK("http://x")\t\x07'
 ITEMS = (
-    Item("model", "m.tflite", "The file", 6.0, "Files"),
-    Item("written", "01_x/why", "Why?", 4.0, "Text", figures=("m.tflite",)),
+    Model(model="m.tflite", title="The file", points=6.0),
+    Written(written="01_x/why", title="Why?", points=4.0, figures=("m.tflite",)),
 )
 ASSIGNMENT = Assignment(
+    schema=1,
     name="a",
     title="A · 1",
     points=10,
-    extra_credit=False,
-    profile="quick",
-    whole=True,
-    dataset="sign_mnist",
-    metric="accuracy",
-    data="auto",
-    hidden_images=10,
-    limits=Limits(),
-    notebooks=(),
-    files=(),
-    items=ITEMS,
-    leaderboard=("m.tflite",),
-    leaderboard_size="bytes",
-    root=None,
+    parts=(Part("Files", ITEMS[:1]), Part("Text", ITEMS[1:])),
+    leaderboard=Board(("m.tflite",)),
     digest="0" * 64,
 )
 FIGURES = {"accuracy": 0.9, "bytes": 1000, "gzip_bytes": 900, "weight_types": ["int8"],

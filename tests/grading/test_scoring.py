@@ -1,14 +1,13 @@
 import pytest
 
 from labkit.grading import scoring
-from labkit.grading.assignment import Curve, Item, Requirement
+from labkit.grading.assignment import Curve, Exercise, Model, Requirement, Written
 
 FIGURES = {"accuracy": 0.9, "bytes": 1000, "sparsity": 0.5, "weight_types": ["float32", "int8"]}
 
 
 def an_item(**settings):
-    return Item(**{"kind": "model", "target": "m.tflite", "title": "m", "points": 10.0,
-                   "part": "p"} | settings)  # fmt: skip
+    return Model(model="m.tflite", points=10.0, **settings)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +51,25 @@ def test_partial_credit_says_what_is_missing():
     )
 
 
+def test_figures_have_the_metrics_unit_and_the_splits_name():
+    curve = Curve("average distance error", ((0.5, 1.0), (1.5, 0.0)), hint="train longer")
+    figures = {"average distance error": 0.75}
+    score = scoring.model(an_item(curve=curve), figures, "", "readings")
+    assert score.earned == 7.5
+    assert score.reasons == ["average distance error on the hidden readings is 0.75 m: 75 % of the "
+                             "points; all of them at 0.5 m."]  # fmt: skip
+    bound = Requirement("average distance error", at_most=0.7)
+    assert not scoring.holds(bound, figures)
+    assert "0.75 m, asked for: at most 0.7 m." in scoring.told(bound, figures, "readings")
+
+
 def test_no_file_and_a_file_that_could_not_be_measured_earn_nothing():
     assert scoring.model(an_item(), None, "it is not there").reasons == ["it is not there"]
     assert scoring.model(an_item(), {"problem": "damaged"}, "").earned == 0
 
 
 def test_exercises_are_prorated():
-    item = an_item(kind="exercise", hint="look")
+    item = Exercise(exercise="01_x/f", cases=("{}",) * 3, points=10.0, hint="look")
     answers = [{"answer": 1}, {"error": "ValueError: no"}, {"answer": 2}]
     score = scoring.exercise(item, answers, [True, False, False], "")
     assert score.earned == pytest.approx(10 / 3, abs=1e-4)
@@ -68,7 +79,7 @@ def test_exercises_are_prorated():
 
 
 def test_marks_by_hand():
-    item = an_item(kind="written")
+    item = Written(written="01_x/why", points=10.0)
     assert scoring.by_hand(item, None).earned is None
     assert scoring.by_hand(item, None, empty=True).earned == 0
     assert scoring.by_hand(item, (7.5, "good")).reasons == ["good"]
@@ -76,7 +87,7 @@ def test_marks_by_hand():
 
 def test_a_fault_of_the_machine_is_no_zero():
     score = scoring.fault(an_item(), "disk full")
-    assert score.earned is None and score.to_dict()["status"] == scoring.FAULT
+    assert score.earned is None and score.to_dict("p")["status"] == scoring.FAULT
 
 
 @pytest.mark.parametrize(

@@ -179,8 +179,14 @@ def _json(content: bytes | None):
         return None
 
 
-def measure(files: dict[str, bytes], split: bytes, isolation: Isolation) -> dict[str, dict]:
+def measure(
+    files: dict[str, bytes], split: bytes, isolation: Isolation, metric: str = "accuracy"
+) -> dict[str, dict]:
     """Figures of model files, by the names given; in one child, or one more after each crash.
+
+    Args:
+        files, split: read by a process that holds no code of a submission's.
+        metric: name of the metric, one of labkit's.
 
     Returns:
         figures by name, as `measuring.measure`; {"fault": …} where the machine failed.
@@ -188,7 +194,7 @@ def measure(files: dict[str, bytes], split: bytes, isolation: Isolation) -> dict
     figures: dict[str, dict] = {}
     waiting = sorted(files)
     while waiting:
-        found, ended = _measure(waiting, files, split, isolation)
+        found, ended = _measure(waiting, files, split, isolation, metric)
         if not found:
             fault = f"the measuring process did not start ({ended.status}): {ended.output[-500:]}"
             return figures | {name: {"fault": fault} for name in waiting}
@@ -207,7 +213,7 @@ def measure(files: dict[str, bytes], split: bytes, isolation: Isolation) -> dict
     return figures
 
 
-def _measure(names, files, split, isolation) -> tuple[dict, sandbox.Ended]:
+def _measure(names, files, split, isolation, metric) -> tuple[dict, sandbox.Ended]:
     with sandbox.scratch() as folder:
         (folder / measuring.FILES).mkdir()
         (folder / measuring.HIDDEN).write_bytes(split)
@@ -215,7 +221,7 @@ def _measure(names, files, split, isolation) -> tuple[dict, sandbox.Ended]:
             (folder / measuring.FILES / name).write_bytes(files[name])
         ended = sandbox.run(
             [sys.executable, "-I", "-m", "labkit.grading.inside.measuring"], folder, _MEASURING,
-            isolation, stdin=json.dumps(names).encode(),
+            isolation, stdin=json.dumps({"metric": metric, "files": names}).encode(),
         )  # fmt: skip
         found = {}
         for name in names:

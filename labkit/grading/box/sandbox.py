@@ -25,6 +25,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from labkit.grading import GradingError
 from labkit.grading.inside import STARTED
@@ -50,12 +53,12 @@ _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime"
 class Limits:
     """Of one execution, over the whole tree of its processes."""
 
-    seconds: float = 600
-    cpu_seconds: float = 1200
-    memory_mb: int = 6000
-    file_mb: int = 200
-    disk_mb: int = 1000
-    processes: int = 64
+    seconds: PositiveFloat = 600
+    cpu_seconds: PositiveFloat = 1200
+    memory_mb: Annotated[int, Field(ge=64)] = 6000
+    file_mb: PositiveInt = 200
+    disk_mb: PositiveInt = 1000
+    processes: Annotated[int, Field(ge=8)] = 64
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ import math
 import sys
 from pathlib import Path
 
-#: What convolutional classifiers need, quantised or not. No control flow, no tables of strings or
+import numpy as np
+
+#: What convolutional networks need, quantised or not. No control flow, no tables of strings or
 #: numbers to look answers up in, no variables, nothing custom and no TensorFlow operator.
 ALLOWED = frozenset(
     {
@@ -24,30 +26,36 @@ ALLOWED = frozenset(
         "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
     }
 )  # fmt: skip
-#: Below this accuracy on the hidden images, the public ones are read for comparison.
+#: Below this share on the hidden samples, the public ones are read for comparison; errors, which
+#: know no such bound, are always compared.
 SUSPICIOUS = 0.7
 HIDDEN, FILES, FIGURES = "hidden.npz", "files", "figures"
 
 
 def main() -> None:
-    """Measure the files named on standard input, one JSON file of figures each."""
-    import numpy as np
-
+    """Measure the files that standard input names by its metric, one JSON file of figures each."""
     from labkit.grading.inside import started
 
     with np.load(HIDDEN, allow_pickle=False) as stored:
         split = {name: stored[name] for name in stored.files}
     started()
     Path(FIGURES).mkdir(exist_ok=True)
-    for name in json.load(sys.stdin):
+    task = json.load(sys.stdin)
+    for name in task["files"]:
         # Written first: should the runtime crash on this file, the grader knows which it was.
         result = Path(FIGURES, f"{name}.json")
         result.write_text(json.dumps({"problem": "it crashes the interpreter"}))
-        result.write_text(json.dumps(measure(Path(FILES, name).read_bytes(), split)))
+        content = Path(FILES, name).read_bytes()
+        result.write_text(json.dumps(measure(content, split, task["metric"])))
 
 
-def measure(content: bytes, split: dict) -> dict:
-    """All figures of a file, or {"problem": why there are none}."""
+def measure(content: bytes, split: dict, metric: str = "accuracy") -> dict:
+    """All figures of a file, or {"problem": why there are none}.
+
+    Args:
+        split: the arrays of `hidden.Split.to_bytes`.
+        metric: name of one of labkit's.
+    """
     from labkit.measure import ModelFileError, read_graph
 
     facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -61,7 +69,7 @@ def measure(content: bytes, split: dict) -> dict:
             return facts | {"problem": "several subgraphs: control flow is not allowed"}
         if _computes_weights(graph):
             return facts | {"problem": "weights that are computed at run time are not allowed"}
-        return facts | {"operators": operators} | _figures(content) | _accuracy(content, split)
+        return facts | {"operators": operators} | _figures(content) | _merit(content, split, metric)
     except (ModelFileError, ValueError, IndexError, MemoryError, RecursionError) as error:
         return facts | {"problem": str(error)[:300]}
 
@@ -110,18 +118,24 @@ def _bits(unique) -> int:
     return max(1, math.ceil(math.log2(max(int(unique.max()), 1))))
 
 
-def _accuracy(content: bytes, split: dict) -> dict:
-    import numpy as np
+def _merit(content: bytes, split: dict, name: str) -> dict:
+    from labkit.measure import TFLiteModel
+    from labkit.measure.metrics import KNOWN
 
-    from labkit import measure
+    metric, model = KNOWN[name], TFLiteModel(content, threads=1)
 
-    def accuracy(x, y):
-        return measure.accuracy(content, x / np.float32(255), y, threads=1)
+    def value(part: str) -> float:
+        x = split[f"{part}x"] / np.float32(split["scale"])
+        found = float(metric.compute(split[f"{part}y"], model.predict(x)))
+        if not math.isfinite(found):
+            raise ValueError(f"its {name} is not finite")
+        return found
 
-    found = {"accuracy": accuracy(split["x"], split["y"])}
-    # A file that reads the hidden images well has not merely memorised the public ones.
-    if len(split["public_x"]) and found["accuracy"] < SUSPICIOUS:
-        found["public_accuracy"] = accuracy(split["public_x"], split["public_y"])
+    found = {name: value("")}
+    # A file that reads the hidden samples well has not merely memorised the public ones.
+    is_good = metric.unit == "fraction" and found[name] >= SUSPICIOUS
+    if len(split["public_x"]) and not is_good:
+        found[f"public_{name}"] = value("public_")
     return found
 
 
