@@ -130,9 +130,9 @@ names = ["quantized_bits(4,0,0,alpha=1)", "quantized_bits(4,0,1,alpha=1)",
          "quantized_bits(4,1,1,alpha=1)", "quantized_bits(3,0,1,alpha=1)",
          "quantized_bits(2,0,1,alpha=1)", "ternary(alpha=1)", "binary(alpha=1)",
          "quantized_po2(4)", "quantized_po2(4,1)"]
-values = {name: low_bit.levels(name) for name in names}
+values = {name: low_bit.quantizer_values(name) for name in names}
 plots.show(
-    plots.levels(values),
+    plots.quantizer_values(values),
     alt="Each quantiser's values as ticks on a line: quantized_bits evenly spaced with 15, 7 or 3 "
     "values and one more without symmetry, ternary three, binary two without zero, quantized_po2 "
     "dense around zero and without zero.",
@@ -671,9 +671,9 @@ with check(
 # How do the codes get there? The converter folds each normalisation into its convolution: a factor
 # for each output channel, $\gamma/\sqrt{\sigma^2 + \epsilon}$. TFLite's weights have a scale for each
 # output channel anyway, so that **the factor goes into the scale and the codes stay**.
-# `low_bit.convert` lays the file out with Google's ai-edge-quantizer and then puts in QKeras's codes
-# and the steps that belong to them: left alone, that tool takes a channel's largest weight for code
-# 7, even where QKeras used no code above 5.
+# `low_bit.convert` puts QKeras's codes, and the steps that belong to them, into the float file, with
+# the transformations of Google's ai-edge-quantizer. Its recipes it leaves alone: they take a channel's
+# largest weight for code 7, even where QKeras used no code above 5.
 #
 # All layers, all codes:
 

@@ -170,7 +170,7 @@ plots.show(
 # %%
 VALIDATED = 500 if full else 200
 validated = data.subset(len(data.class_names), VALIDATED)
-source = training.ArraySource(data.x_train, data.y_train, validated.x_test, validated.y_test,
+source = training.ArrayBatches(data.x_train, data.y_train, validated.x_test, validated.y_test,
                               batch=squeezenet.RECIPES[PROFILE].batch)
 quantizer = progressive.Quantizer(small, source)
 
@@ -187,7 +187,7 @@ if DATA != "synthetic" and published_weights and photographs:
     every_x, every_y = imagenet.load(squeezenet.PREPROCESSING)
     x, y = every_x[::2], every_y[::2]
     BIG, big_data = "SqueezeNet v1.1 on ImageNet", "imagenet sample, real"
-    static = progressive.Quantizer(big, training.ArraySource(x, y, x, y, batch=50))
+    static = progressive.Quantizer(big, training.ArrayBatches(x, y, x, y, batch=50))
     offset = np.array(squeezenet.PREPROCESSING.mean_pixel, np.float32)
 else:
     big, BIG, big_data, static = small, SMALL, data.label, quantizer
@@ -595,7 +595,7 @@ all_static.round(1)
 # The two that count, on all images:
 
 # %%
-static.source = training.ArraySource(every_x, every_y, every_x, every_y, batch=50)
+static.source = training.ArrayBatches(every_x, every_y, every_x, every_y, batch=50)
 whole = {"float": static.accuracy()}
 for resolution in ("8:8:8", "6:6:6"):
     whole[resolution] = static.accuracy(plan_of(ranges, resolution, "least error"))

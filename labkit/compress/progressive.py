@@ -24,7 +24,7 @@ from labkit.errors import LabkitError
 from labkit.hwce.formats import QFormat
 from labkit.hwce.plan import LayerPlan, Plan
 from labkit.models import graph
-from labkit.training import Checkpoint, Recipe, Source, Trainer, momentum_sgd
+from labkit.training import Batches, Checkpoint, Recipe, Trainer, momentum_sgd
 
 #: "static": no training. "lock": a level is quantised and no longer trained, the others are.
 #: "train": everything is trained throughout. "gradual": all levels at once, bit by bit.
@@ -261,7 +261,7 @@ class Quantizer:
         source: of training and validation images.
     """
 
-    def __init__(self, model: tf.keras.Model, source: Source):
+    def __init__(self, model: tf.keras.Model, source: Batches):
         self.model, self.source = graph.flat(model), source
         self._copy = fixed_point.adjustable(model)
         self._trainer = Trainer(self._copy)
@@ -389,7 +389,7 @@ class Quantizer:
 def run(
     model: tf.keras.Model,
     plan: Plan,
-    source: Source,
+    source: Batches,
     schedule: Schedule,
     folder: str | Path | None = None,
     on_phase: Callable[[dict], None] | None = None,

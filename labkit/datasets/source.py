@@ -20,7 +20,7 @@ PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)
-class Report:
+class Verification:
     """What `Source.verify` found, all of it valid.
 
     Attributes:
@@ -131,7 +131,7 @@ class Source:
         """The real files on this disk; empty where they are not."""
         return self.find(folders.real()) or ()
 
-    def verify(self, files: tuple[Path, ...] | None = None) -> Report:
+    def verify(self, files: tuple[Path, ...] | None = None) -> Verification:
         """Read the real files whole and compare them with the published ones.
 
         Args:
@@ -142,7 +142,9 @@ class Source:
         """
         files = files or self.found()
         rows = {part: len(samples.y) for part, samples in self._read(files).items()}
-        return Report(self.name, files, rows, (self.is_published or self._has_checksums)(files))
+        return Verification(
+            self.name, files, rows, (self.is_published or self._has_checksums)(files)
+        )
 
     def get(self, force: bool = False) -> Path:
         """Download the real data into the folder of real data, unless it is there.

@@ -59,7 +59,7 @@ class Offers(Protocol):
         """At most `count` test samples that everybody has, and targets."""
 
 
-class Source(str, Enum):
+class SplitOrigin(str, Enum):
     """Where the hidden samples come from."""
 
     REAL = "real"
@@ -78,7 +78,7 @@ class Split:
         public_x, public_y: alike; none for a split of the instructor's own.
     """
 
-    source: Source
+    source: SplitOrigin
     says: str
     scale: float
     x: np.ndarray
@@ -123,12 +123,15 @@ def make(
         return _own(own, offers)
     seed = list(hashlib.sha256(secret + b"hidden split").digest())
     if data == "real" or (data == "auto" and offers.find()):
-        source, says = Source.REAL, f"real {offers.SAMPLES}, {offers.CHANGES}"
+        source, says = SplitOrigin.REAL, f"real {offers.SAMPLES}, {offers.CHANGES}"
         hidden = offers.real(count, seed)
     else:
-        source, says = Source.SYNTHETIC, f"synthetic {offers.SAMPLES}, drawn with a secret seed"
+        source, says = (
+            SplitOrigin.SYNTHETIC,
+            f"synthetic {offers.SAMPLES}, drawn with a secret seed",
+        )
         hidden = offers.synthetic(count, seed)
-    public = offers.public(PUBLIC, source is Source.REAL)
+    public = offers.public(PUBLIC, source is SplitOrigin.REAL)
     return Split(source, says, offers.SCALE, *hidden, *public)
 
 
@@ -172,7 +175,7 @@ def _own(path: Path, offers: Offers) -> Split:
             raise GradingError(f"{path}: {name} holds something else than finite numbers.")
     x, y = _as_type_of(like_x, x, offers.SCALE), _as_type_of(like_y, y)
     says = f"the instructor's own {offers.SAMPLES}"
-    return Split(Source.OWN, says, offers.SCALE, x, y, x[:0], y[:0])
+    return Split(SplitOrigin.OWN, says, offers.SCALE, x, y, x[:0], y[:0])
 
 
 def _as_type_of(like: np.ndarray, values: np.ndarray, scale: float = 1) -> np.ndarray:

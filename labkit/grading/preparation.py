@@ -156,7 +156,7 @@ def prepare(assignment: Assignment, out: Path, settings: Settings) -> Prepared:
             if settings.marks
             else marks.kept(out / "marks.json")
         ),
-        real=split.source is hidden.Source.REAL
+        real=split.source is hidden.SplitOrigin.REAL
         or (assignment.data != "synthetic" and bool(hidden.offered(assignment.dataset).find())),
     )
 

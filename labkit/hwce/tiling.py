@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from labkit.hwce.config import HwceConfig
-from labkit.hwce.formats import WEIGHT_BITS, container_bits, pack
+from labkit.hwce.formats import WEIGHT_BITS, container_bits
 
 #: 16-bit words of one weight block of each native filter, by number of 16-bit filters in it:
 #: padded to whole 32-bit words [P].
@@ -117,30 +115,6 @@ def block_half_words(native: tuple[int, int], weight_bits: int, maps: int) -> in
     words = math.ceil(maps * weight_bits / 16)  # filters side by side, or maps in one word
     known = _BLOCK_HALF_WORDS.get(tuple(native), {})
     return known.get(words, 2 * math.ceil(words * math.prod(native) / 2))
-
-
-def weight_block(filters: np.ndarray, native: tuple[int, int], weight_bits: int) -> np.ndarray:
-    """The weights of one job as they lie in L1.
-
-    Args:
-        filters: integer codes (n, rows, columns), at most as large as `native`.
-        native: rows and columns of the engine's filter.
-        weight_bits: of the container, 16, 8 or 4.
-
-    Returns:
-        uint16, as many as `block_half_words`; the order within is ours [A].
-    """
-    maps, rows, columns = filters.shape
-    padded = np.zeros((maps, *native), np.int64)
-    padded[:, :rows, :columns] = filters
-    per_word = 16 // weight_bits
-    words = [
-        pack(padded[first : first + per_word], weight_bits) for first in range(0, maps, per_word)
-    ]
-    block = np.zeros(block_half_words(native, weight_bits, maps), np.uint16)
-    flat = np.concatenate(words, axis=None)
-    block[: flat.size] = flat
-    return block
 
 
 @dataclass(frozen=True)

@@ -157,41 +157,6 @@ def layer_outputs(model: tf.keras.Model, images, names: list[str]) -> dict:
     return {name: tuple(pair) for name, pair in zip(names, values, strict=True)}
 
 
-def convolution_output(
-    model: tf.keras.Model, layer: str, images: np.ndarray, batch: int = 64
-) -> np.ndarray:
-    """What a layer computes before bias and activation: the sums that an engine has to hold.
-
-    Args:
-        model: any model, quantised or not.
-        layer: name of a convolution or dense layer.
-        images: float32 (N, ...), as the model takes them.
-
-    Returns:
-        float32 (N, height, width, filters), or (N, units).
-
-    Raises:
-        NetworkError: there is no such layer, or it has no kernel.
-    """
-    model = flat(model)
-    kernels = [name for names in levels(model).values() for name in names]
-    if layer not in kernels:
-        raise NetworkError(
-            f"there is no layer {layer!r} with a kernel; there are {', '.join(kernels)}."
-        )
-    found = model.get_layer(layer)
-    before = tf.keras.Model(model.inputs, found.input)
-    kernel = found.kernel
-
-    @tf.function
-    def sums(x):
-        x = before(x, training=False)
-        return found.convolution_op(x, kernel) if kernel.shape.rank > 2 else tf.matmul(x, kernel)
-
-    parts = [sums(images[i : i + batch]).numpy() for i in range(0, len(images), batch)]
-    return np.concatenate(parts)
-
-
 class Copies:
     """Copies of layers, one for each however often it is called; their weights come at the end."""
 

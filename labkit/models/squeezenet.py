@@ -167,7 +167,7 @@ def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> T
     """
     recipe = RECIPES[profile]
     model = small(dataset, profile, seed)
-    source = training.ArraySource(
+    source = training.ArrayBatches(
         dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, batch=recipe.batch
     )
     whole = training.provenance(

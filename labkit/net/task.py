@@ -76,12 +76,12 @@ class Task:
         """
         return weights.load(self.untrained(), self.weights)
 
-    def source(self, augment: bool = True) -> training.FolderSource:
+    def source(self, augment: bool = True) -> training.FolderBatches:
         """The images in batches, for training (if there are such) and validation."""
         members = {"train": ()} | self.tree.members
         classes = {"train": np.empty(0, np.int64)} | self.tree.classes
         tree = dataclasses.replace(self.tree, members=members, classes=classes)
-        return training.FolderSource(tree, self.preprocessing, self.batch, augment)
+        return training.FolderBatches(tree, self.preprocessing, self.batch, augment)
 
     def only(self, part: str, count: int | None) -> Task:
         """The task with that many images of a part, evenly spread over the tree; None for all.

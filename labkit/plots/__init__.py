@@ -18,10 +18,10 @@ from labkit.plots.style import COLORS, bundle, show, style
 from labkit.plots.tensors import (
     activation_ranges,
     centroids,
-    levels,
     limits,
     mask_patterns,
     quantization_steps,
+    quantizer_values,
     rounded_values,
     weight_histogram,
 )
@@ -37,7 +37,6 @@ __all__ = [
     "engine_job",
     "front",
     "history",
-    "levels",
     "limits",
     "lines",
     "mask_patterns",
@@ -46,6 +45,7 @@ __all__ = [
     "over_sparsity",
     "phases",
     "quantization_steps",
+    "quantizer_values",
     "rounded_values",
     "show",
     "style",

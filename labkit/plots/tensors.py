@@ -227,7 +227,7 @@ def centroids(weights: np.ndarray, codebooks: dict[str, tuple[np.ndarray, np.nda
     return figure
 
 
-def levels(values: dict[str, np.ndarray]) -> Figure:
+def quantizer_values(values: dict[str, np.ndarray]) -> Figure:
     """What quantisers can give: a row a quantiser, a tick a value, in parts of its largest one.
 
     Args:

@@ -5,20 +5,20 @@ sets.
 """
 
 from labkit.checkpoint import Checkpoint, CheckpointError
-from labkit.training.data import ArraySource, FolderSource, Source, steps
+from labkit.training.data import ArrayBatches, Batches, FolderBatches, steps
 from labkit.training.engine import Trainer, TrainingError, fit
 from labkit.training.evaluation import accuracy, predictor, ranks
 from labkit.training.recipe import Recipe, Schedule, momentum_sgd
 from labkit.training.trained import Trained, keep, provenance
 
 __all__ = [
-    "ArraySource",
+    "ArrayBatches",
+    "Batches",
     "Checkpoint",
     "CheckpointError",
-    "FolderSource",
+    "FolderBatches",
     "Recipe",
     "Schedule",
-    "Source",
     "Trained",
     "Trainer",
     "TrainingError",

@@ -21,7 +21,7 @@ class TrainingError(LabkitError):
 
 
 @runtime_checkable
-class Source(Protocol):
+class Batches(Protocol):
     """Batches of one size, drawn as a seed says.
 
     Attributes:
@@ -38,7 +38,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class ArraySource:
+class ArrayBatches:
     """Images that lie in memory.
 
     Args:
@@ -80,7 +80,7 @@ class ArraySource:
 
 
 @dataclass(frozen=True)
-class FolderSource:
+class FolderBatches:
     """Images of a tree, decoded in batches beside the training.
 
     Args:
@@ -146,7 +146,7 @@ class Feed:
     Args:
         data: a `Dataset` (its training part), arrays (inputs, targets) in any structure that Keras
             takes, a batched `tf.data.Dataset` of (inputs, targets) or (inputs, targets, sample
-            weights), or a `Source`.
+            weights), or a `Batches`.
         recipe: batch, augmentation, and the steps of an epoch where the data do not know them.
 
     Attributes:
@@ -163,7 +163,7 @@ class Feed:
         self._data, self._augment = data, recipe.augment
         if isinstance(data, tf.data.Dataset):
             self.steps = recipe.steps or _length(data)
-        elif isinstance(data, Source):
+        elif isinstance(data, Batches):
             self.steps = data.steps
         else:
             self.count = _count(data)
@@ -183,7 +183,7 @@ class Feed:
         if isinstance(self._data, tf.data.Dataset):
             endless = tf.data.experimental.cardinality(self._data).numpy() < 0
             return self._data, self.steps if endless else None
-        if isinstance(self._data, Source):
+        if isinstance(self._data, Batches):
             return _stream(self._data.training(seed)), self.steps
         samples = tf.data.Dataset.from_tensor_slices(self._data)
         samples = samples.shuffle(self.count, seed=seed).batch(self._batch, drop_remainder=True)

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from labkit import runtime
 from labkit.checkpoint import Checkpoint
-from labkit.training.data import Feed, Source, TrainingError
+from labkit.training.data import Batches, Feed, TrainingError
 from labkit.training.evaluation import accuracy_of, predictor
 from labkit.training.recipe import Recipe, whole_epochs
 
@@ -80,7 +80,7 @@ class Trainer:
         rows = progress.rows
         return {name: [row[name] for row in rows] for name in rows[0]}
 
-    def accuracy(self, source: Source, top: int = 1) -> float:
+    def accuracy(self, source: Batches, top: int = 1) -> float:
         """Share of validation images whose class is among the `top` most probable ones."""
         return accuracy_of(self.predict, source, top)
 
@@ -157,7 +157,7 @@ def fit(
     Args:
         model: any Keras model: plain, or wrapped by a technique of `labkit.compress`.
         data: a `Dataset` (its training part), arrays (inputs, targets), a batched
-            `tf.data.Dataset` of (inputs, targets), or a `Source`. Structures of several inputs or
+            `tf.data.Dataset` of (inputs, targets), or a `Batches`. Structures of several inputs or
             outputs as Keras takes them.
         recipe: epochs, rate, loss and so on.
         seed: of order, augmentation and dropout; a `tf.data.Dataset` shuffles as it was made to.

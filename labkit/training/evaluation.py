@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from labkit.training.data import Source
+from labkit.training.data import Batches
 
 
 def ranks(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -41,12 +41,12 @@ def predictor(model: tf.keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     )
 
 
-def accuracy(model: tf.keras.Model, source: Source, top: int = 1) -> float:
+def accuracy(model: tf.keras.Model, source: Batches, top: int = 1) -> float:
     """Share of validation images whose class is among the `top` most probable ones."""
     return accuracy_of(predictor(model), source, top)
 
 
-def accuracy_of(predict: Callable, source: Source, top: int = 1) -> float:
+def accuracy_of(predict: Callable, source: Batches, top: int = 1) -> float:
     """As `accuracy`, of a function from `predictor`."""
     hits = [ranks(predict(images), classes) < top for images, classes in source.validation()]
     return float(np.concatenate(hits).mean())

@@ -45,11 +45,11 @@ def test_quantized_bits_by_hand(low_bit):
     ],
 )
 def test_values_of_a_quantizer(low_bit, name, values):
-    np.testing.assert_allclose(low_bit.levels(name), values)
+    np.testing.assert_allclose(low_bit.quantizer_values(name), values)
 
 
 def test_powers_of_two_have_no_zero(low_bit):
-    found = low_bit.levels("quantized_po2(4)")
+    found = low_bit.quantizer_values("quantized_po2(4)")
     assert 0 not in found and len(found) <= 16
     np.testing.assert_array_equal(np.log2(np.abs(found)) % 1, 0)
 

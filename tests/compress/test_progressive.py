@@ -22,7 +22,7 @@ def source():
     images = random.uniform(0, 0.4, (128, 8, 8, 1)).astype(np.float32)
     images[classes == 0, :, :4] += 0.5
     images[classes == 1, :, 4:] += 0.5
-    return training.ArraySource(images, classes, images[:64], classes[:64], 32, augment=False)
+    return training.ArrayBatches(images, classes, images[:64], classes[:64], 32, augment=False)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ def test_real_images_are_changed_and_say_so(monkeypatch):
     monkeypatch.setattr(hidden_hands, "find", lambda: ("here",))
     monkeypatch.setattr(hidden_hands, "load", lambda mode: drawn)
     split = hidden.make("auto", 24, b"1")
-    assert split.source is hidden.Source.REAL and "turned" in split.says
-    assert hidden.make("synthetic", 24, b"1").source is hidden.Source.SYNTHETIC
+    assert split.source is hidden.SplitOrigin.REAL and "turned" in split.says
+    assert hidden.make("synthetic", 24, b"1").source is hidden.SplitOrigin.SYNTHETIC
     assert split.x.shape == (24, 28, 28, 1) and len(split.public_y) == 48
     public = {image.tobytes() for image in split.public_x}
     assert not public & {image.tobytes() for image in split.x}

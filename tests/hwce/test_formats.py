@@ -148,31 +148,6 @@ def test_requantize_many_codes_in_any_order_of_memory(axes):
     assert formats.requantize(codes.transpose(axes), 3, 8).strides == codes.transpose(axes).strides
 
 
-@given(st.sampled_from([16, 8, 4]), st.data())
-def test_packing_is_undone_by_unpacking(bits, data):
-    limit = 1 << (bits - 1)
-    count = 16 // bits
-    lanes = data.draw(
-        st.lists(
-            st.lists(st.integers(-limit, limit - 1), min_size=3, max_size=3),
-            min_size=count,
-            max_size=count,
-        )
-    )
-    assert formats.unpack(formats.pack(np.array(lanes), bits), bits).tolist() == lanes
-
-
-def test_packing_by_hand():
-    assert formats.pack(np.array([[1], [-1], [7], [-8]]), 4).tolist() == [0x87F1]
-    assert formats.pack(np.array([[-2]]), 8).tolist() == [0x00FE]
-    with pytest.raises(ValueError, match="does not fit"):
-        formats.pack(np.array([[8]]), 4)
-    with pytest.raises(ValueError, match="no 6-bit"):
-        formats.pack(np.array([[1]]), 6)
-    with pytest.raises(ValueError, match="at most 2"):
-        formats.pack(np.zeros((3, 1), int), 8)
-
-
 def test_six_bits_live_in_eight_and_say_so():
     with pytest.warns(EmulatedPrecisionWarning, match="6-bit"):
         assert formats.container_bits(6) == 8

@@ -1,11 +1,10 @@
 """Networks as graphs: who reads whom, copies, levels, taps."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from labkit.models import classic, graph
-from labkit.models.graph import NetworkError, Wiring
+from labkit.models.graph import Wiring
 
 layers = tf.keras.layers
 
@@ -61,17 +60,3 @@ def test_levels(small):
         "fire4/squeeze1x1", "fire4/expand1x1", "fire4/expand3x3",
     )  # fmt: skip
     assert list(graph.levels(classic.lenet())) == ["conv1", "conv2", "dense1", "dense2"]
-
-
-def test_sums_before_bias_and_activation(images):
-    model = classic.basicnet()
-    conv = model.get_layer("conv1")
-    conv.bias.assign(tf.range(32, dtype=tf.float32))
-    sums = graph.convolution_output(model, "conv1", images, batch=2)
-    expected = tf.nn.conv2d(images, conv.kernel, 1, "SAME").numpy()
-    np.testing.assert_allclose(sums, expected, atol=1e-5)
-    last = graph.convolution_output(model, "dense2", images)
-    probabilities = tf.nn.softmax(last + model.get_layer("dense2").bias).numpy()
-    np.testing.assert_allclose(probabilities, model.predict(images, verbose=0), atol=1e-5)
-    with pytest.raises(NetworkError, match="no layer 'pool2' with a kernel; there are conv1"):
-        graph.convolution_output(model, "pool2", images)

@@ -101,7 +101,7 @@ FIGURES = {
     "ranges": lambda: plots.activation_ranges(ranges()),
     "ranges and steps": lambda: plots.activation_ranges(ranges(), steps=True),
     "staircase": lambda: plots.quantization_steps(staircase, -1.5, 3.5),
-    "levels": lambda: plots.levels(values()),
+    "levels": lambda: plots.quantizer_values(values()),
     "rounded": lambda: plots.rounded_values(*weights(), label="weight"),
     "energy": lambda: plots.energy(nanojoules()),
     "front of many": lambda: plots.front(many_models(), measure.front(many_models())),

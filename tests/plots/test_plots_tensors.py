@@ -42,7 +42,7 @@ def test_weight_histogram_counts_codes():
 
 
 def test_levels_says_how_many_values():
-    shown = " ".join(text for text, _ in texts(plots.levels(values())))
+    shown = " ".join(text for text, _ in texts(plots.quantizer_values(values())))
     assert "15 values" in shown and "3 values" in shown
 
 

@@ -39,7 +39,7 @@ def arrays(augment=False):
     classes = np.arange(90) % 3
     images = random.uniform(0, 0.3, (90, 8, 8, 1)).astype(np.float32)
     images[np.arange(90), classes] += 0.7
-    return training.ArraySource(images, classes, images[:45], classes[:45], 10, augment)
+    return training.ArrayBatches(images, classes, images[:45], classes[:45], 10, augment)
 
 
 def test_training_learns_and_repeats():
@@ -121,7 +121,7 @@ def test_locked_layers_stay_and_move_again():
 
 
 def test_weight_decay_pulls_kernels_to_zero():
-    still = training.ArraySource(
+    still = training.ArrayBatches(
         np.zeros((20, 8, 8, 1), np.float32), np.zeros(20, int), np.zeros((1, 8, 8, 1)), [0], 10,
         augment=False,
     )  # fmt: skip
@@ -145,7 +145,7 @@ def test_augmented_images_are_moved_copies():
 
 def test_a_tree_trains_like_arrays(tmp_path):
     tree = image_folder.write_silhouettes(tmp_path / "tree", train=6, val=2, size=16)
-    source = training.FolderSource(tree, Preprocessing(16), batch=8)
+    source = training.FolderBatches(tree, Preprocessing(16), batch=8)
     assert source.steps == 7
     model = linear(10, (16, 16, 3))
     history = training.fit(model, source, sgd(1, 0.01))
@@ -156,7 +156,7 @@ def test_a_tree_trains_like_arrays(tmp_path):
 
 def test_a_folder_gives_the_same_augmented_images_whatever_came_before(tmp_path):
     tree = image_folder.write_silhouettes(tmp_path / "tree", train=2, val=1, size=16)
-    source = training.FolderSource(tree, Preprocessing(16), batch=10)
+    source = training.FolderBatches(tree, Preprocessing(16), batch=10)
     first, _, again = (next(iter(source.training(seed)))[0].numpy() for seed in (1, 2, 1))
     np.testing.assert_array_equal(first, again)
     code = """
@@ -164,7 +164,7 @@ import sys
 from labkit.datasets import image_folder
 from labkit import training
 tree = image_folder.open_tree(sys.argv[1])
-source = training.FolderSource(tree, image_folder.Preprocessing(16), batch=10)
+source = training.FolderBatches(tree, image_folder.Preprocessing(16), batch=10)
 next(iter(source.training(2)))
 sys.stdout.buffer.write(next(iter(source.training(1)))[0].numpy().tobytes())
 """

@@ -19,7 +19,13 @@ from labkit.compress.low_bit.network import (
     save,
     to_float,
 )
-from labkit.compress.low_bit.quantizers import FOUR_BITS, levels, quantizer, rounded, training
+from labkit.compress.low_bit.quantizers import (
+    FOUR_BITS,
+    quantizer,
+    quantizer_values,
+    rounded,
+    training,
+)
 from labkit.compress.low_bit.scale import fitted_scale
 from labkit.compress.low_bit.storage import MODES, convert
 
@@ -33,11 +39,11 @@ __all__ = [
     "energy",
     "fitted_scale",
     "left_in_float",
-    "levels",
     "load",
     "quantize",
     "quantized_layers",
     "quantizer",
+    "quantizer_values",
     "rounded",
     "save",
     "to_float",

@@ -73,7 +73,7 @@ def rounded(name: str, x: np.ndarray, training: bool = False, seed: int = 0) -> 
         return np.asarray(quantizer(name)(tf.constant(x, tf.float32)))
 
 
-def levels(name: str) -> np.ndarray:
+def quantizer_values(name: str) -> np.ndarray:
     """The values that a quantiser of fixed scale can give, float32, rising.
 
     Args:
