@@ -203,8 +203,13 @@ def run(
         )
     table = Table(title=what)
     judged = "result" if any(o.metrics and o.accuracy is None for o in outcomes) else "accuracy"
-    for heading, justify in (("lab", "left"), (judged, "right"), ("bytes", "right"),
-                             ("time (s)", "right"), ("", "left")):  # fmt: skip
+    for heading, justify in (
+        ("lab", "left"),
+        (judged, "right"),
+        ("bytes", "right"),
+        ("time (s)", "right"),
+        ("", "left"),
+    ):
         table.add_column(heading, justify=justify)
     for o in outcomes:
         size = "" if o.bytes is None else f"{o.bytes:,}"

@@ -60,9 +60,17 @@ def examine() -> list[Finding]:
     return [
         examination()
         for examination in (
-            _python, _labkit, _packages, _tensorflow, _kernel, _settings, _data, _output, _memory,
+            _python,
+            _labkit,
+            _packages,
+            _tensorflow,
+            _kernel,
+            _settings,
+            _data,
+            _output,
+            _memory,
         )
-    ]  # fmt: skip
+    ]
 
 
 def table(findings: list[Finding]):
@@ -88,10 +96,12 @@ def _python() -> Finding:
         return Finding("Python", False, f"{detail}, 32-bit", repair)
     if (system, machine) == ("Darwin", "x86_64"):
         return Finding(
-            "Python", False, detail,
+            "Python",
+            False,
+            detail,
             "TensorFlow has no release for Intel Macs any more: use Linux in a container, or a "
             "Mac with Apple silicon (there: an arm64 Python)",
-        )  # fmt: skip
+        )
     return Finding("Python", True, detail)
 
 
@@ -196,9 +206,11 @@ def _tensorflow() -> Finding:
         return Finding(name, True, f"{ran.stdout.strip()}, Keras 2, a model ran in LiteRT")
     if ran.returncode in _ILLEGAL_INSTRUCTION:
         return Finding(
-            name, False, "it crashed: illegal instruction",
+            name,
+            False,
+            "it crashed: illegal instruction",
             "this processor lacks AVX, which TensorFlow's releases need: use another machine",
-        )  # fmt: skip
+        )
     if ran.returncode < 0:
         return Finding(name, False, f"it crashed: {signal.Signals(-ran.returncode).name}", repair)
     last = ran.stderr.strip().splitlines()[-1:] or [f"exit code {ran.returncode}, no message"]

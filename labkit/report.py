@@ -86,9 +86,16 @@ class Report:
         story += [Spacer(0, 2 * mm), Paragraph(html.escape(self.alt), text)]
         content = io.BytesIO()
         SimpleDocTemplate(
-            content, pagesize=pagesizes.A4, title=self.title, lang="en", invariant=1,
-            leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=_MARGIN,
-        ).build(story)  # fmt: skip
+            content,
+            pagesize=pagesizes.A4,
+            title=self.title,
+            lang="en",
+            invariant=1,
+            leftMargin=_MARGIN,
+            rightMargin=_MARGIN,
+            topMargin=_MARGIN,
+            bottomMargin=_MARGIN,
+        ).build(story)
         return content.getvalue()
 
 
@@ -137,6 +144,4 @@ def _pdf_table(table: pd.DataFrame, text: styles.ParagraphStyle) -> Table:
     first = _WIDTH * max(0.25, 1 / len(cells[0]))
     others = (_WIDTH - first) / max(len(cells[0]) - 1, 1)
     lines = ("LINEBELOW", (0, 0), (-1, -1), 0.4, colors.lightgrey)
-    return Table(
-        cells, [first, *[others] * (len(cells[0]) - 1)], repeatRows=1, style=[lines]
-    )  # fmt: skip
+    return Table(cells, [first, *[others] * (len(cells[0]) - 1)], repeatRows=1, style=[lines])

@@ -56,8 +56,12 @@ def thread_settings(threads: int) -> dict[str, str]:
     TensorFlow's threads wait for work by spinning: two processes with two threads each on two
     processors are a fifth slower than with one each.
     """
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS",
-             "OPENBLAS_NUM_THREADS")  # fmt: skip
+    names = (
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+    )
     return dict.fromkeys(names, str(threads))
 
 

@@ -125,12 +125,19 @@ class EngineWindow:
         )
         bits = ipywidgets.ToggleButtons(
             options=[(f"{b} bits", b) for b in self.bits],
-            value=self.shown.bits, description="weights", style=wide,
-        )  # fmt: skip
+            value=self.shown.bits,
+            description="weights",
+            style=wide,
+        )
         job = ipywidgets.IntSlider(
-            self.shown.job, 1, self.count, description="job", continuous_update=False, style=wide,
+            self.shown.job,
+            1,
+            self.count,
+            description="job",
+            continuous_update=False,
+            style=wide,
             layout=ipywidgets.Layout(width="600px"),
-        )  # fmt: skip
+        )
         picture = ipywidgets.HTML(self._picture(*self.shown))
 
         def follow(_change) -> None:

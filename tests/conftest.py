@@ -40,9 +40,13 @@ def sign_model():
         if "norm" in layer.name:
             shape = layer.gamma.shape
             layer.set_weights(
-                [rng.uniform(0.5, 1.5, shape), rng.normal(0, 0.3, shape),
-                 rng.normal(0, 0.2, shape), rng.uniform(0.3, 1, shape)]
-            )  # fmt: skip
+                [
+                    rng.uniform(0.5, 1.5, shape),
+                    rng.normal(0, 0.3, shape),
+                    rng.normal(0, 0.2, shape),
+                    rng.uniform(0.3, 1, shape),
+                ]
+            )
     return model
 
 

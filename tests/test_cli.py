@@ -11,17 +11,28 @@ from labkit import cli, measure
 from labkit.errors import LabkitError
 
 ROW = {
-    "lab": "02", "model": "baseline", "technique": "float", "data": "synthetic",
-    "profile": "quick", "seed": 0, "metric": "accuracy", "value": 0.5, "unit": "fraction",
-}  # fmt: skip
+    "lab": "02",
+    "model": "baseline",
+    "technique": "float",
+    "data": "synthetic",
+    "profile": "quick",
+    "seed": 0,
+    "metric": "accuracy",
+    "value": 0.5,
+    "unit": "fraction",
+}
 
 
 def labkit(*arguments, cwd=None, **environment):
     code = "from labkit.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False,
-        cwd=cwd, env=os.environ | {"COLUMNS": "120"} | environment,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "120"} | environment,
+    )
 
 
 def test_help_names_every_command():

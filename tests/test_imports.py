@@ -81,9 +81,15 @@ def modules_after(statement):
 
 @pytest.mark.parametrize(
     "module",
-    ["labkit", "labkit.datasets.registry", "labkit.datasets.sign_mnist", "labkit.cli",
-     "labkit.doctor", "labkit.measure"],
-)  # fmt: skip
+    [
+        "labkit",
+        "labkit.datasets.registry",
+        "labkit.datasets.sign_mnist",
+        "labkit.cli",
+        "labkit.doctor",
+        "labkit.measure",
+    ],
+)
 def test_no_tensorflow(module):
     assert "tensorflow" not in modules_after(f"import {module}")
 

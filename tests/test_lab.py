@@ -63,9 +63,12 @@ def test_figures_come_from_the_file_and_are_handed_in(lab, sign_model):
         c.equal("x", 1, 1)
     table = lab.finish()
     assert list(table.index) == [
-        "02_dynamic_range.ipynb", "sign_mnist.tflite", "sign_mnist_quant_dyn.tflite",
-        "written_last.tflite", "results/02.json",
-    ]  # fmt: skip
+        "02_dynamic_range.ipynb",
+        "sign_mnist.tflite",
+        "sign_mnist_quant_dyn.tflite",
+        "written_last.tflite",
+        "results/02.json",
+    ]
     results = json.loads((lab.out / "results" / "02.json").read_text())
     assert results["bytes"] == lab.path("sign_mnist_quant_dyn.tflite").stat().st_size
     assert results["checks"] == [{"check": "one", "exercise": "one", "status": "passed"}]

@@ -190,6 +190,8 @@ def test_the_finished_environment_of_this_run_is_left_alone(setup_venv, tmp_path
     (venv / setup_venv.STAMP).write_text(json.dumps(setup_venv.fingerprint(venv)))
     ran = subprocess.run(
         [sys.executable, ROOT / "setup_venv.py", "--venv", venv],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert ran.stdout + ran.stderr == ""

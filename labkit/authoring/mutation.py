@@ -81,9 +81,10 @@ def _try_blank(index, cells, blanks, needed, namespace, proof) -> None:
     trial = dict(namespace)
     remembered = list(checks.results())
     end = next(
-        i for i in range(index, len(cells))
+        i
+        for i in range(index, len(cells))
         if tagged(cells[i], "check") and cells[i].metadata["exercise"] == name
-    )  # fmt: skip
+    )
     failed = False
     for i in sorted(needed & set(range(index, end + 1))):
         try:

@@ -105,9 +105,12 @@ def _run(source: Source, out: Path, parameters: dict, student: bool, jobs: int) 
     environment = runtime.thread_settings(threads) if jobs > 1 else {}
     started = time.perf_counter()
     error = execute_notebook(
-        notebook, result, parameters, environment=environment,
+        notebook,
+        result,
+        parameters,
+        environment=environment,
         progress=jobs == 1 and runtime.interactive(),
-    )  # fmt: skip
+    )
     seconds = time.perf_counter() - started
     measured = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {}
     outcome = LabRun(

@@ -375,8 +375,13 @@ class Quantizer:
         """A row of the history, with the phase's own epochs."""
         fixed_point.adjust(self._copy, phase.plan, phase.quantized)
         before = self._trainer.accuracy(self.source)
-        row = {"levels": len(phase.quantized), "epochs": 0.0, "before": before, "after": before,
-               "loss": float("nan")}  # fmt: skip
+        row = {
+            "levels": len(phase.quantized),
+            "epochs": 0.0,
+            "before": before,
+            "after": before,
+            "loss": float("nan"),
+        }
         layers = graph.levels(self._copy)
         if self._trainer.lock([name for level in phase.locked for name in layers[level]]):
             trained = self._trainer.fit(self.source, schedule.recipe, schedule.seed + number)

@@ -42,12 +42,25 @@ Points = Annotated[PositiveFloat, AfterValidator(lambda x: int(x) if x.is_intege
 Share = Annotated[float, Field(ge=0, le=1)]
 Samples = Annotated[int, Field(ge=24, le=100_000)]
 Type = Literal[tuple(BITS)]
-TypesFigure = Literal["weight_types", "bias_types", "activation_types", "input_types",
-                      "output_types"]  # fmt: skip
+TypesFigure = Literal[
+    "weight_types", "bias_types", "activation_types", "input_types", "output_types"
+]
 NumberFigure = Literal[
-    (*KNOWN, "bytes", "gzip_bytes", "coded_bits", "weight_bits", "parameters", "storage_bits",
-     "code_bits", "bias_code_bits", "unique_per_channel", "sparsity", "macs")
-]  # fmt: skip
+    (
+        *KNOWN,
+        "bytes",
+        "gzip_bytes",
+        "coded_bits",
+        "weight_bits",
+        "parameters",
+        "storage_bits",
+        "code_bits",
+        "bias_code_bits",
+        "unique_per_channel",
+        "sparsity",
+        "macs",
+    )
+]
 _SHARES = {"sparsity", *(metric.name for metric in KNOWN.values() if metric.unit == "fraction")}
 
 
@@ -195,10 +208,12 @@ def _kind(entry: object) -> str | None:
 
 
 AnyItem = Annotated[
-    Annotated[Model, Tag("model")] | Annotated[Exercise, Tag("exercise")]
-    | Annotated[Written, Tag("written")] | Annotated[Manual, Tag("manual")],
+    Annotated[Model, Tag("model")]
+    | Annotated[Exercise, Tag("exercise")]
+    | Annotated[Written, Tag("written")]
+    | Annotated[Manual, Tag("manual")],
     Discriminator(_kind, "kind", f"Input should be an item: {', '.join(KINDS)}"),
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,17 @@ def grades_csv(grades: list[dict]) -> str:
     header = ["folder", "student", "earned", "possible", "to be marked", "state", "late", *items]
     rows = [
         [
-            g["submission"]["folder"], line(g["submission"]["name"]), f"{g['score']['earned']:g}",
-            f"{g['score']['possible']:g}", f"{g['score']['waiting']:g}", state(g),
+            g["submission"]["folder"],
+            line(g["submission"]["name"]),
+            f"{g['score']['earned']:g}",
+            f"{g['score']['possible']:g}",
+            f"{g['score']['waiting']:g}",
+            state(g),
             "late" if g["submission"]["late"] else "",
             *("" if i["earned"] is None else f"{i['earned']:g}" for i in g["items"]),
         ]
         for g in grades
-    ]  # fmt: skip
+    ]
     return _csv([header, *rows])
 
 
@@ -72,10 +76,16 @@ def canvas_csv(grades: list[dict], assignment: Assignment, roster: Path | None) 
     }
     if roster is None:
         rows = [
-            [line(g["submission"]["name"]), line(g["submission"]["id"]), "", "", "",
-             points[g["submission"]["id"]]]
+            [
+                line(g["submission"]["name"]),
+                line(g["submission"]["id"]),
+                "",
+                "",
+                "",
+                points[g["submission"]["id"]],
+            ]
             for g in grades
-        ]  # fmt: skip
+        ]
         return _csv([header, possible, *rows])
     students = _roster(roster)
     unknown = sorted(set(points) - {s["ID"] for s in students})
@@ -106,9 +116,14 @@ def gradescope(grade: dict) -> str:
     """Gradescope's `results.json` of one submission (its autograder documentation, "Output")."""
     tests = []
     for item in grade["items"]:
-        test = {"name": item["title"], "number": item["id"], "max_score": item["points"],
-                "visibility": "visible", "output_format": "text",
-                "output": "\n".join([*item["reasons"], *item["hints"]])}  # fmt: skip
+        test = {
+            "name": item["title"],
+            "number": item["id"],
+            "max_score": item["points"],
+            "visibility": "visible",
+            "output_format": "text",
+            "output": "\n".join([*item["reasons"], *item["hints"]]),
+        }
         if item["earned"] is None:
             test["output"] = item["status"]
             test["score"] = 0.0
@@ -134,24 +149,29 @@ def leaderboard(grades: list[dict], assignment: Assignment, secret: bytes) -> li
     rows = []
     for grade in grades:
         scored = {
-            i["id"].split(":")[1] for i in grade["items"]
+            i["id"].split(":")[1]
+            for i in grade["items"]
             if i["kind"] == "model" and i["status"] == SCORED and (i["earned"] or 0) > 0
-        }  # fmt: skip
+        }
         for name in assignment.leaderboard.files:
             figures = grade["models"].get(name, {})
             if name in scored and metric.name in figures and size in figures:
                 rows.append(
                     {
                         "who": pseudonym(grade["submission"]["id"], secret),
-                        "file": name, "size": figures[size], "value": figures[metric.name],
+                        "file": name,
+                        "size": figures[size],
+                        "value": figures[metric.name],
                     }
-                )  # fmt: skip
+                )
     for row in rows:
         row["front"] = not any(
-            other["size"] <= row["size"] and metric.lost(row["value"], other["value"]) <= 0
+            other["size"] <= row["size"]
+            and metric.lost(row["value"], other["value"]) <= 0
             and (other["size"], other["value"]) != (row["size"], row["value"])
-            for other in rows if other["file"] == row["file"]
-        )  # fmt: skip
+            for other in rows
+            if other["file"] == row["file"]
+        )
     return sorted(rows, key=lambda r: (r["file"], r["size"], metric.lost(0, r["value"]), r["who"]))
 
 

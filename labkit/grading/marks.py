@@ -13,8 +13,17 @@ from labkit.grading.assignment import Assignment
 from labkit.grading.exports import cell
 from labkit.grading.scoring import shown
 
-COLUMNS = ("folder", "student", "item", "question", "points", "answer", "figures", "mark",
-           "comment")  # fmt: skip
+COLUMNS = (
+    "folder",
+    "student",
+    "item",
+    "question",
+    "points",
+    "answer",
+    "figures",
+    "mark",
+    "comment",
+)
 #: Marks by folder of the student and item: {"points", "comment"}.
 Marks = dict[str, dict[str, dict]]
 
@@ -29,9 +38,17 @@ def table(grades: list[dict], assignment: Assignment, known: Marks) -> str:
         for grade in grades if item.by_hand else ():
             folder = grade["submission"]["folder"]
             mark = known.get(folder, {}).get(item.id, {"points": "", "comment": ""})
-            row = (folder, grade["submission"]["name"], item.id, item.title, f"{item.points:g}",
-                   grade["answers"].get(item.target, ""), figures(grade, metric, item.figures),
-                   mark["points"], mark["comment"])  # fmt: skip
+            row = (
+                folder,
+                grade["submission"]["name"],
+                item.id,
+                item.title,
+                f"{item.points:g}",
+                grade["answers"].get(item.target, ""),
+                figures(grade, metric, item.figures),
+                mark["points"],
+                mark["comment"],
+            )
             writer.writerow(map(cell, row))
     return buffer.getvalue()
 

@@ -165,9 +165,10 @@ def _match(submitted: list[_Cell], given: list[NotebookNode], restored: Restored
     waiting = []
     for index, original in enumerate(given):
         same = [
-            i for i, cell in enumerate(submitted)
+            i
+            for i, cell in enumerate(submitted)
             if original.id in cell.ids and cell.kind == original.cell_type
-        ]  # fmt: skip
+        ]
         # An id that was copied to another exercise's cell does not make it this one.
         same = [i for i in same if not _contradicts(submitted[i], original)]
         if not take(index, same, "id"):
@@ -177,10 +178,16 @@ def _match(submitted: list[_Cell], given: list[NotebookNode], restored: Restored
         _ = (
             take(index, _by_tag(submitted, original), "tag")
             or take(index, _by_name(submitted, original), "name")
-            or take(index, [i for i, c in enumerate(submitted)
-                            if c.kind == original.cell_type
-                            and c.source.strip() == original.source.strip()], "text")
-        )  # fmt: skip
+            or take(
+                index,
+                [
+                    i
+                    for i, c in enumerate(submitted)
+                    if c.kind == original.cell_type and c.source.strip() == original.source.strip()
+                ],
+                "text",
+            )
+        )
     return place
 
 
@@ -198,9 +205,10 @@ def _by_tag(submitted: list[_Cell], original: NotebookNode) -> list[int]:
         if tagged(original, tag):
             wanted = original.metadata[name]
             return [
-                i for i, c in enumerate(submitted)
+                i
+                for i, c in enumerate(submitted)
                 if tag in c.tags and getattr(c, name) == wanted and c.kind == original.cell_type
-            ]  # fmt: skip
+            ]
     for tag in ("parameters", "setup", "finish"):
         if tagged(original, tag):
             return [i for i, cell in enumerate(submitted) if tag in cell.tags]
@@ -214,9 +222,10 @@ def _by_name(submitted: list[_Cell], original: NotebookNode) -> list[int]:
     if tagged(original, "written"):
         question = _words(original.source.replace(_BLANK, ""))
         return [
-            i for i, c in enumerate(submitted)
+            i
+            for i, c in enumerate(submitted)
             if c.kind == "markdown" and question and question in _words(c.source)
-        ]  # fmt: skip
+        ]
     if tagged(original, "check"):
         first = original.source.partition("with check(")[2][:80]
         return [i for i, c in enumerate(submitted) if first and first in c.source]
@@ -288,8 +297,10 @@ def executable(
     """
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["kernelspec"] = {
-        "display_name": "Python 3", "language": "python", "name": "python3",
-    }  # fmt: skip
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
     for cell in restored.cells:
         if cell.cell_type != "code":
             continue

@@ -60,8 +60,11 @@ def make(items: list[Item], cells: list[str], secret: bytes, lab: str) -> dict[s
     }
     ran = subprocess.run(
         [sys.executable, "-m", "labkit.grading.reference"],
-        input=json.dumps(spec), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        input=json.dumps(spec),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if ran.returncode:
         last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
         raise GradingError(f"lab {lab}: its exercises cannot be prepared: {last}")

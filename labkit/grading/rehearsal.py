@@ -46,8 +46,10 @@ class Outcome:
     def ok(self) -> bool:
         """Exactly as expected."""
         return (self.earned, self.waiting, self.faults) == (
-            self.expected, self.expected_waiting, 0,
-        )  # fmt: skip
+            self.expected,
+            self.expected_waiting,
+            0,
+        )
 
 
 def rehearse(
@@ -72,12 +74,14 @@ def rehearse(
     return [
         Outcome(
             grade["submission"]["name"],
-            grade["score"]["earned"], expected[grade["submission"]["id"]]["earned"],
-            grade["score"]["waiting"], expected[grade["submission"]["id"]].get("waiting", 0),
+            grade["score"]["earned"],
+            expected[grade["submission"]["id"]]["earned"],
+            grade["score"]["waiting"],
+            expected[grade["submission"]["id"]].get("waiting", 0),
             grade["score"]["faults"],
         )
         for grade in grades
-    ]  # fmt: skip
+    ]
 
 
 def models(folder: Path, to: Path, progress: Callable[[str], None]) -> dict[str, bytes]:
@@ -87,8 +91,10 @@ def models(folder: Path, to: Path, progress: Callable[[str], None]) -> dict[str,
         progress("training the rehearsal's models")
         ran = subprocess.run(
             [sys.executable, str(folder / "models.py"), str(to)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if ran.returncode:
             raise GradingError(f"{folder / 'models.py'} failed: {ran.stderr[-500:]}")
     content = {name: path.read_bytes() for name, path in paths.items()}
@@ -143,9 +149,10 @@ def filled(source: Source, answers: dict[str, str]) -> NotebookNode:
 def add_cell(notebook: NotebookNode, exercise: str, code: str) -> None:
     """Put a cell of the student's own after an exercise's."""
     index = next(
-        i for i, cell in enumerate(notebook.cells)
+        i
+        for i, cell in enumerate(notebook.cells)
         if tagged(cell, "exercise") and cell.metadata["exercise"] == exercise
-    )  # fmt: skip
+    )
     notebook.cells.insert(index + 1, nbformat.v4.new_code_cell(code, id="of-my-own"))
 
 

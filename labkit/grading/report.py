@@ -32,26 +32,46 @@ def summary(
     titled = [(item, part.title) for part in assignment.parts for item in part.items]
     items = [
         {
-            "title": item.title, "part": part, "points": item.points,
-            "share": _mean([g["items"][n]["earned"] / item.points for g in grades
-                            if g["items"][n]["earned"] is not None]),
+            "title": item.title,
+            "part": part,
+            "points": item.points,
+            "share": _mean(
+                [
+                    g["items"][n]["earned"] / item.points
+                    for g in grades
+                    if g["items"][n]["earned"] is not None
+                ]
+            ),
         }
         for n, (item, part) in enumerate(titled)
-    ]  # fmt: skip
+    ]
     return _render(
-        "class.html.j2", grades=grades, assignment=assignment, environment=environment,
-        pairs=pairs, items=items, mean=_mean(complete), seconds=seconds, state=exports.state,
-    )  # fmt: skip
+        "class.html.j2",
+        grades=grades,
+        assignment=assignment,
+        environment=environment,
+        pairs=pairs,
+        items=items,
+        mean=_mean(complete),
+        seconds=seconds,
+        state=exports.state,
+    )
 
 
 def written(grades: list[dict], assignment: Assignment) -> str:
     """The written answers, question by question, each beside the measured figures."""
     metric = assignment.metric.name
     questions = [
-        (item, [(g, g["answers"].get(item.target, ""), marks.figures(g, metric, item.figures))
-                for g in grades])
-        for item in assignment.items if item.kind == "written"
-    ]  # fmt: skip
+        (
+            item,
+            [
+                (g, g["answers"].get(item.target, ""), marks.figures(g, metric, item.figures))
+                for g in grades
+            ],
+        )
+        for item in assignment.items
+        if item.kind == "written"
+    ]
     return _render("written.html.j2", questions=questions, assignment=assignment)
 
 
@@ -61,9 +81,11 @@ def leaderboard(rows: list[dict], assignment: Assignment) -> str:
     boards = [(name, found, _picture(found, assignment.metric)) for name, found in of.items()]
     unit = {"bytes": "bytes", "gzip_bytes": "bytes after gzip", "coded_bits": "bits, coded"}
     return _render(
-        "leaderboard.html.j2", boards=boards, assignment=assignment,
+        "leaderboard.html.j2",
+        boards=boards,
+        assignment=assignment,
         unit=unit[assignment.leaderboard.size],
-    )  # fmt: skip
+    )
 
 
 def _picture(rows: list[dict], metric: Metric, width: int = 640, height: int = 280) -> dict:
@@ -89,11 +111,15 @@ def _picture(rows: list[dict], metric: Metric, width: int = 640, height: int = 2
     for (_, before), (px, py) in pairwise(best):
         steps += [f"{px},{before}", f"{px},{py}"]
     return {
-        "width": width, "height": height, "points": points, "line": " ".join(steps),
+        "width": width,
+        "height": height,
+        "points": points,
+        "line": " ".join(steps),
         "x": [(x(v), f"{v:,.0f}") for v in (min(sizes), max(sizes))],
-        "y": [(y(v), metric.shown(v, ".1f" if is_share else ""))
-              for v in (min(values), max(values))],
-    }  # fmt: skip
+        "y": [
+            (y(v), metric.shown(v, ".1f" if is_share else "")) for v in (min(values), max(values))
+        ],
+    }
 
 
 def _error(text: str) -> str:
@@ -113,9 +139,12 @@ def _render(name: str, **values) -> str:
 @cache
 def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("labkit.grading"), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+        loader=jinja2.PackageLoader("labkit.grading"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     environment.filters["figure"] = lambda found, name: scoring.shown(name, found)
     environment.filters["points"] = lambda value: "–" if value is None else f"{value:g}"
     environment.filters["plural"] = lambda noun: re.sub("y$", "ie", noun) + "s"

@@ -83,9 +83,11 @@ def model(item: Item, figures: dict | None, missing: str, samples: str = "images
     broken = [r for r in item.requires if not holds(r, figures)]
     if broken:
         return Score(
-            item, 0.0, reasons=[told(r, figures, samples) for r in broken],
+            item,
+            0.0,
+            reasons=[told(r, figures, samples) for r in broken],
             hints=[r.hint or item.hint for r in broken],
-        )  # fmt: skip
+        )
     share = share_of(item.curve, figures) if item.curve else 1.0
     score = Score(item, round(share * item.points, 4))
     if share < 1:

@@ -50,8 +50,13 @@ def pairs(
     for a, b in itertools.combinations(sorted(prints), 2):
         (code_a, text_a, files_a), (code_b, text_b, files_b) = prints[a], prints[b]
         same = sorted(n for n in files_a if n in files_b and files_a[n] == files_b[n])
-        pair = {"a": a, "b": b, "code": _share(code_a, code_b), "text": _share(text_a, text_b),
-                "files": same}  # fmt: skip
+        pair = {
+            "a": a,
+            "b": b,
+            "code": _share(code_a, code_b),
+            "text": _share(text_a, text_b),
+            "files": same,
+        }
         if same or max(pair["code"], pair["text"]) >= SHOWN:
             found.append(pair)
     return sorted(found, key=lambda p: (-max(p["code"], p["text"]), -len(p["files"]), p["a"]))
@@ -61,10 +66,13 @@ def fingerprints(parts: list[str], k: int) -> set[int]:
     """The smallest hash of every window of k-grams."""
     grams = [
         int.from_bytes(
-            hashlib.blake2b("\0".join(parts[i : i + k]).encode("utf-8", "replace"),
-                            digest_size=8).digest(), "big")
+            hashlib.blake2b(
+                "\0".join(parts[i : i + k]).encode("utf-8", "replace"), digest_size=8
+            ).digest(),
+            "big",
+        )
         for i in range(len(parts) - k + 1)
-    ]  # fmt: skip
+    ]
     if len(grams) <= WINDOW:
         return set(grams)
     return {min(grams[i : i + WINDOW]) for i in range(len(grams) - WINDOW + 1)}
@@ -72,8 +80,14 @@ def fingerprints(parts: list[str], k: int) -> set[int]:
 
 def tokens(code: str) -> list[str]:
     """Python's tokens without comments and layout; words where it is no Python."""
-    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
-               tokenize.ENDMARKER)  # fmt: skip
+    skipped = (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
     try:
         read = tokenize.generate_tokens(io.StringIO(code).readline)
         return [token.string for token in read if token.type not in skipped]

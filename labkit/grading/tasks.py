@@ -51,10 +51,17 @@ class Tasks:
     def measured(self, models: dict[str, bytes], split: Split, metric: Metric) -> dict | None:
         """Figures of files by name, if all are there; what is missing is begun."""
         digests = {
-            name: digest_of(["figures", hashlib.sha256(content).hexdigest(), split.digest,
-                             metric.name, environment_digest()])
+            name: digest_of(
+                [
+                    "figures",
+                    hashlib.sha256(content).hexdigest(),
+                    split.digest,
+                    metric.name,
+                    environment_digest(),
+                ]
+            )
             for name, content in models.items()
-        }  # fmt: skip
+        }
         stored = {name: _load(self.folder / digest) for name, digest in digests.items()}
         figures = {name: found for name, found in stored.items() if found is not None}
         missing = {name: models[name] for name in models if name not in figures}

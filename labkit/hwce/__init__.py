@@ -67,4 +67,4 @@ __all__ = [
     "run",
     "trace",
     "window",
-]  # fmt: skip
+]

@@ -38,10 +38,13 @@ Some = Annotated[
 
 # What a terminal has room for, and by what it is divided; --csv and --json have all.
 _SHOWN = {
-    "MACs": ("MACs (M)", 1e6), "cycles": ("cycles (k)", 1e3),
-    "energy, lowest (µJ)": ("µJ from", 1), "energy, highest (µJ)": ("to", 1),
-    "weights (bytes)": ("weights (B)", 1), "saturations": ("saturations", 1),
-}  # fmt: skip
+    "MACs": ("MACs (M)", 1e6),
+    "cycles": ("cycles (k)", 1e3),
+    "energy, lowest (µJ)": ("µJ from", 1),
+    "energy, highest (µJ)": ("to", 1),
+    "weights (bytes)": ("weights (B)", 1),
+    "saturations": ("saturations", 1),
+}
 
 
 @app.command()
@@ -177,8 +180,10 @@ def quantize(
         raise NetError("give --resolution k:i:o, bits of kernels, inputs and outputs, or --plan.")
     _say_task(task)
     progress = quantization.quantize(task, quantisation, schedule, out, _say_phase, augment)
-    say(f"validation accuracy {progress.history['after'].iloc[-1]:.1%}; in {out}: weights.npz, "
-        "plan.json, history.csv, history.png")  # fmt: skip
+    say(
+        f"validation accuracy {progress.history['after'].iloc[-1]:.1%}; in {out}: weights.npz, "
+        "plan.json, history.csv, history.png"
+    )
 
 
 def _say_phase(row: dict) -> None:
@@ -211,10 +216,15 @@ def extract(
     task = tasks.open_task(given, ("val",))
     model, note = _network(task, formats)
     shapes = extraction.extract(
-        task.only("val", min(images, len(task.tree.members["val"]))), model, out,
-        layers=layer or (), level=level, stage=stage.value, kernels=kernels,
+        task.only("val", min(images, len(task.tree.members["val"]))),
+        model,
+        out,
+        layers=layer or (),
+        level=level,
+        stage=stage.value,
+        kernels=kernels,
         note={"network": task.network.name, "stage": stage.value, **note},
-    )  # fmt: skip
+    )
     for name, shape in shapes.items():
         if name.startswith("outputs/"):
             say(f"{name}  {'x'.join(map(str, shape))}")

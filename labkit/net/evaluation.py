@@ -49,8 +49,9 @@ def evaluate(task: Task, quantisation: Quantization | None = None) -> Evaluation
     model = task.model if quantisation is None else quantisation.network(task.model)
     predict = training.predictor(model)
     steps = -(-len(task.tree.members["val"]) // task.batch)
-    batches = tqdm(task.source().validation(), "val", steps, leave=False,
-                   disable=not runtime.interactive())  # fmt: skip
+    batches = tqdm(
+        task.source().validation(), "val", steps, leave=False, disable=not runtime.interactive()
+    )
     ranks = [training.ranks(predict(images), classes) for images, classes in batches]
     numbers = "float" if quantisation is None else _numbers(quantisation)
     return _summary(np.concatenate(ranks), len(task.class_names), numbers)

@@ -137,9 +137,12 @@ class Task:
 
 
 def open_task(
-    given: Given, parts: tuple[str, ...] = ("train", "val"), *, trained: bool = True,
+    given: Given,
+    parts: tuple[str, ...] = ("train", "val"),
+    *,
+    trained: bool = True,
     new_head: bool = False,
-) -> Task:  # fmt: skip
+) -> Task:
     """Find the images and what is known of the weights; nothing is decoded or computed yet.
 
     Args:

@@ -33,8 +33,10 @@ def test_what_no_check_needs_is_not_run(course, edit):
 
 def test_a_hidden_dependency_is_run_after_all(course, edit):
     """The check needs what a cell does without a name that shows it."""
-    edit("# %% tags=[\"exercise\"]", "# %%\nchange = json.__dict__.update\nchange(six=6)\n\n"
-         "# %% tags=[\"exercise\"]")  # fmt: skip
+    edit(
+        '# %% tags=["exercise"]',
+        '# %%\nchange = json.__dict__.update\nchange(six=6)\n\n# %% tags=["exercise"]',
+    )
     edit("double(3), 6)", "double(3), json.six)")
     found = proof(course)
     assert found.problems == [] and found.exercises == ["double"]

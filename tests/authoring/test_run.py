@@ -19,8 +19,12 @@ def test_parameters_arrive(course, tmp_path):
     assert outcome.ok and outcome.error == "" and reported == [outcome]
     assert (outcome.accuracy, outcome.bytes) == (0.5, 10)
     assert results(out) == {
-        "accuracy": 0.5, "bytes": 10, "seed": 7, "profile": "full", "data": "synthetic",
-    }  # fmt: skip
+        "accuracy": 0.5,
+        "bytes": 10,
+        "seed": 7,
+        "profile": "full",
+        "data": "synthetic",
+    }
     assert (out / "notebooks" / "00_tiny.ipynb").exists()
 
 
@@ -32,8 +36,10 @@ def test_a_failing_lab_does_not_stop_the_others(course, tmp_path):
     for jobs in (1, 2):
         outcomes = run(out=tmp_path / f"out{jobs}", jobs=jobs, root=course)
         assert [(o.lab, o.ok) for o in outcomes] == [
-            ("00_tiny", True), ("01_bad", False), ("02_good", True),
-        ]  # fmt: skip
+            ("00_tiny", True),
+            ("01_bad", False),
+            ("02_good", True),
+        ]
         assert "ZeroDivisionError" in outcomes[1].error
         assert outcomes[1].accuracy is None
         assert (tmp_path / f"out{jobs}" / "notebooks" / "01_bad.ipynb").exists()

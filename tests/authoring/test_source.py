@@ -21,10 +21,14 @@ def test_cell_ids_and_nbgrader_metadata(course):
     cells = {cell.id: cell for cell in source.notebook.cells}
     assert "lab00-double" in cells and "lab00-double-check" in cells and "lab00-why" in cells
     kinds = {
-        name: (c.metadata.nbgrader["grade"], c.metadata.nbgrader["solution"],
-               c.metadata.nbgrader["locked"], c.metadata.nbgrader.get("points"))
+        name: (
+            c.metadata.nbgrader["grade"],
+            c.metadata.nbgrader["solution"],
+            c.metadata.nbgrader["locked"],
+            c.metadata.nbgrader.get("points"),
+        )
         for name, c in cells.items()
-    }  # fmt: skip
+    }
     assert kinds["lab00-double"] == (False, True, False, None)
     assert kinds["lab00-double-check"] == (True, False, True, 2)
     assert kinds["lab00-why"] == (True, True, False, 3)
@@ -34,8 +38,10 @@ def test_cell_ids_and_nbgrader_metadata(course):
 def test_solution_lines_are_the_telling_ones(course):
     (source,) = sources(root=course)
     assert solution_lines(source) == {
-        "secret_answer = x + x", "return secret_answer", "Because of the secret reason.",
-    }  # fmt: skip
+        "secret_answer = x + x",
+        "return secret_answer",
+        "Because of the secret reason.",
+    }
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,17 @@ pytestmark = pytest.mark.skipif(
 
 TOKEN = "labkit-test"
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--window-size=1400,1600",
-    "--proxy-server=direct://", "--disable-dev-shm-usage",
-)  # fmt: skip
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--window-size=1400,1600",
+    "--proxy-server=direct://",
+    "--disable-dev-shm-usage",
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +47,25 @@ def server(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
-        "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", "--allow-root",
-        f"--ServerApp.root_dir={folder / 'notebooks'}", "--LabApp.news_url=",
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={TOKEN}",
+        "--allow-root",
+        f"--ServerApp.root_dir={folder / 'notebooks'}",
+        "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
-    ]  # fmt: skip
+    ]
     settings = {
-        "LABKIT_PROFILE": "quick", "LABKIT_DATA_MODE": "synthetic",
+        "LABKIT_PROFILE": "quick",
+        "LABKIT_DATA_MODE": "synthetic",
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-    }  # fmt: skip
+    }
     log = (folder / "log").open("w")
     process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
     address = f"http://127.0.0.1:{port}"

@@ -32,9 +32,12 @@ def test_initial_centroids_by_hand():
 
 @pytest.mark.parametrize(
     ("count", "method", "message"),
-    [(3, "forgy", "expected one of linear, density"), (0, "linear", "0 centroids for 4 weights"),
-     (5, "linear", "expected 1 to 4")],
-)  # fmt: skip
+    [
+        (3, "forgy", "expected one of linear, density"),
+        (0, "linear", "0 centroids for 4 weights"),
+        (5, "linear", "expected 1 to 4"),
+    ],
+)
 def test_bad_beginnings(count, method, message):
     with pytest.raises(ValueError, match=message):
         clustering.initial_centroids(np.arange(4.0), count, method)
@@ -138,9 +141,12 @@ def test_sparsity_is_kept_where_asked(small_model, tiny_data, recipe):
 
 @pytest.mark.parametrize(
     ("clusters", "message"),
-    [(1, "1 clusters for the 72 weights of 'conv1', expected 2 to 72"),
-     ({"letter": 999}, "expected 2 to 192"), ({"relu1": 3}, "'relu1' has no kernel to cluster")],
-)  # fmt: skip
+    [
+        (1, "1 clusters for the 72 weights of 'conv1', expected 2 to 72"),
+        ({"letter": 999}, "expected 2 to 192"),
+        ({"relu1": 3}, "'relu1' has no kernel to cluster"),
+    ],
+)
 def test_bad_clusters(small_model, clusters, message):
     with pytest.raises(ValueError, match=message):
         clustering.cluster(small_model, clusters)

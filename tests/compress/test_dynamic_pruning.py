@@ -85,9 +85,12 @@ def test_the_model_that_is_given_stays_as_it_was(small_model, tiny_data, recipe)
 
 def test_any_pattern_can_be_trained(small_model, tiny_data, recipe):
     plain, _ = dynamic_pruning.train(
-        small_model, tiny_data, {"conv1": 0.5, "conv2": 0.5}, recipe.but(epochs=2),
+        small_model,
+        tiny_data,
+        {"conv1": 0.5, "conv2": 0.5},
+        recipe.but(epochs=2),
         pattern=lambda kernel, sparsity: pruning.n_of_m_mask(kernel, 2, 4),
-    )  # fmt: skip
+    )
     groups = (plain.get_layer("conv2").kernel.numpy() != 0).reshape(3, 3, 2, 4, 8)
     assert (groups.sum(axis=3) == 2).all()
 

@@ -92,8 +92,10 @@ def test_sixteen_bits_compute_what_the_float_model_does(low_bit, small_model, im
     wide = "quantized_bits(16,0,1,alpha=1)"
     model = low_bit.quantize(small_model, wide, wide)
     kernels = [layer.kernel.numpy() for layer in low_bit.quantized_layers(model)]
-    assert all(not np.allclose(k, small_model.get_layer(n).kernel)
-               for k, n in zip(kernels, ("conv1", "conv2", "letter"), strict=True))  # fmt: skip
+    assert all(
+        not np.allclose(k, small_model.get_layer(n).kernel)
+        for k, n in zip(kernels, ("conv1", "conv2", "letter"), strict=True)
+    )
     expected = small_model.predict(images, verbose=0)
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=2e-3)
 

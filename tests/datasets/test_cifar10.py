@@ -77,13 +77,19 @@ class Evil:
     [
         ("data_batch_2", pickle.dumps(Evil()), r"data_batch_2 is not .*\(it asks for"),
         ("test_batch", b"junk", "test_batch is not a batch of CIFAR-10"),
-        ("test_batch", pickle.dumps({b"data": np.zeros((2, 9), np.uint8), b"labels": [1, 2]}),
-         r"test_batch holds uint8 \(2, 9\) for 2 labels, expected uint8 \(2, 3072\)"),
-        ("test_batch", pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}),
-         "labels 10 to 10, expected 0 to 9"),
+        (
+            "test_batch",
+            pickle.dumps({b"data": np.zeros((2, 9), np.uint8), b"labels": [1, 2]}),
+            r"test_batch holds uint8 \(2, 9\) for 2 labels, expected uint8 \(2, 3072\)",
+        ),
+        (
+            "test_batch",
+            pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}),
+            "labels 10 to 10, expected 0 to 9",
+        ),
         ("data_batch_5", None, "holds no data_batch_5"),
     ],
-)  # fmt: skip
+)
 def test_bad_batches_are_told_and_run_nothing(
     folder, batches, archive_of, name, content, message, monkeypatch
 ):

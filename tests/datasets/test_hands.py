@@ -58,11 +58,20 @@ def test_fingers_stand_where_the_letters_have_them():
         return {finger for finger in list(pieces)[:4] if tips[letter][finger][1] > 0.95}
 
     assert {letter: raised(letter) for letter in "ABDFIKLRSUVWY"} == {
-        "A": set(), "B": {"index", "middle", "ring", "little"}, "D": {"index"},
-        "F": {"middle", "ring", "little"}, "I": {"little"}, "K": {"index", "middle"},
-        "L": {"index"}, "R": {"index", "middle"}, "S": set(), "U": {"index", "middle"},
-        "V": {"index", "middle"}, "W": {"index", "middle", "ring"}, "Y": {"little"},
-    }  # fmt: skip
+        "A": set(),
+        "B": {"index", "middle", "ring", "little"},
+        "D": {"index"},
+        "F": {"middle", "ring", "little"},
+        "I": {"little"},
+        "K": {"index", "middle"},
+        "L": {"index"},
+        "R": {"index", "middle"},
+        "S": set(),
+        "U": {"index", "middle"},
+        "V": {"index", "middle"},
+        "W": {"index", "middle", "ring"},
+        "Y": {"little"},
+    }
 
     def gap(letter):
         return tips[letter]["index"][0] - tips[letter]["middle"][0]

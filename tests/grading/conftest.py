@@ -49,9 +49,7 @@ def dense():
                 layers.Dense(24, name="letter"),
             ]
         )
-        model.set_weights(
-            [30 * flat.T, np.zeros(len(flat)), np.eye(24)[classes], np.zeros(24)]
-        )  # fmt: skip
+        model.set_weights([30 * flat.T, np.zeros(len(flat)), np.eye(24)[classes], np.zeros(24)])
         return model
 
     return dense

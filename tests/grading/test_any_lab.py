@@ -56,14 +56,29 @@ def data_sets():
 
 def written(path, dataset, metric, curve, **requirement):
     """An assignment of one file, 10 points."""
-    item = {"model": "m.tflite", "points": 10, "requires": [{"figure": metric, **requirement}],
-            "curve": {"figure": metric, "shares": curve}}  # fmt: skip
-    path.write_text(yaml.safe_dump({
-        "schema": 1, "name": "own", "title": "Own", "points": 10, "dataset": dataset,
-        "metric": metric, "data": "synthetic", "hidden": {"samples": 60},
-        "files": [{"name": "m.tflite"}], "leaderboard": {"files": ["m.tflite"]},
-        "parts": [{"title": "The file", "items": [item]}],
-    }))  # fmt: skip
+    item = {
+        "model": "m.tflite",
+        "points": 10,
+        "requires": [{"figure": metric, **requirement}],
+        "curve": {"figure": metric, "shares": curve},
+    }
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "schema": 1,
+                "name": "own",
+                "title": "Own",
+                "points": 10,
+                "dataset": dataset,
+                "metric": metric,
+                "data": "synthetic",
+                "hidden": {"samples": 60},
+                "files": [{"name": "m.tflite"}],
+                "leaderboard": {"files": ["m.tflite"]},
+                "parts": [{"title": "The file", "items": [item]}],
+            }
+        )
+    )
     return load(path)
 
 
@@ -87,8 +102,10 @@ def graded(contents, assignment, folder, **settings):
         files.write_bytes(folder / "in" / name / "m.tflite", content)
     found = grade_class(folder / "in", assignment, folder / "out", Settings(**settings))
     by_name = {grade["submission"]["name"]: grade for grade in found}
-    of = {name: folder / "out" / "students" / grade["submission"]["folder"] / "feedback.html"
-          for name, grade in by_name.items()}  # fmt: skip
+    of = {
+        name: folder / "out" / "students" / grade["submission"]["folder"] / "feedback.html"
+        for name, grade in by_name.items()
+    }
     return by_name, {name: path.read_text("utf-8") for name, path in of.items()}, folder / "out"
 
 
@@ -97,9 +114,13 @@ def test_places_by_their_error(tmp_path):
     curve = [[0.1, 1.0], [0.9, 0.5], [1.7, 0.0]]
     assignment = written(tmp_path / "a.yaml", "course.beacons", ERROR, curve, at_most=1.5)
     found = np.linalg.pinv(MIXED)
-    layer = {"exact": (found, np.zeros(2)), "half a metre": (found, np.array([0.3, 0.4])),
-             "two metres": (found, np.array([1.2, 1.6])), "nowhere": (found, np.full(2, np.nan)),
-             "three numbers": (np.ones((4, 3)), np.zeros(3))}  # fmt: skip
+    layer = {
+        "exact": (found, np.zeros(2)),
+        "half a metre": (found, np.array([0.3, 0.4])),
+        "two metres": (found, np.array([1.2, 1.6])),
+        "nowhere": (found, np.full(2, np.nan)),
+        "three numbers": (np.ones((4, 3)), np.zeros(3)),
+    }
     contents = {name: model_file((4,), pair) for name, pair in layer.items()}
     contents["exact"] = model_file((4,), (np.eye(4), np.zeros(4)), layer["exact"])
     by_name, page, out = graded(contents, assignment, tmp_path)
@@ -135,8 +156,10 @@ def test_series_by_their_macro_f1(tmp_path):
     x, y = Signals.synthetic(60, [7])
     np.savez(tmp_path / "own.npz", x=x.astype(float), y=y)
     loud, never = (np.eye(3), np.zeros(3)), (np.zeros((3, 3)), np.array([1.0, 0, 0]))
-    contents = {name: model_file((16, 3), layer, mean=True)
-                for name, layer in {"good": loud, "commonest": never}.items()}  # fmt: skip
+    contents = {
+        name: model_file((16, 3), layer, mean=True)
+        for name, layer in {"good": loud, "commonest": never}.items()
+    }
     by_name, page, _ = graded(contents, assignment, tmp_path, hidden=tmp_path / "own.npz")
     assert [by_name[name]["score"]["earned"] for name in contents] == [10, 0]
     assert by_name["commonest"]["models"]["m.tflite"]["macro F1"] < 0.35
@@ -163,9 +186,13 @@ def test_samples_stay_as_they_are_and_images_in_bytes_stay_bytes(tmp_path):
 
 @pytest.mark.parametrize(
     ("metric", "public", "found", "suspicious"),
-    [("accuracy", 0.9, 0.5, True), ("accuracy", 0.6, 0.5, False), (ERROR, 0.2, 0.5, True),
-     (ERROR, 0.4, 0.5, False)],
-)  # fmt: skip
+    [
+        ("accuracy", 0.9, 0.5, True),
+        ("accuracy", 0.6, 0.5, False),
+        (ERROR, 0.2, 0.5, True),
+        (ERROR, 0.4, 0.5, False),
+    ],
+)
 def test_a_file_that_knows_the_public_samples_alone_is_remarked(
     assignment, metric, public, found, suspicious
 ):
@@ -174,5 +201,6 @@ def test_a_file_that_knows_the_public_samples_alone_is_remarked(
     remarks = grades._remarks(student, dataclasses.replace(assignment, metric_name=metric))
     assert bool(remarks) is suspicious
     if suspicious and metric == "accuracy":
-        assert remarks == ["m.tflite reads 90% of the public test images and 50% of the hidden "
-                           "ones: memorised?"]  # fmt: skip
+        assert remarks == [
+            "m.tflite reads 90% of the public test images and 50% of the hidden ones: memorised?"
+        ]

@@ -14,13 +14,25 @@ SCHEMAS = ("assignment", "grade")
 SHEET = {"q1": 180, "q2": 75, "q3": 75}
 
 SMALL = {
-    "schema": 1, "name": "a", "title": "A", "points": 5,
+    "schema": 1,
+    "name": "a",
+    "title": "A",
+    "points": 5,
     "files": [{"name": "m.tflite"}],
-    "parts": [{"title": "p", "items": [
-        {"model": "m.tflite", "points": 4, "requires": [{"figure": "accuracy", "at_least": 0.9}]},
-        {"manual": "talk", "points": 1},
-    ]}],
-}  # fmt: skip
+    "parts": [
+        {
+            "title": "p",
+            "items": [
+                {
+                    "model": "m.tflite",
+                    "points": 4,
+                    "requires": [{"figure": "accuracy", "at_least": 0.9}],
+                },
+                {"manual": "talk", "points": 1},
+            ],
+        }
+    ],
+}
 
 
 def bound(content, **changes):
@@ -89,8 +101,12 @@ def test_defaults(tmp_path):
         (lambda c: c.pop("parts"), "at parts: it is required"),
         (lambda c: c.update(colour="red"), "colour"),
         (lambda c: c.update(files=[]), "is not under `files`"),
-        (lambda c: c["parts"][0]["items"].append(c["parts"][0]["items"][1]) or c.update(points=6),
-         "appears twice"),
+        (
+            lambda c: (
+                c["parts"][0]["items"].append(c["parts"][0]["items"][1]) or c.update(points=6)
+            ),
+            "appears twice",
+        ),
         (lambda c: c["files"].append({"name": "m.tflite"}), "m.tflite appears twice"),
         (lambda c: c.update(points="5"), "at points: Input should be a valid number, not '5'"),
         (lambda c: c.update(dataset="nothing"), "no data set 'nothing'"),
@@ -103,21 +119,38 @@ def test_defaults(tmp_path):
         (lambda c: bound(c, figure="weight_types", only=["int_8"]), "requires/0/only/0"),
         (lambda c: bound(c, figure="bytes", at_most=-1), "at least 0.9 and at most -1"),
         (lambda c: bound(c, at_most=0.95), "`at_most` asks for a bad accuracy"),
-        (lambda c: c["parts"][0]["items"][0].update(
-            curve={"figure": "accuracy", "shares": [[0, 1], [1, 0]]}), "for a better accuracy"),
+        (
+            lambda c: c["parts"][0]["items"][0].update(
+                curve={"figure": "accuracy", "shares": [[0, 1], [1, 0]]}
+            ),
+            "for a better accuracy",
+        ),
         (lambda c: c["parts"][0]["items"][0].update(points=float("nan")), "a finite number"),
         (lambda c: c["parts"][0]["items"].append({"points": 1}), "an item: model, exercise"),
         (lambda c: c["parts"][0]["items"][0]["requires"][0].pop("at_least"), "has no bound"),
-        (lambda c: c["parts"][0]["items"][0].update(
-            curve={"figure": "bytes", "shares": [[2, 0], [1, 1]]}), "must rise"),
+        (
+            lambda c: c["parts"][0]["items"][0].update(
+                curve={"figure": "bytes", "shares": [[2, 0], [1, 1]]}
+            ),
+            "must rise",
+        ),
         (lambda c: c["parts"][0]["items"][0]["requires"][0].update(figure="beauty"), "parts/0"),
-        (lambda c: c["parts"][0]["items"].append({"written": "01_x/q", "points": 1})
-         or c.update(points=6), "is not under `notebooks`"),
-        (lambda c: c.update(execute="exercises", files=[{"name": "m.tflite", "from": "execution"}]),
-         "need `execute: all`"),
+        (
+            lambda c: (
+                c["parts"][0]["items"].append({"written": "01_x/q", "points": 1})
+                or c.update(points=6)
+            ),
+            "is not under `notebooks`",
+        ),
+        (
+            lambda c: c.update(
+                execute="exercises", files=[{"name": "m.tflite", "from": "execution"}]
+            ),
+            "need `execute: all`",
+        ),
         (lambda c: c.update(leaderboard={"files": ["other.tflite"]}), "leaderboard"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_named(tmp_path, change, message):
     content = json.loads(json.dumps(SMALL))
     change(content)

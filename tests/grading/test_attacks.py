@@ -51,8 +51,8 @@ CODE = {
         "import os\nos.makedirs('answers', exist_ok=True)\n"
         "open('answers/step.json', 'w').write('[' * 200_000)\n"
         "open('answers/rounded.json', 'w').write(\n"
-        "    '[{\"answer\": {\"array\": [\"|O\", [1], \"AA\"]}},'\n"
-        "    '{\"answer\": {\"list\": {}}}]')\n"
+        '    \'[{"answer": {"array": ["|O", [1], "AA"]}},\'\n'
+        '    \'{"answer": {"list": {}}}]\')\n'
         "open('run.json', 'w').write('[' * 200_000)\nos.chmod('.', 0o500)"
     ),
     "printing what a check prints": f"print({PASSED!r})",
@@ -97,9 +97,9 @@ CODE = {
         f"    os.execv(__import__('sys').executable, ['python', '-c', '''# {MARK}\n"
         "import os, time\n"
         "while True:\n"
-        "    os.makedirs(\"answers\", exist_ok=True)\n"
-        "    open(\"answers/step.json\", \"w\").write(\"[]\")\n"
-        "    open(\"out/made.tflite\", \"wb\").write(b\"late\")\n"
+        '    os.makedirs("answers", exist_ok=True)\n'
+        '    open("answers/step.json", "w").write("[]")\n'
+        '    open("out/made.tflite", "wb").write(b"late")\n'
         "    time.sleep(0.01)'''])"
     ),
     "linked artefact": (
@@ -109,7 +109,7 @@ CODE = {
     "linked folder": "import os\nos.rmdir('out'); os.symlink('/usr', 'out')",
     "a pipe as artefact": "import os\nos.mkfifo('out/made.tflite')",
     "markup in an error": "raise RuntimeError('<script>alert(1)</script>\\n<img src=x>')",
-}  # fmt: skip
+}
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the attacks are written for POSIX")
 
@@ -138,13 +138,19 @@ def attackers(rehearsal_lab, model_files, dense, reachable, tmp_path_factory):
     for name, code in CODE.items():
         hand_in(name, with_first(blank, code))
     root = rehearsal.course_root()
-    hand_in("reading outside", with_first(blank, (
-        f"for path in ({str(reachable)!r}, {str(root / 'solutions' / '01_baseline.py')!r},\n"
-        f"             {str(rehearsal_lab.path)!r}, '/etc/passwd'):\n"
-        "    try: print('READ', open(path).read()[:60])\n"
-        "    except OSError as error: print(type(error).__name__)\n"
-        f"exec(open({str(reachable)!r}).read())"
-    )))  # fmt: skip
+    hand_in(
+        "reading outside",
+        with_first(
+            blank,
+            (
+                f"for path in ({str(reachable)!r}, {str(root / 'solutions' / '01_baseline.py')!r},\n"
+                f"             {str(rehearsal_lab.path)!r}, '/etc/passwd'):\n"
+                "    try: print('READ', open(path).read()[:60])\n"
+                "    except OSError as error: print(type(error).__name__)\n"
+                f"exec(open({str(reachable)!r}).read())"
+            ),
+        ),
+    )
     hand_in("claiming outputs", claimed(blank))
     hand_in("edited checks", edited(blank))
     hand_in("deleted cells", deleted(blank))
@@ -243,21 +249,33 @@ def graded(attackers, assignment, split, isolated, tmp_path_factory):
 
     made = dataclasses.replace(
         assignment,
-        files=(*assignment.files, dataclasses.replace(
-            assignment.files[0], name="made.tflite", source="execution")),
+        files=(
+            *assignment.files,
+            dataclasses.replace(assignment.files[0], name="made.tflite", source="execution"),
+        ),
         limits=dataclasses.replace(assignment.limits, seconds=25, disk_mb=40, processes=24),
-    )  # fmt: skip
+    )
     out = tmp_path_factory.mktemp("graded")
     grades = grade_class(attackers, made, out, Settings(jobs=2, hidden=split))
     return {grade["submission"]["name"]: grade for grade in grades}, out
 
 
 ATTACKS = [
-    *CODE, "reading outside", "leaking inputs", "claiming outputs", "edited checks",
-    "deleted cells", "float as int8", "16 bits as 4 bits", "truncated model", "malformed model",
-    "a pickle as a model", "<img src=x onerror=alert(1)>\n&amp;", "zip that leads outside",
+    *CODE,
+    "reading outside",
+    "leaking inputs",
+    "claiming outputs",
+    "edited checks",
+    "deleted cells",
+    "float as int8",
+    "16 bits as 4 bits",
+    "truncated model",
+    "malformed model",
+    "a pickle as a model",
+    "<img src=x onerror=alert(1)>\n&amp;",
+    "zip that leads outside",
     "zip bomb",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -279,10 +297,15 @@ def status(graded, attack):
 
 @pytest.mark.parametrize(
     ("attack", "expected"),
-    [("os._exit", "ended by itself"), ("fork bomb", "processes"),
-     ("filling the disk", "MB written"), ("killing the runner", "ended by itself"),
-     ("network", "failed"), ("sys.exit", "failed")],
-)  # fmt: skip
+    [
+        ("os._exit", "ended by itself"),
+        ("fork bomb", "processes"),
+        ("filling the disk", "MB written"),
+        ("killing the runner", "ended by itself"),
+        ("network", "failed"),
+        ("sys.exit", "failed"),
+    ],
+)
 def test_the_report_says_what_happened(graded, attack, expected):
     assert expected in status(graded, attack)
 

@@ -67,8 +67,15 @@ def test_the_grades_are_as_expected(first):
 
 def test_every_report_is_there(first):
     _, out = first
-    for name in ("index.html", "grades.csv", "canvas.csv", "written.csv", "written.html",
-                 "leaderboard.html", "similarity.csv"):  # fmt: skip
+    for name in (
+        "index.html",
+        "grades.csv",
+        "canvas.csv",
+        "written.csv",
+        "written.html",
+        "leaderboard.html",
+        "similarity.csv",
+    ):
         assert (out / name).stat().st_size > 0
     for name in ("grade.json", "feedback.html", "results.json", "executed/90_rehearsal.ipynb"):
         assert (out / "students" / "ann" / name).stat().st_size > 0
@@ -105,8 +112,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_grades(
         "    grade.Settings(hidden=pathlib.Path(sys.argv[4]), secret=pathlib.Path(sys.argv[5])))"
     )
     path = rehearsal.course_root() / "grading" / "rehearsal" / "assignment.yaml"
-    grader = subprocess.Popen([sys.executable, "-c", code, *map(str, (students, path, out, split,
-                                                                     secret))])  # fmt: skip
+    grader = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, (students, path, out, split, secret))]
+    )
     end = time.monotonic() + 90
     while not list(out.glob("students/*/grade.json")) and time.monotonic() < end:
         time.sleep(0.05)
@@ -123,9 +131,12 @@ def test_a_dask_cluster_gives_the_same_grades(first, students, assignment, split
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=True, host="127.0.0.1",
+        n_workers=1,
+        threads_per_worker=2,
+        processes=True,
+        host="127.0.0.1",
         dashboard_address=None,
-    ) as cluster:  # fmt: skip
+    ) as cluster:
         settings = Settings(scheduler=cluster.scheduler_address, hidden=split, secret=secret)
         grades = grade_class(students, assignment, tmp_path, settings)
     assert [stripped(g) for g in grades] == [stripped(g) for g in first[0]]

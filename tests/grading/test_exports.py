@@ -21,32 +21,75 @@ ASSIGNMENT = Assignment(
     leaderboard=Board(("m.tflite",)),
     digest="0" * 64,
 )
-FIGURES = {"accuracy": 0.9, "bytes": 1000, "gzip_bytes": 900, "weight_types": ["int8"],
-           "storage_bits": 8, "code_bits": 8, "sparsity": 0.0}  # fmt: skip
+FIGURES = {
+    "accuracy": 0.9,
+    "bytes": 1000,
+    "gzip_bytes": 900,
+    "weight_types": ["int8"],
+    "storage_bits": 8,
+    "code_bits": 8,
+    "sparsity": 0.0,
+}
 
 
 def grade(name, earned=6.0, mark=None, faults=0, size=1000, accuracy=0.9):
     items = [
-        {"id": ITEMS[0].id, "kind": "model", "part": "Files", "title": "The file", "points": 6.0,
-         "earned": earned, "status": "scored", "reasons": [NASTY], "hints": [NASTY]},
-        {"id": ITEMS[1].id, "kind": "written", "part": "Text", "title": "Why?", "points": 4.0,
-         "earned": mark, "status": "scored" if mark is not None else "to be marked",
-         "reasons": [], "hints": []},
-    ]  # fmt: skip
+        {
+            "id": ITEMS[0].id,
+            "kind": "model",
+            "part": "Files",
+            "title": "The file",
+            "points": 6.0,
+            "earned": earned,
+            "status": "scored",
+            "reasons": [NASTY],
+            "hints": [NASTY],
+        },
+        {
+            "id": ITEMS[1].id,
+            "kind": "written",
+            "part": "Text",
+            "title": "Why?",
+            "points": 4.0,
+            "earned": mark,
+            "status": "scored" if mark is not None else "to be marked",
+            "reasons": [],
+            "hints": [],
+        },
+    ]
     return {
-        "submission": {"id": name, "name": name, "folder": name.strip("=")[:8].strip("<\n "),
-                       "late": False, "problems": [NASTY]},
-        "environment": {"isolation": "limits", "isolation_says": "x", "profile": "quick",
-                        "data": "synthetic", "python": "3", "labkit": "0", "platform": "x",
-                        "sha256": "0" * 64, "hidden": {"images": 10, "source": "s"}},
-        "score": {"earned": earned + (mark or 0), "possible": 10,
-                  "waiting": 0 if mark is not None else 4, "faults": faults},
-        "items": items, "remarks": [NASTY],
-        "notebooks": [{"lab": "01_x", "file": NASTY, "status": NASTY, "repairs": [NASTY],
-                       "errors": [NASTY]}],
+        "submission": {
+            "id": name,
+            "name": name,
+            "folder": name.strip("=")[:8].strip("<\n "),
+            "late": False,
+            "problems": [NASTY],
+        },
+        "environment": {
+            "isolation": "limits",
+            "isolation_says": "x",
+            "profile": "quick",
+            "data": "synthetic",
+            "python": "3",
+            "labkit": "0",
+            "platform": "x",
+            "sha256": "0" * 64,
+            "hidden": {"images": 10, "source": "s"},
+        },
+        "score": {
+            "earned": earned + (mark or 0),
+            "possible": 10,
+            "waiting": 0 if mark is not None else 4,
+            "faults": faults,
+        },
+        "items": items,
+        "remarks": [NASTY],
+        "notebooks": [
+            {"lab": "01_x", "file": NASTY, "status": NASTY, "repairs": [NASTY], "errors": [NASTY]}
+        ],
         "models": {"m.tflite": FIGURES | {"bytes": size, "accuracy": accuracy}},
         "answers": {"01_x/why": NASTY},
-    }  # fmt: skip
+    }
 
 
 def table(text):
@@ -57,13 +100,18 @@ def table(text):
     "page",
     [
         report.feedback(grade(NASTY), ASSIGNMENT),
-        report.summary([grade(NASTY)], ASSIGNMENT, grade("x")["environment"],
-                       [{"a": NASTY, "b": NASTY, "code": 1.0, "text": 0.5, "files": [NASTY]}], 1.0),
+        report.summary(
+            [grade(NASTY)],
+            ASSIGNMENT,
+            grade("x")["environment"],
+            [{"a": NASTY, "b": NASTY, "code": 1.0, "text": 0.5, "files": [NASTY]}],
+            1.0,
+        ),
         report.written([grade(NASTY)], ASSIGNMENT),
         report.leaderboard(exports.leaderboard([grade(NASTY)], ASSIGNMENT, b"s"), ASSIGNMENT),
     ],
     ids=["feedback", "class", "written", "leaderboard"],
-)  # fmt: skip
+)
 def test_pages_escape_whatever_comes_from_a_submission(page):
     assert "<img" not in page and "<script" not in page
     assert "default-src 'none'" in page
@@ -98,8 +146,10 @@ def test_canvas_rows_follow_the_roster(tmp_path):
         '"Roe, Jim",2,j2,jim,S1,3\n"Doe, Jane",1,j1,jane,S1,4\n'
     )
     rows = table(exports.canvas_csv([grade("1", mark=4.0)], ASSIGNMENT, roster))
-    assert rows[2:] == [["Roe, Jim", "2", "j2", "jim", "S1", ""],
-                        ["Doe, Jane", "1", "j1", "jane", "S1", "10"]]  # fmt: skip
+    assert rows[2:] == [
+        ["Roe, Jim", "2", "j2", "jim", "S1", ""],
+        ["Doe, Jane", "1", "j1", "jane", "S1", "10"],
+    ]
     with pytest.raises(GradingError, match="does not list 7"):
         exports.canvas_csv([grade("7")], ASSIGNMENT, roster)
     roster.write_text("a,b\n")
@@ -116,8 +166,12 @@ def test_gradescope():
 
 
 def test_the_leaderboard_is_pseudonymous_and_marks_the_front():
-    grades = [grade("ann", size=100, accuracy=0.8), grade("bob", size=200, accuracy=0.9),
-              grade("cem", size=300, accuracy=0.85), grade("dan", earned=0.0, size=1)]  # fmt: skip
+    grades = [
+        grade("ann", size=100, accuracy=0.8),
+        grade("bob", size=200, accuracy=0.9),
+        grade("cem", size=300, accuracy=0.85),
+        grade("dan", earned=0.0, size=1),
+    ]
     rows = exports.leaderboard(grades, ASSIGNMENT, b"secret")
     assert [(r["size"], r["front"]) for r in rows] == [(100, True), (200, True), (300, False)]
     page = report.leaderboard(rows, ASSIGNMENT)
@@ -142,9 +196,13 @@ def test_marks_are_read_back(tmp_path):
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [("ann,written:01_x/why,5", "from 0 to 4"), ("ann,written:01_x/why,nan", "from 0 to 4"),
-     ("ann,written:01_x/why,two", "from 0 to 4"), ("ann,written:other,1", "not marked by hand")],
-)  # fmt: skip
+    [
+        ("ann,written:01_x/why,5", "from 0 to 4"),
+        ("ann,written:01_x/why,nan", "from 0 to 4"),
+        ("ann,written:01_x/why,two", "from 0 to 4"),
+        ("ann,written:other,1", "not marked by hand"),
+    ],
+)
 def test_impossible_marks_are_told(tmp_path, row, message):
     path = tmp_path / "w.csv"
     path.write_text(f"folder,item,mark\n{row}\n")

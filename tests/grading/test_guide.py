@@ -14,9 +14,11 @@ ROOT = course_root()
 GUIDE = (ROOT / "grading" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^(?:    .+\n)+", GUIDE, re.MULTILINE)
 COMMANDS = [
-    line for block in BLOCKS for line in re.sub(r" \\\n *", " ", block).splitlines()
+    line
+    for block in BLOCKS
+    for line in re.sub(r" \\\n *", " ", block).splitlines()
     if line.strip().startswith("labkit grade")
-]  # fmt: skip
+]
 
 
 def test_the_guide_has_commands():

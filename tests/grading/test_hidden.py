@@ -33,9 +33,12 @@ def test_hidden_images_depend_on_the_secret_alone():
 
 @pytest.mark.parametrize(
     "arrays",
-    [{"x": np.zeros((3, 28, 28, 1))}, {"x": np.zeros((3, 28, 28)), "y": np.zeros(3)},
-     {"x": np.zeros((3, 28, 28, 1)), "y": np.zeros(4)}],
-)  # fmt: skip
+    [
+        {"x": np.zeros((3, 28, 28, 1))},
+        {"x": np.zeros((3, 28, 28)), "y": np.zeros(3)},
+        {"x": np.zeros((3, 28, 28, 1)), "y": np.zeros(4)},
+    ],
+)
 def test_an_own_split_is_validated(tmp_path, arrays):
     np.savez(tmp_path / "h.npz", **arrays)
     with pytest.raises(GradingError, match=r"h\.npz"):

@@ -33,16 +33,20 @@ def test_folders_and_zips_are_submissions(tmp_path):
 
 
 def test_canvas_names_are_gathered_by_student(tmp_path):
-    for name in ("doejane_LATE_4711_901_q1.ipynb", "doejane_4711_902_model-1.tflite",
-                 "roejim_4712_903_q1.ipynb"):  # fmt: skip
+    for name in (
+        "doejane_LATE_4711_901_q1.ipynb",
+        "doejane_4711_902_model-1.tflite",
+        "roejim_4712_903_q1.ipynb",
+    ):
         (tmp_path / name).write_text("{}")
     jane, jim = map(intake.read, intake.find(tmp_path))
     assert (jane.id, jane.name, jane.late) == ("4711", "doejane", True)
     assert jane.find("model.tflite") == "model-1.tflite" and not jim.late
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "a/../../evil.txt", "/etc/evil", "C:\\evil.txt",
-                                  "..\\evil.txt"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "a/../../evil.txt", "/etc/evil", "C:\\evil.txt", "..\\evil.txt"]
+)
 def test_paths_that_lead_outside_are_refused(tmp_path, name):
     path = tmp_path / "x.zip"
     path.write_bytes(a_zip({name: "evil", "good.txt": "good"}))
@@ -97,8 +101,10 @@ def test_too_many_files(tmp_path):
     assert "holds 10 files: refused" in read(tmp_path / "x.zip", files=0).problems[0]
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:40], lambda c: b"PK" + bytes(60),
-                                    lambda c: c[:60] + b"\xff" * 40 + c[100:]])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [lambda c: c[:40], lambda c: b"PK" + bytes(60), lambda c: c[:60] + b"\xff" * 40 + c[100:]],
+)
 def test_damaged_zips_are_told(tmp_path, damage):
     (tmp_path / "x.zip").write_bytes(damage(a_zip({"good.txt": os.urandom(200)})))
     submission = read(tmp_path / "x.zip")

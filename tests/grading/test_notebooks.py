@@ -80,9 +80,12 @@ def test_an_answered_copy_wins_over_an_empty_one(raw, given):
 
 @pytest.mark.parametrize(
     ("identifier", "label"),
-    [("lab90-step-check", "check step"), ("lab90-001", "the parameters cell"),
-     ("lab90-002", "the setup cell")],
-)  # fmt: skip
+    [
+        ("lab90-step-check", "check step"),
+        ("lab90-001", "the parameters cell"),
+        ("lab90-002", "the setup cell"),
+    ],
+)
 def test_the_labs_own_cells_are_restored(raw, given, identifier, label):
     original = next(c for c in given.cells if c.id == identifier).source
     cell(raw, identifier)["source"] = "print('✓ passed: step')"
@@ -117,11 +120,17 @@ def test_a_free_notebook_is_not_recognised(given):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "no valid JSON"), (b"{", "no valid JSON"), (b"\xff\xfe", "no valid JSON"),
-     (b"[]", "no list of cells"), (b'{"cells": 3}', "no list of cells"),
-     (b"[" * 100_000, "no valid JSON"), (b'{"worksheets": 3}', "old format"),
-     (json.dumps({"cells": [{}] * 3000}).encode(), "3,000 cells")],
-)  # fmt: skip
+    [
+        (b"", "no valid JSON"),
+        (b"{", "no valid JSON"),
+        (b"\xff\xfe", "no valid JSON"),
+        (b"[]", "no list of cells"),
+        (b'{"cells": 3}', "no list of cells"),
+        (b"[" * 100_000, "no valid JSON"),
+        (b'{"worksheets": 3}', "old format"),
+        (json.dumps({"cells": [{}] * 3000}).encode(), "3,000 cells"),
+    ],
+)
 def test_what_is_no_notebook_is_told(given, content, message):
     with pytest.raises(notebooks.NotebookError, match=message):
         notebooks.restore(content, given)
@@ -129,19 +138,38 @@ def test_what_is_no_notebook_is_told(given, content, message):
 
 @pytest.mark.parametrize(
     "damaged",
-    [3, None, {"source": 3}, {"cell_type": [], "source": [1, {}], "metadata": 3, "id": 7},
-     {"cell_type": "code", "source": "1", "metadata": {"tags": "check", "nbgrader": []}}],
-)  # fmt: skip
+    [
+        3,
+        None,
+        {"source": 3},
+        {"cell_type": [], "source": [1, {}], "metadata": 3, "id": 7},
+        {"cell_type": "code", "source": "1", "metadata": {"tags": "check", "nbgrader": []}},
+    ],
+)
 def test_damaged_cells_do_no_harm(raw, given, damaged):
     raw["cells"].insert(1, damaged)
     assert is_good(restore(raw, given))
 
 
 def test_old_formats_are_read(raw, given):
-    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {},
-           "worksheets": [{"cells": [
-               {"cell_type": "code", "input": cell(raw, "lab90-step")["source"], "outputs": [],
-                "language": "python", "metadata": {}}]}]}  # fmt: skip
+    old = {
+        "nbformat": 3,
+        "nbformat_minor": 0,
+        "metadata": {},
+        "worksheets": [
+            {
+                "cells": [
+                    {
+                        "cell_type": "code",
+                        "input": cell(raw, "lab90-step")["source"],
+                        "outputs": [],
+                        "language": "python",
+                        "metadata": {},
+                    }
+                ]
+            }
+        ],
+    }
     assert "2**bits" in restore(old, given).exercises["step"]
 
 
@@ -172,9 +200,13 @@ def test_without_training_only_definitions_exercises_and_own_cells_are_executed(
 
 @pytest.mark.parametrize(
     ("code", "kept"),
-    [("import os\nx = f()\ny = [1, 2]\nprint(x)", "import os\ny = [1, 2]"),
-     ("def f(x):\n    return x\nf(1)", "def f(x):\n    return x"), ("%matplotlib inline", ""),
-     ("class A: pass", "class A:\n    pass"), ("for i in range(9): train()", "")],
-)  # fmt: skip
+    [
+        ("import os\nx = f()\ny = [1, 2]\nprint(x)", "import os\ny = [1, 2]"),
+        ("def f(x):\n    return x\nf(1)", "def f(x):\n    return x"),
+        ("%matplotlib inline", ""),
+        ("class A: pass", "class A:\n    pass"),
+        ("for i in range(9): train()", ""),
+    ],
+)
 def test_definitions(code, kept):
     assert notebooks.definitions(code) == kept

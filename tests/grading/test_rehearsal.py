@@ -14,8 +14,11 @@ def test_every_grade_is_as_expected_and_the_reports_say_why(tmp_path):
     out, code = tmp_path / "rehearsal", "from labkit.cli import main; main()"
     ran = subprocess.run(
         [sys.executable, "-c", code, "grade", "--rehearse", "--out", str(out), "--jobs", "2"],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "17 of 17 grades are as expected" in ran.stdout
     with (out / "graded" / "grades.csv").open(encoding="utf-8") as stream:

@@ -56,8 +56,10 @@ def test_figures_have_the_metrics_unit_and_the_splits_name():
     figures = {"average distance error": 0.75}
     score = scoring.model(an_item(curve=curve), figures, "", "readings")
     assert score.earned == 7.5
-    assert score.reasons == ["average distance error on the hidden readings is 0.75 m: 75 % of the "
-                             "points; all of them at 0.5 m."]  # fmt: skip
+    assert score.reasons == [
+        "average distance error on the hidden readings is 0.75 m: 75 % of the "
+        "points; all of them at 0.5 m."
+    ]
     bound = Requirement("average distance error", at_most=0.7)
     assert not scoring.holds(bound, figures)
     assert "0.75 m, asked for: at most 0.7 m." in scoring.told(bound, figures, "readings")
@@ -73,8 +75,10 @@ def test_exercises_are_prorated():
     answers = [{"answer": 1}, {"error": "ValueError: no"}, {"answer": 2}]
     score = scoring.exercise(item, answers, [True, False, False], "")
     assert score.earned == pytest.approx(10 / 3, abs=1e-4)
-    assert score.reasons == ["case 2 of 3: ValueError",
-                             "case 3 of 3: another result than the solution's"]  # fmt: skip
+    assert score.reasons == [
+        "case 2 of 3: ValueError",
+        "case 3 of 3: another result than the solution's",
+    ]
     assert scoring.exercise(item, None, [], "stopped").earned == 0
 
 
@@ -92,9 +96,14 @@ def test_a_fault_of_the_machine_is_no_zero():
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("ValueError: 0.123 456", "ValueError"), ("low_is_0_123: x", "an error"),
-     ("not filled in yet", "not filled in yet"), ("CheckFailed: 0.123", "CheckFailed"),
-     ("print: 0.1", "an error"), ("", "an error")],
-)  # fmt: skip
+    [
+        ("ValueError: 0.123 456", "ValueError"),
+        ("low_is_0_123: x", "an error"),
+        ("not filled in yet", "not filled in yet"),
+        ("CheckFailed: 0.123", "CheckFailed"),
+        ("print: 0.1", "an error"),
+        ("", "an error"),
+    ],
+)
 def test_errors_are_told_by_their_kind_alone(text, told):
     assert scoring.kind_of_error(text) == told

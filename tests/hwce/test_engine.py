@@ -102,8 +102,10 @@ def test_corner_codes(config):
     x = np.full((1, 5, 5, 2), -32768)
     w = np.full((5, 5, 2, 1), -32768)
     for qf in range(32):
-        y = [engine.conv2d(x, w, [-32768], config, qf=qf, backend=b).y.item() for b in
-             ("blas", "reference")]  # fmt: skip
+        y = [
+            engine.conv2d(x, w, [-32768], config, qf=qf, backend=b).y.item()
+            for b in ("blas", "reference")
+        ]
         job = 25 * 2**30
         half = (1 << qf >> 1) if config.half_up else 0
         if config.ideal:
@@ -270,8 +272,9 @@ def test_a_finer_bias_where_the_sum_is_rounded_once():
             r = engine.conv2d(x, w, [5], config, qf=3, bias_shift=3, backend=backend)
             assert r.y.item() == 1
     with pytest.raises(ValueError, match="bias_shift is 1, expected 0: the engine"):
-        engine.conv2d(np.ones((3, 3, 1), int), np.ones((3, 3, 1, 1), int), [1], GAP8, qf=1,
-                      bias_shift=1)  # fmt: skip
+        engine.conv2d(
+            np.ones((3, 3, 1), int), np.ones((3, 3, 1, 1), int), [1], GAP8, qf=1, bias_shift=1
+        )
     with pytest.raises(ValueError, match="0 to 1"):
         engine.conv2d(x, w, [1], IDEAL, qf=1, bias_shift=2)
 

@@ -36,9 +36,7 @@ def test_a_large_window_is_summed_nine_taps_at_a_time():
     weights[0, 0, :30] = 0.25
     start, y = np.full((1, 1, 1, 4), 3, np.float32), np.zeros((1, 1, 1, 4), np.int16)
     limits = np.float32(-200), np.float32(120)
-    counts = loops.rounded(
-        pixels, at, weights, start, np.float32(0.5), limits, limits, y, 0, 0
-    )  # fmt: skip
+    counts = loops.rounded(pixels, at, weights, start, np.float32(0.5), limits, limits, y, 0, 0)
     sums = [3 + np.floor(sum(range(first, first + 30)) / 4 + 0.5) for first in range(4)]
     assert sums == [112, 119, 127, 134]
     assert y.ravel().tolist() == [112, 119, 120, 120]

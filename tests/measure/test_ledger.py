@@ -116,22 +116,34 @@ def test_summary_gives_mean_and_spread_over_the_seeds(tmp_path):
 def report(*points, data="real"):
     return pd.DataFrame(
         [
-            {"technique": name, "accuracy (%)": accuracy, "bytes": size, "data": data,
-             "profile": "full"}
+            {
+                "technique": name,
+                "accuracy (%)": accuracy,
+                "bytes": size,
+                "data": data,
+                "profile": "full",
+            }
             for name, accuracy, size in points
         ]
-    )  # fmt: skip
+    )
 
 
 def test_front_keeps_what_nothing_beats():
-    table = report(("big", 99, 400), ("worse", 97, 300), ("small", 98, 100), ("twin", 97, 100),
-                   ("tiny", 90, 50), ("equal", 98, 120))  # fmt: skip
+    table = report(
+        ("big", 99, 400),
+        ("worse", 97, 300),
+        ("small", 98, 100),
+        ("twin", 97, 100),
+        ("tiny", 90, 50),
+        ("equal", 98, 120),
+    )
     assert front(table)["technique"].tolist() == ["tiny", "small", "big"]
 
 
 def test_front_does_not_compare_across_data():
-    table = pd.concat([report(("a", 99, 100)), report(("b", 90, 200), data="synthetic")],
-                      ignore_index=True)  # fmt: skip
+    table = pd.concat(
+        [report(("a", 99, 100)), report(("b", 90, 200), data="synthetic")], ignore_index=True
+    )
     assert sorted(front(table)["technique"]) == ["a", "b"]
 
 

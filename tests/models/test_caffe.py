@@ -48,13 +48,18 @@ def test_kernels_and_biases_in_keras_order(tmp_path, legacy):
         + layer("data")
         + layer("fire2/squeeze1x1", KERNEL, BIAS, legacy=legacy)
         + layer("fc", DENSE, BIAS[:2], legacy=legacy)
-        + varint(9 << 3 | 5) + struct.pack("<f", 1.5)  # a field of 32 bits that nobody knows
-        + varint(8 << 3 | 1) + struct.pack("<d", 1.5)
-    )  # fmt: skip
+        + varint(9 << 3 | 5)
+        + struct.pack("<f", 1.5)  # a field of 32 bits that nobody knows
+        + varint(8 << 3 | 1)
+        + struct.pack("<d", 1.5)
+    )
     arrays = caffe.read(path)
     assert set(arrays) == {
-        "fire2/squeeze1x1/kernel", "fire2/squeeze1x1/bias", "fc/kernel", "fc/bias",
-    }  # fmt: skip
+        "fire2/squeeze1x1/kernel",
+        "fire2/squeeze1x1/bias",
+        "fc/kernel",
+        "fc/bias",
+    }
     assert arrays["fire2/squeeze1x1/kernel"].shape == (2, 5, 3, 4)
     assert arrays["fire2/squeeze1x1/kernel"][1, 4, 2, 3] == KERNEL[3, 2, 1, 4]
     np.testing.assert_array_equal(arrays["fc/kernel"], DENSE.T)
@@ -63,9 +68,14 @@ def test_kernels_and_biases_in_keras_order(tmp_path, legacy):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff" * 40, b"plain text, not a network", layer("conv1", KERNEL, BIAS)[:-7],
-     field(100, field(1, b"a") + field(7, field(5, b"\0" * 7)))],
-)  # fmt: skip
+    [
+        b"",
+        b"\xff" * 40,
+        b"plain text, not a network",
+        layer("conv1", KERNEL, BIAS)[:-7],
+        field(100, field(1, b"a") + field(7, field(5, b"\0" * 7))),
+    ],
+)
 def test_damaged_files_are_told(tmp_path, content):
     path = tmp_path / "net.caffemodel"
     path.write_bytes(content)

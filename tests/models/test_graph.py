@@ -57,6 +57,8 @@ def test_copies_enter_inner_networks():
 def test_levels(small):
     assert list(graph.levels(small)) == ["conv1", *(f"fire{i}" for i in range(2, 10)), "conv10"]
     assert graph.levels(small)["fire4"] == (
-        "fire4/squeeze1x1", "fire4/expand1x1", "fire4/expand3x3",
-    )  # fmt: skip
+        "fire4/squeeze1x1",
+        "fire4/expand1x1",
+        "fire4/expand3x3",
+    )
     assert list(graph.levels(classic.lenet())) == ["conv1", "conv2", "dense1", "dense2"]

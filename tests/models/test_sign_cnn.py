@@ -9,8 +9,9 @@ def test_architecture_keeps_the_rules_and_the_budget():
     rules.check(model)
     assert model.count_params() <= 50_000
     assert model.output_shape == (None, 24)
-    np.testing.assert_allclose(model.predict(np.zeros((2, 28, 28, 1)), verbose=0).sum(axis=1), 1,
-                               rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        model.predict(np.zeros((2, 28, 28, 1)), verbose=0).sum(axis=1), 1, rtol=1e-5
+    )
 
 
 def test_augmentation_keeps_shape_range_and_identity_of_the_batch():

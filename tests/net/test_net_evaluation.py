@@ -37,12 +37,24 @@ def figures(path):
 
 
 def test_float(tree, trained, model, images, tmp_path):
-    printed = net("evaluate", tree, "--weights", trained / "weights.npz",
-                  "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv")  # fmt: skip
+    printed = net(
+        "evaluate",
+        tree,
+        "--weights",
+        trained / "weights.npz",
+        "--json",
+        tmp_path / "a.json",
+        "--csv",
+        tmp_path / "a.csv",
+    )
     ranks = training.ranks(model.predict(images[0], verbose=0), images[1])
     found = figures(tmp_path / "a.json")
-    assert found == {"images": 40, "top1": np.mean(ranks < 1), "top5": np.mean(ranks < 5),
-                     "numbers": "float"}  # fmt: skip
+    assert found == {
+        "images": 40,
+        "top1": np.mean(ranks < 1),
+        "top5": np.mean(ranks < 5),
+        "numbers": "float",
+    }
     assert f"float: top-1 {found['top1']:.1%}, top-5 {found['top5']:.1%} of 40 images" in printed
     assert pd.read_csv(tmp_path / "a.csv").loc[0, "top1"] == found["top1"]
 
@@ -52,8 +64,17 @@ def test_quantised_and_bit_true(tree, trained, model, images, tmp_path):
     weights = ("--weights", trained / "weights.npz")
     options = (*weights, "--resolution", "6:5:5", "--percentile", "99.9", "--calibration", 20)
     net("evaluate", tree, *options, "--json", tmp_path / "a.json")
-    printed = net("evaluate", tree, *options, "--engine", "gap8", "--json", tmp_path / "b.json",
-                  "--csv", tmp_path / "b.csv")  # fmt: skip
+    printed = net(
+        "evaluate",
+        tree,
+        *options,
+        "--engine",
+        "gap8",
+        "--json",
+        tmp_path / "b.json",
+        "--csv",
+        tmp_path / "b.csv",
+    )
     opened = image_folder.open_tree(tree)
     x = np.stack([opened.read("train", i, GREY) for i in range(0, 80, 4)])
     plan = measured_ranges(model, x).plan((6, 5, 5), 99.9)
@@ -65,9 +86,11 @@ def test_quantised_and_bit_true(tree, trained, model, images, tmp_path):
         ("b", engine, "6:5:5 nearest on gap8"),
     ):
         assert figures(tmp_path / f"{name}.json") == {
-            "images": 40, "top1": np.mean(ranks < 1), "top5": np.mean(ranks < 5),
+            "images": 40,
+            "top1": np.mean(ranks < 1),
+            "top5": np.mean(ranks < 5),
             "numbers": numbers,
-        }  # fmt: skip
+        }
     table = pd.read_csv(tmp_path / "b.csv")
     assert table["MACs"].notna().sum() == 4 and "dense1" in printed
     assert printed.count("no version of the engine has a 6-bit mode") == 1
@@ -211,15 +234,38 @@ def test_classes_that_match_no_output(tree, trained, tmp_path, labels, message):
 
 def test_the_mean_moves_with_the_channels(tree, tmp_path):
     """The same network for the other order: kernels of the first layer turned round."""
-    net("train", tree, "--network", "basicnet", "--size", 16, "--channels", "bgr", "--epochs", 0.5,
-        "--mean", "104,117,123", "--out", tmp_path / "bgr")  # fmt: skip
+    net(
+        "train",
+        tree,
+        "--network",
+        "basicnet",
+        "--size",
+        16,
+        "--channels",
+        "bgr",
+        "--epochs",
+        0.5,
+        "--mean",
+        "104,117,123",
+        "--out",
+        tmp_path / "bgr",
+    )
     kernels = arrays(tmp_path / "bgr" / "weights.npz")
     kernels["conv1/kernel"] = kernels["conv1/kernel"][:, :, ::-1]
     np.savez(tmp_path / "rgb.npz", **kernels)
     shutil.copy(tmp_path / "bgr" / "weights.json", tmp_path / "rgb.json")
     for name, options in (("bgr/weights", ()), ("rgb", ("--channels", "rgb"))):
-        net("extract", tree, "--weights", tmp_path / f"{name}.npz", *options, "--layer", "loss",
-            "--out", tmp_path / "out" / f"{name}.npz")  # fmt: skip
+        net(
+            "extract",
+            tree,
+            "--weights",
+            tmp_path / f"{name}.npz",
+            *options,
+            "--layer",
+            "loss",
+            "--out",
+            tmp_path / "out" / f"{name}.npz",
+        )
     a, b = (arrays(tmp_path / "out" / f"{name}.npz") for name in ("bgr/weights", "rgb"))
     np.testing.assert_allclose(a["outputs/loss"], b["outputs/loss"], atol=1e-5)
     np.testing.assert_array_equal(a["images"], b["images"][..., ::-1])

@@ -30,8 +30,9 @@ def export(tree, trained, tmp_path):
     """A function of a file's name and options that gives the path and what was printed."""
 
     def run(name, *options):
-        printed = net("export", tree, "--weights", trained / "weights.npz", *options,
-                      "--out", tmp_path / name)  # fmt: skip
+        printed = net(
+            "export", tree, "--weights", trained / "weights.npz", *options, "--out", tmp_path / name
+        )
         return tmp_path / name, printed
 
     return run

@@ -70,9 +70,14 @@ def test_hdf5_holds_the_same_as_numpy(extract):
         if value.dtype.kind != "U":
             np.testing.assert_array_equal(b[key], value)
     assert [name.decode() for name in b["files"]] == a["files"].tolist()
-    assert json.loads(b["note"]) == json.loads(str(a["note"])) == {
-        "network": "lenet", "stage": "after",
-    }  # fmt: skip
+    assert (
+        json.loads(b["note"])
+        == json.loads(str(a["note"]))
+        == {
+            "network": "lenet",
+            "stage": "after",
+        }
+    )
 
 
 def test_stages(extract):

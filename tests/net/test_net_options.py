@@ -54,7 +54,9 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
     code = "from labkit.cli import main; main()"
     ran = subprocess.run(
         [sys.executable, "-c", code, "net", "evaluate", str(tmp_path), "--weights", "w.npz"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1
     assert "there is no val or validation or test folder" in ran.stderr

@@ -41,8 +41,16 @@ def test_writes_weights_plan_history_and_a_picture(whole, trained):
 
 
 def test_its_weights_and_plan_are_what_evaluate_takes(whole, tree, tmp_path):
-    net("evaluate", tree, "--weights", whole / "weights.npz", "--plan", whole / "plan.json",
-        "--json", tmp_path / "a.json")  # fmt: skip
+    net(
+        "evaluate",
+        tree,
+        "--weights",
+        whole / "weights.npz",
+        "--plan",
+        whole / "plan.json",
+        "--json",
+        tmp_path / "a.json",
+    )
     found = json.loads((tmp_path / "a.json").read_text())["evaluation"]
     assert found["numbers"] == "5:5:5 nearest"
     assert found["top1"] == pd.read_csv(whole / "history.csv")["after"].iloc[-1]

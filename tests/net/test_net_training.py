@@ -66,15 +66,28 @@ def test_a_folder_is_for_one_run(tree, trained):
 
 def test_warm_start_and_frozen_levels(tree, trained, tmp_path):
     weights = trained / "weights.npz"
-    net("train", tree, "--weights", weights, "--freeze", "conv1", "--freeze", "conv2",
-        "--epochs", 1, "--out", tmp_path / "out")  # fmt: skip
+    net(
+        "train",
+        tree,
+        "--weights",
+        weights,
+        "--freeze",
+        "conv1",
+        "--freeze",
+        "conv2",
+        "--epochs",
+        1,
+        "--out",
+        tmp_path / "out",
+    )
     before, after = arrays(weights), arrays(tmp_path / "out" / "weights.npz")
     same = {key: np.array_equal(before[key], after[key]) for key in before}
     assert same == {key: key.startswith("conv") for key in before}
     message = refused("train", tree, "--weights", weights, "--freeze", "fire2", "--out", tmp_path)
     assert "levels conv1, conv2, dense1, dense2" in message
-    everything = [part for level in ("conv1", "conv2", "dense1", "dense2")
-                  for part in ("--freeze", level)]  # fmt: skip
+    everything = [
+        part for level in ("conv1", "conv2", "dense1", "dense2") for part in ("--freeze", level)
+    ]
     message = refused("train", tree, "--weights", weights, *everything, "--out", tmp_path)
     assert "nothing to train" in message
 

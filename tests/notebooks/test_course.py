@@ -48,7 +48,7 @@ def test_anatomy(source):
     headings = [
         line for cell in cells if cell.cell_type == "markdown"
         for line in cell.source.splitlines() if line.startswith("## ")
-    ]  # fmt: skip
+    ]
     for heading in ("What to hand in", "Published against measured", "Questions", "Summary"):
         assert f"## {heading}" in headings
     (parameters,) = [c for c in cells if tagged(c, "parameters")]

@@ -18,9 +18,13 @@ from labkit.training.recipe import triangle
 def sgd(epochs, rate, warm_up=0.2, **options):
     """A recipe of momentum and a triangle."""
     return Recipe(
-        epochs, rate, schedule="triangle", warm_up=warm_up, optimizer=training.momentum_sgd,
+        epochs,
+        rate,
+        schedule="triangle",
+        warm_up=warm_up,
+        optimizer=training.momentum_sgd,
         **options,
-    )  # fmt: skip
+    )
 
 
 def linear(classes=3, shape=(8, 8, 1)):
@@ -122,9 +126,13 @@ def test_locked_layers_stay_and_move_again():
 
 def test_weight_decay_pulls_kernels_to_zero():
     still = training.ArrayBatches(
-        np.zeros((20, 8, 8, 1), np.float32), np.zeros(20, int), np.zeros((1, 8, 8, 1)), [0], 10,
+        np.zeros((20, 8, 8, 1), np.float32),
+        np.zeros(20, int),
+        np.zeros((1, 8, 8, 1)),
+        [0],
+        10,
         augment=False,
-    )  # fmt: skip
+    )
     model = linear(1)
     model.layers[-1].kernel.assign(tf.ones((64, 1)))
     # One class has no gradient but the penalty's: w falls by rate · decay · w a step.
@@ -179,9 +187,15 @@ def with_dropout():
     tf.keras.utils.set_random_seed(3)
     layers = tf.keras.layers
     return tf.keras.Sequential(
-        [layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(16), layers.BatchNormalization(),
-         layers.Dropout(0.5), layers.Dense(4, activation="softmax")]
-    )  # fmt: skip
+        [
+            layers.Input((8, 8, 1)),
+            layers.Flatten(),
+            layers.Dense(16),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dense(4, activation="softmax"),
+        ]
+    )
 
 
 class Killed(Exception):
@@ -204,9 +218,12 @@ def test_a_killed_training_ends_as_another(tmp_path, at):
         )
     resumed, seen = with_dropout(), []
     rest = training.fit(
-        resumed, source, **settings, checkpoint=tmp_path / "a.npz",
+        resumed,
+        source,
+        **settings,
+        checkpoint=tmp_path / "a.npz",
         on_epoch=lambda number, row: seen.append(number),
-    )  # fmt: skip
+    )
     assert seen == list(range(at + 1, 4)), "a finished epoch ran again"
     assert rest == history and len(history["loss"]) == 3
     for a, b in zip(resumed.get_weights(), whole.get_weights(), strict=True):
@@ -256,11 +273,18 @@ def test_several_inputs_and_outputs():
     layers = tf.keras.layers
     a, b = layers.Input((8,), name="a"), layers.Input((8,), name="b")
     both = layers.Concatenate()([a, b])
-    outputs = {"kind": layers.Dense(2, "softmax", name="kind")(both),
-               "size": layers.Dense(1, name="size")(both)}  # fmt: skip
+    outputs = {
+        "kind": layers.Dense(2, "softmax", name="kind")(both),
+        "size": layers.Dense(1, name="size")(both),
+    }
     model = tf.keras.Model({"a": a, "b": b}, outputs)
-    recipe = Recipe(2, 0.01, batch=20, metrics=None,
-                    loss={"kind": "sparse_categorical_crossentropy", "size": "mse"})  # fmt: skip
+    recipe = Recipe(
+        2,
+        0.01,
+        batch=20,
+        metrics=None,
+        loss={"kind": "sparse_categorical_crossentropy", "size": "mse"},
+    )
     history = training.fit(model, ({"a": X, "b": X}, {"kind": Y, "size": X[:, :1]}), recipe)
     assert {"loss", "kind_loss", "size_loss"} <= set(history)
 

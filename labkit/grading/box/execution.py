@@ -53,8 +53,15 @@ class Execution:
     def key(self) -> str:
         """Equal for executions that must give the same result."""
         cells = [c["source"] for c in json.loads(self.notebook)["cells"]]
-        content = [self.lab, cells, self.cases, self.files, asdict(self.limits), bool(self.data),
-                   self.environment]  # fmt: skip
+        content = [
+            self.lab,
+            cells,
+            self.cases,
+            self.files,
+            asdict(self.limits),
+            bool(self.data),
+            self.environment,
+        ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,8 +100,12 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
         readable = tuple(Path(p) for p in (task.data, task.cache) if p and Path(p).exists())
         ended = sandbox.run(
             [sys.executable, "-I", "-m", "labkit.grading.inside.runner"],
-            folder, task.limits, isolation, readable, _settings(task, folder),
-        )  # fmt: skip
+            folder,
+            task.limits,
+            isolation,
+            readable,
+            _settings(task, folder),
+        )
         if not ended.started:
             # Not one line of the submission has run: this is the machine's fault.
             return Executed("infrastructure", ended.seconds, output=ended.output[-2000:])
@@ -104,10 +115,11 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
 def _settings(task: Execution, folder: Path) -> dict[str, str]:
     settings = {
         **runtime.thread_settings(task.threads),
-        "IPYTHONDIR": str(folder / "home" / "ipython"), "MPLBACKEND": "agg",
+        "IPYTHONDIR": str(folder / "home" / "ipython"),
+        "MPLBACKEND": "agg",
         "MPLCONFIGDIR": str(folder / "home" / "matplotlib"),
         "JUPYTER_RUNTIME_DIR": str(folder / "tmp" / "jupyter"),
-    }  # fmt: skip
+    }
     if task.data:
         settings["LABKIT_DATA"] = task.data
     if task.cache and Path(task.cache).exists():
@@ -121,17 +133,21 @@ def _collected(task: Execution, folder: Path, ended: sandbox.Ended) -> Executed:
     run = run if isinstance(run, dict) else {}
     errors = run.get("errors") if isinstance(run.get("errors"), list) else []
     found = Executed(
-        status="died" if ended.status == "ended" and run.get("finished") is not True
+        status="died"
+        if ended.status == "ended" and run.get("finished") is not True
         else ended.status,
-        seconds=ended.seconds, cpu_seconds=ended.cpu_seconds, peak_mb=ended.peak_mb,
+        seconds=ended.seconds,
+        cpu_seconds=ended.cpu_seconds,
+        peak_mb=ended.peak_mb,
         stopped_at=run.get("cell") if isinstance(run.get("cell"), int) else None,
         errors=[
             {k: str(e.get(k))[:500] for k in ("cell", "id", "error")}
-            for e in errors[:50] if isinstance(e, dict)
+            for e in errors[:50]
+            if isinstance(e, dict)
         ],
         notebook=_read(folder, runner.EXECUTED, _MAX_EXECUTED) or b"",
         output=ended.output[-2000:],
-    )  # fmt: skip
+    )
     for name, spec in task.cases.items():
         given = _json(_read(folder, f"{answers.ANSWERS}/{name}.json", _MAX_ANSWER))
         if _are_answers(given, len(spec["cases"])):
@@ -220,9 +236,12 @@ def _measure(names, files, split, isolation, metric) -> tuple[dict, sandbox.Ende
         for name in names:
             (folder / measuring.FILES / name).write_bytes(files[name])
         ended = sandbox.run(
-            [sys.executable, "-I", "-m", "labkit.grading.inside.measuring"], folder, _MEASURING,
-            isolation, stdin=json.dumps({"metric": metric, "files": names}).encode(),
-        )  # fmt: skip
+            [sys.executable, "-I", "-m", "labkit.grading.inside.measuring"],
+            folder,
+            _MEASURING,
+            isolation,
+            stdin=json.dumps({"metric": metric, "files": names}).encode(),
+        )
         found = {}
         for name in names:
             content = _json(_read(folder, f"{measuring.FIGURES}/{name}.json", 100_000))

@@ -124,9 +124,13 @@ def _bind(source: str, target: str, read_only: bool = False, deep: bool = True) 
 def _kept_flags(path: str) -> int:
     found = os.statvfs(path).f_flag
     pairs = {
-        os.ST_NOSUID: _NOSUID, os.ST_NODEV: _NODEV, os.ST_NOEXEC: _NOEXEC,
-        os.ST_NOATIME: _NOATIME, os.ST_NODIRATIME: _NODIRATIME, os.ST_RELATIME: _RELATIME,
-    }  # fmt: skip
+        os.ST_NOSUID: _NOSUID,
+        os.ST_NODEV: _NODEV,
+        os.ST_NOEXEC: _NOEXEC,
+        os.ST_NOATIME: _NOATIME,
+        os.ST_NODIRATIME: _NODIRATIME,
+        os.ST_RELATIME: _RELATIME,
+    }
     return sum(flag for bit, flag in pairs.items() if found & bit)
 
 

@@ -45,8 +45,16 @@ DOES_NOT_STOP = {
 }
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
-_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "fonts",
-        "mime.types", "ssl/openssl.cnf")  # fmt: skip
+_ETC = (
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "alternatives",
+    "localtime",
+    "fonts",
+    "mime.types",
+    "ssl/openssl.cnf",
+)
 
 
 @dataclass(frozen=True)
@@ -154,9 +162,11 @@ def _works(backend: str, image: str = "") -> bool:
         code = "import labkit.grading; print('works')"
         python = "python" if backend == "container" else sys.executable
         ended = run(
-            [python, "-I", "-c", code], folder, Limits(seconds=120 if image else 30),
+            [python, "-I", "-c", code],
+            folder,
+            Limits(seconds=120 if image else 30),
             Isolation(backend, image),
-        )  # fmt: skip
+        )
     return ended.status == "ended" and "works" in ended.output
 
 
@@ -213,8 +223,10 @@ def run(
     supervisor = Path(__file__).with_name("supervisor.py")
     with subprocess.Popen(
         [sys.executable, "-I", str(supervisor)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         # Its standard input stays open: should the grader die, the supervisor sees the end of it.
         process.stdin.write(json.dumps(spec).encode() + b"\n")
         process.stdin.flush()
@@ -247,10 +259,22 @@ def _wrapped(command, folder, limits, isolation, readable, variables) -> list[st
 
 def _bubblewrap(command: list[str], folder: Path, readable: tuple[Path, ...]) -> list[str]:
     arguments = [
-        shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent", "--new-session",
-        "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm",
-        "--bind", str(folder / "tmp"), "/tmp",  # before what lies below it: the course, it may be
-    ]  # fmt: skip
+        shutil.which("bwrap") or "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/dev/shm",
+        "--bind",
+        str(folder / "tmp"),
+        "/tmp",  # before what lies below it: the course, it may be
+    ]
     for path in (*_system_paths(), *readable):
         if path.is_symlink() and path.parent == Path("/"):  # /lib -> usr/lib
             arguments += ["--symlink", os.readlink(path), str(path)]
@@ -264,14 +288,35 @@ def _bubblewrap(command: list[str], folder: Path, readable: tuple[Path, ...]) ->
 
 def _container(command, folder, limits, image, readable, variables) -> list[str]:
     arguments = [
-        _engine() or "docker", "run", "--rm", "--interactive", "--name", folder.name, "--init",
-        "--network", "none", "--read-only", "--cap-drop", "ALL",
-        "--security-opt", "no-new-privileges", "--pids-limit", str(8 * limits.processes),
-        "--memory", f"{limits.memory_mb}m", "--memory-swap", f"{limits.memory_mb}m",
-        "--ulimit", f"fsize={limits.file_mb * 1_000_000}",
-        "--user", f"{os.getuid() or 65534}:{os.getgid() or 65534}",
-        "--volume", f"{folder}:{folder}", "--workdir", str(folder),
-    ]  # fmt: skip
+        _engine() or "docker",
+        "run",
+        "--rm",
+        "--interactive",
+        "--name",
+        folder.name,
+        "--init",
+        "--network",
+        "none",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        "--security-opt",
+        "no-new-privileges",
+        "--pids-limit",
+        str(8 * limits.processes),
+        "--memory",
+        f"{limits.memory_mb}m",
+        "--memory-swap",
+        f"{limits.memory_mb}m",
+        "--ulimit",
+        f"fsize={limits.file_mb * 1_000_000}",
+        "--user",
+        f"{os.getuid() or 65534}:{os.getgid() or 65534}",
+        "--volume",
+        f"{folder}:{folder}",
+        "--workdir",
+        str(folder),
+    ]
     for path in readable:
         if path not in _python_folders():  # the image has its own
             arguments += ["--volume", f"{path}:{path}:ro"]

@@ -45,10 +45,14 @@ def _run(spec: dict, gone: threading.Event) -> dict:
     limits = spec["limits"]
     started = time.monotonic()
     process = subprocess.Popen(
-        spec["command"], cwd=spec["folder"], env=spec["environment"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        spec["command"],
+        cwd=spec["folder"],
+        env=spec["environment"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         **_at_start(spec),
-    )  # fmt: skip
+    )
     output = bytearray()
     reader = threading.Thread(target=_drain, args=(process.stdout, output), daemon=True)
     reader.start()

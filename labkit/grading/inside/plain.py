@@ -53,7 +53,7 @@ def decode(content: Any, depth: int = 0) -> Any:
     """
     if depth > _DEPTH or not isinstance(content, dict) or len(content) != 1:
         raise ValueError("no plain value")
-    (kind, inner), = content.items()  # fmt: skip
+    ((kind, inner),) = content.items()
     if kind == "value" and (inner is None or type(inner) in (bool, int, float, str)):
         return inner
     if kind == "list" and isinstance(inner, list):

@@ -37,10 +37,15 @@ def main() -> None:
         note(errors=[*run["errors"], {"cell": cell_index, "id": cell.get("id"), "error": error}])
 
     client = NotebookClient(
-        notebook, kernel_name="python3", timeout=None, allow_errors=True, startup_timeout=120,
+        notebook,
+        kernel_name="python3",
+        timeout=None,
+        allow_errors=True,
+        startup_timeout=120,
         extra_arguments=["--IPKernelApp.log_level=50", "--HistoryManager.enabled=False"],
-        on_cell_start=on_start, on_cell_error=on_error,
-    )  # fmt: skip
+        on_cell_start=on_start,
+        on_cell_error=on_error,
+    )
     with client.setup_kernel():
         started()
         try:

@@ -41,14 +41,21 @@ def test_a_command_runs_and_says_what_it_printed(backend):
         ("import time; time.sleep(60)", {"seconds": 0.5}, "timeout"),
         ("while True: pass", {"cpu_seconds": 0.3}, "cpu"),
         ("x = [b'1' * 50_000_000 * i for i in range(1, 9)]", {"memory_mb": 200}, "memory"),
-        ("import os, time\nfor i in range(30):\n"
-         "    if not os.fork(): time.sleep(30); os._exit(0)\ntime.sleep(30)",
-         {"processes": 10}, "processes"),
-        ("for i in range(30): open(f'{i}', 'wb').write(b'1' * 1_000_000)\n"
-         "import time; time.sleep(30)", {"disk_mb": 10}, "disk"),
+        (
+            "import os, time\nfor i in range(30):\n"
+            "    if not os.fork(): time.sleep(30); os._exit(0)\ntime.sleep(30)",
+            {"processes": 10},
+            "processes",
+        ),
+        (
+            "for i in range(30): open(f'{i}', 'wb').write(b'1' * 1_000_000)\n"
+            "import time; time.sleep(30)",
+            {"disk_mb": 10},
+            "disk",
+        ),
     ],
     ids=["loop", "sleep", "cpu", "memory", "fork bomb", "disk"],
-)  # fmt: skip
+)
 @pytest.mark.skipif(os.name != "posix", reason="forks")
 def test_limits_end_the_whole_tree(backend, code, limits, status):
     before = {p.pid for p in psutil.process_iter()}
@@ -109,8 +116,14 @@ def test_nothing_of_the_course_is_within_reach(backend, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("hush")
     root = sandbox.Path(sandbox.__file__).parents[3]
-    paths = [str(secret), str(root / "solutions" / "01_baseline.py"), str(root / "grading"),
-             str(root / "tests"), "/etc/passwd", str(sandbox.Path.home())]  # fmt: skip
+    paths = [
+        str(secret),
+        str(root / "solutions" / "01_baseline.py"),
+        str(root / "grading"),
+        str(root / "tests"),
+        "/etc/passwd",
+        str(sandbox.Path.home()),
+    ]
     code = f"import os; print([p for p in {paths!r} if os.path.exists(p) and p != {paths[-1]!r}])\n"
     code += f"print(os.path.isdir({paths[-1]!r}) and sorted(os.listdir({paths[-1]!r})))"
     ended = run(code, backend)

@@ -56,8 +56,19 @@ def test_custom_and_tensorflow_operators_are_refused(model_files, arrays, name):
 
 
 def test_control_flow_and_variables_are_not_on_the_list():
-    refused = {"WHILE", "IF", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "HASHTABLE_FIND",
-               "EMBEDDING_LOOKUP", "GATHER", "RANDOM_UNIFORM", "CUSTOM"}  # fmt: skip
+    refused = {
+        "WHILE",
+        "IF",
+        "CALL",
+        "CALL_ONCE",
+        "VAR_HANDLE",
+        "READ_VARIABLE",
+        "HASHTABLE_FIND",
+        "EMBEDDING_LOOKUP",
+        "GATHER",
+        "RANDOM_UNIFORM",
+        "CUSTOM",
+    }
     assert not refused & measuring.ALLOWED
 
 

@@ -8,9 +8,20 @@ from labkit.grading.inside import plain
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 3, 2**70, -0.5, "é", [1, [2.0, "x"]], {"a": [1], "b": {"c": None}},
-     np.arange(6, dtype=np.int8).reshape(2, 3), np.array(["a", "bc"]), np.float32([1.5, np.inf])],
-)  # fmt: skip
+    [
+        None,
+        True,
+        3,
+        2**70,
+        -0.5,
+        "é",
+        [1, [2.0, "x"]],
+        {"a": [1], "b": {"c": None}},
+        np.arange(6, dtype=np.int8).reshape(2, 3),
+        np.array(["a", "bc"]),
+        np.float32([1.5, np.inf]),
+    ],
+)
 def test_values_survive(value):
     back = plain.decode(json.loads(json.dumps(plain.encode(value))))
     if isinstance(value, np.ndarray):
@@ -45,10 +56,20 @@ def test_endless_nesting_is_refused():
 
 @pytest.mark.parametrize(
     "content",
-    [1, {}, {"value": []}, {"array": ["|O", [1], "AAAAAAAAAAA="]}, {"array": ["<f8", [9], ""]},
-     {"array": ["<f8", [-1, 2], "AAAA"]}, {"array": 3}, {"list": 3}, {"other": 1},
-     {"value": 1, "list": []}, {"array": ["<f8", [10**12], "AAAA"]}],
-)  # fmt: skip
+    [
+        1,
+        {},
+        {"value": []},
+        {"array": ["|O", [1], "AAAAAAAAAAA="]},
+        {"array": ["<f8", [9], ""]},
+        {"array": ["<f8", [-1, 2], "AAAA"]},
+        {"array": 3},
+        {"list": 3},
+        {"other": 1},
+        {"value": 1, "list": []},
+        {"array": ["<f8", [10**12], "AAAA"]},
+    ],
+)
 def test_what_a_submission_makes_up_is_refused(content):
     with pytest.raises(ValueError):
         plain.decode(content)
@@ -57,15 +78,33 @@ def test_what_a_submission_makes_up_is_refused(content):
 @pytest.mark.parametrize(
     ("expected", "got", "agrees"),
     [
-        (3, 3, True), (3, 3.0, True), (3, 4, False), (3, "3", False), (3, None, False),
-        (0.5, 0.5 + 1e-9, True), (0.5, 0.51, False), (0.5, np.nan, False), (0.5, True, False),
-        ([1, 2.0], [1, 2.0], True), ([1, 2.0], [1], False), ([1, 2], np.array([1, 2]), True),
-        (np.array([1.0, 1e-9]), [1.0, 0.0], True), (np.array([1, 2]), [[1, 2]], False),
-        (np.array([1, 2]), np.array([1, 3]), False), ("a", "a", True), ("a", "b", False),
-        (True, True, True), (True, 1, False), (None, None, True), (None, 0, False),
-        ({"a": 1}, {"a": 1}, True), ({"a": 1}, {"b": 1}, False),
-        (np.inf, np.inf, True), (np.array([1.0]), [["x"]], False), (1.0, [1.0, [2]], False),
+        (3, 3, True),
+        (3, 3.0, True),
+        (3, 4, False),
+        (3, "3", False),
+        (3, None, False),
+        (0.5, 0.5 + 1e-9, True),
+        (0.5, 0.51, False),
+        (0.5, np.nan, False),
+        (0.5, True, False),
+        ([1, 2.0], [1, 2.0], True),
+        ([1, 2.0], [1], False),
+        ([1, 2], np.array([1, 2]), True),
+        (np.array([1.0, 1e-9]), [1.0, 0.0], True),
+        (np.array([1, 2]), [[1, 2]], False),
+        (np.array([1, 2]), np.array([1, 3]), False),
+        ("a", "a", True),
+        ("a", "b", False),
+        (True, True, True),
+        (True, 1, False),
+        (None, None, True),
+        (None, 0, False),
+        ({"a": 1}, {"a": 1}, True),
+        ({"a": 1}, {"b": 1}, False),
+        (np.inf, np.inf, True),
+        (np.array([1.0]), [["x"]], False),
+        (1.0, [1.0, [2]], False),
     ],
-)  # fmt: skip
+)
 def test_agreement(expected, got, agrees):
     assert plain.agrees(expected, got, 1e-6) is agrees
