@@ -143,7 +143,8 @@ def attackers(rehearsal_lab, model_files, dense, reachable, tmp_path_factory):
         with_first(
             blank,
             (
-                f"for path in ({str(reachable)!r}, {str(root / 'solutions' / '01_baseline.py')!r},\n"
+                f"for path in ({str(reachable)!r},\n"
+                f"             {str(root / 'solutions' / '01_baseline.py')!r},\n"
                 f"             {str(rehearsal_lab.path)!r}, '/etc/passwd'):\n"
                 "    try: print('READ', open(path).read()[:60])\n"
                 "    except OSError as error: print(type(error).__name__)\n"
