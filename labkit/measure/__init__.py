@@ -15,6 +15,7 @@ from labkit.measure.metrics import (
     MACRO_F1,
     MEAN_SQUARED_ERROR,
     WEIGHTED_F1,
+    WEIGHTED_PRECISION,
     Metric,
     confusion,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "MACRO_F1",
     "MEAN_SQUARED_ERROR",
     "WEIGHTED_F1",
+    "WEIGHTED_PRECISION",
     "Inspection",
     "Latency",
     "Ledger",

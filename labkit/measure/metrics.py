@@ -125,12 +125,14 @@ def confusion(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _f1(average: str) -> Callable[[np.ndarray, np.ndarray], float]:
-    def compute(targets, outputs):
-        from sklearn.metrics import f1_score
+def _averaged(score: str, average: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    """A score of scikit-learn's, a mean over the classes."""
 
-        shown, read = _classes(targets, outputs)
-        return float(f1_score(shown, read, average=average, zero_division=0))
+    def compute(targets, outputs):
+        from sklearn import metrics
+
+        scored = getattr(metrics, f"{score}_score")
+        return float(scored(*_classes(targets, outputs), average=average, zero_division=0))
 
     return compute
 
@@ -160,9 +162,13 @@ def _average_distance(targets: np.ndarray, outputs: np.ndarray) -> float:
 #: Share of samples whose class has the largest output; of equal outputs the first counts.
 ACCURACY = Metric("accuracy", "fraction", True, _accuracy)
 #: Mean of the classes' F1, each class counting the same.
-MACRO_F1 = Metric("macro F1", "fraction", True, _f1("macro"))
+MACRO_F1 = Metric("macro F1", "fraction", True, _averaged("f1", "macro"))
 #: Mean of the classes' F1, each class counting by its samples.
-WEIGHTED_F1 = Metric("weighted F1", "fraction", True, _f1("weighted"))
+WEIGHTED_F1 = Metric("weighted F1", "fraction", True, _averaged("f1", "weighted"))
+#: Mean of the classes' precision, each class counting by its samples; that of recall is accuracy.
+WEIGHTED_PRECISION = Metric(
+    "weighted precision", "fraction", True, _averaged("precision", "weighted")
+)
 #: Mean of the squared differences, over all outputs; in the square of the targets' unit.
 MEAN_SQUARED_ERROR = Metric("mean squared error", "", False, _mean_squared_error)
 #: Mean Euclidean distance between a place and where the model puts it, in metres.
@@ -171,5 +177,8 @@ AVERAGE_DISTANCE_ERROR = Metric("average distance error", "m", False, _average_d
 #: Those that labkit knows, by name: what a ledger of several labs is summarised by.
 KNOWN = {
     metric.name: metric
-    for metric in (ACCURACY, MACRO_F1, WEIGHTED_F1, MEAN_SQUARED_ERROR, AVERAGE_DISTANCE_ERROR)
+    for metric in (
+        *(ACCURACY, MACRO_F1, WEIGHTED_F1, WEIGHTED_PRECISION),
+        *(MEAN_SQUARED_ERROR, AVERAGE_DISTANCE_ERROR),
+    )
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
 from labkit import measure
 from labkit.compress import post_training
@@ -22,6 +22,10 @@ def test_classification_agrees_with_scikit_learn():
         assert metric.compute(CLASSES, OUTPUTS) == pytest.approx(
             f1_score(CLASSES, read, average=average)
         )
+    precision = precision_score(CLASSES, read, average="weighted")
+    assert measure.WEIGHTED_PRECISION.compute(CLASSES, OUTPUTS) == pytest.approx(precision)
+    recall = recall_score(CLASSES, read, average="weighted")
+    assert measure.ACCURACY.compute(CLASSES, OUTPUTS) == pytest.approx(recall)
     np.testing.assert_array_equal(
         measure.confusion(CLASSES, OUTPUTS), confusion_matrix(CLASSES, read)
     )
