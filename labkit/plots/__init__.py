@@ -3,11 +3,12 @@
 Every function returns a matplotlib figure; `show` displays it with its alternative text.
 """
 
-from labkit.plots.classes import confusion, montage
+from labkit.plots.classes import confusion, montage, windows
 from labkit.plots.engine import energy, engine_job
 from labkit.plots.front import front
 from labkit.plots.metrics import (
     comparison,
+    heat_map,
     history,
     lines,
     over_size,
@@ -36,6 +37,7 @@ __all__ = [
     "energy",
     "engine_job",
     "front",
+    "heat_map",
     "history",
     "limits",
     "lines",
@@ -50,4 +52,5 @@ __all__ = [
     "show",
     "style",
     "weight_histogram",
+    "windows",
 ]

@@ -1,4 +1,4 @@
-"""Images of classes, and what they are taken for."""
+"""Images and series of classes, and what they are taken for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from labkit.plots.style import (
     GREY,
     axes_of,
+    name_ends,
     style,
 )
 
@@ -33,6 +34,36 @@ def montage(
         for ax, image, k in zip(axes.flat, images, classes, strict=False):
             ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             ax.set_title(class_names[k], loc="center", pad=2)
+    return figure
+
+
+def windows(
+    series: np.ndarray, names: Sequence[str], lines: Sequence[str], rate: float, label: str
+) -> Figure:
+    """Series side by side on the same axes, three in a row, each with the same few lines.
+
+    Args:
+        series: (N, time, lines).
+        names: of the series, over them.
+        lines: name of each line.
+        rate: samples in a second.
+        label: of the vertical axis, with its unit.
+    """
+    rows = -(-len(series) // 3)
+    time = np.arange(series.shape[1]) / rate
+    with style():
+        figure, axes = axes_of(1.7 * rows + 0.3, rows, 3, sharex=True, sharey=True, squeeze=False)
+        for ax, one, name in zip(axes.flat, series, names, strict=False):
+            ax.plot(time, one, linewidth=1.3)
+            ax.set_title(name)
+        for ax in list(axes.flat)[len(series) :]:
+            ax.set_axis_off()
+        for ax in axes[:, 0]:
+            ax.set_ylabel(label)
+        for ax in axes[-1]:
+            ax.set_xlabel("time (s)")
+        figure.get_layout_engine().execute(figure)
+        name_ends(axes[0, -1], series[min(2, len(series) - 1), -1], lines, line=0.13)
     return figure
 
 

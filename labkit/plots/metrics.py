@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import matplotlib as mpl
+import matplotlib.patches
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
@@ -124,6 +125,35 @@ def lines(
             ax.tick_params(axis="x", rotation=45)
         ax.set(xlabel=x, ylabel=y)
         name_ends(ax, [table[name].dropna().iloc[-1] for name in table], table.columns)
+    return figure
+
+
+def heat_map(table: pd.DataFrame, x: str, y: str, label: str, digits: int = 1) -> Figure:
+    """A value over two settings, as colours and in figures; the largest is framed.
+
+    Args:
+        table: a row a setting of the vertical axis, a column one of the horizontal.
+        x, y: labels of the axes.
+        label: of the values, with their unit.
+        digits: decimals.
+    """
+    values = table.to_numpy(float)
+    rows, columns = values.shape
+    with style():
+        figure, ax = axes_of(0.36 * rows + 1.1)
+        ax.grid(False)
+        picture = ax.imshow(values, cmap="cividis", aspect="auto")
+        middle = (np.nanmin(values) + np.nanmax(values)) / 2
+        for (i, j), value in np.ndenumerate(values):
+            colour = "white" if value < middle else "black"
+            ax.text(j, i, f"{value:.{digits}f}", ha="center", va="center", fontsize=8, color=colour)
+        best = np.unravel_index(np.nanargmax(values), values.shape)
+        frame = {"fill": False, "edgecolor": COLORS[1], "linewidth": 2}
+        ax.add_patch(mpl.patches.Rectangle((best[1] - 0.5, best[0] - 0.5), 1, 1, **frame))
+        ax.set_xticks(range(columns), [f"{c:g}" for c in table.columns])
+        ax.set_yticks(range(rows), [f"{r:g}" for r in table.index])
+        ax.set(xlabel=x, ylabel=y)
+        figure.colorbar(picture, ax=ax, label=label)
     return figure
 
 

@@ -88,7 +88,17 @@ def two_groups():
     return table.reset_index(drop=True)
 
 
+def grid():
+    return pd.DataFrame(
+        90 + RNG.random((5, 8)), index=[0.1, 0.5, 1, 2, 4], columns=np.arange(8) / 10
+    )
+
+
 FIGURES = {
+    "windows": lambda: plots.windows(
+        RNG.normal(size=(6, 128, 3)), [f"activity {i}" for i in range(6)], "xyz", 50, "signal (g)"
+    ),
+    "heat map": lambda: plots.heat_map(grid(), "α", "σ", "accuracy (%)"),
     "montage": lambda: plots.montage(RNG.random((24, 28, 28, 1)), np.arange(24), LETTERS),
     "history": lambda: plots.history([training(), training()]),
     "confusion": lambda: plots.confusion(*RNG.integers(0, 24, (2, 900)), LETTERS),

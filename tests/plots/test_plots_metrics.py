@@ -105,3 +105,11 @@ def test_a_metric_of_ones_own_over_sparsity_size_and_epochs(points):
     assert right.lines[0].get_ydata().tolist() == [3, 2]
     percent = plots.history([{"loss": [1.0], "accuracy": [0.5]}]).axes[1]
     assert percent.lines[0].get_ydata().tolist() == [50]
+
+
+def test_a_heat_map_says_every_value_and_frames_the_largest():
+    table = pd.DataFrame([[1.0, 2.5], [3.25, 0.5]], index=[0.1, 1], columns=[10, 20])
+    ax = plots.heat_map(table, "α", "σ", "accuracy (%)", digits=2).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["1.00", "2.50", "3.25", "0.50"]
+    (frame,) = ax.patches
+    assert frame.get_xy() == (-0.5, 0.5)
