@@ -16,17 +16,27 @@ from labkit import files, runtime
 from labkit.datasets import DataError
 
 
-def from_http(url: str, target: Path, sha256: str) -> Path:
+def from_http(url: str, target: Path, check: Callable[[Path], object]) -> Path:
     """Download a file, in place of the one that is there.
 
     Args:
         url: of the file.
         target: where it is put.
-        sha256: its checksum, hexadecimal.
+        check: raises DataError if the file that arrived is not the one that was wanted; for
+            example `has_sha256`.
 
     Raises:
-        DataError: no connection, an error of the server, or another checksum.
+        DataError: no connection, an error of the server, or what `check` found.
     """
+    import pooch
+
+    with _explained(url, f"Try again later, or put the file at {target} yourself."):
+        fetch = pooch.HTTPDownloader(progressbar=runtime.interactive())
+        return _place(target, check, lambda path: fetch(url, str(path), None))
+
+
+def has_sha256(sha256: str) -> Callable[[Path], None]:
+    """A check that a file has this checksum, hexadecimal."""
     import pooch
 
     def check(arrived: Path) -> None:
@@ -34,9 +44,7 @@ def from_http(url: str, target: Path, sha256: str) -> Path:
         if found != sha256:
             raise DataError(f"its SHA-256 is {found}, expected {sha256}.")
 
-    with _explained(url, f"Try again later, or put the file at {target} yourself."):
-        fetch = pooch.HTTPDownloader(progressbar=runtime.interactive())
-        return _place(target, check, lambda path: fetch(url, str(path), None))
+    return check
 
 
 def from_kaggle(dataset: str, target: Path, check: Callable[[Path], None], *, page: str) -> Path:
@@ -118,7 +126,7 @@ def _kaggle_folders() -> list[Path]:
     return [Path.home() / ".kaggle", configuration / "kaggle"]
 
 
-def _place(target: Path, check: Callable[[Path], None], fetch: Callable[[Path], object]) -> Path:
+def _place(target: Path, check: Callable[[Path], object], fetch: Callable[[Path], object]) -> Path:
     """Fetch to a temporary file, check it, and let it take its place."""
     with files.replacing(target) as temporary:
         fetch(temporary)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from labkit.datasets import DataError, Source, cifar10, sign_mnist
+from labkit.datasets import DataError, Source, cifar10, sign_mnist, uci_har
 
-SOURCES = {source.name: source for source in (sign_mnist.SOURCE, cifar10.SOURCE)}
+SOURCES = {source.name: source for source in (sign_mnist.SOURCE, cifar10.SOURCE, uci_har.SOURCE)}
 
 
 def source(name: str) -> Source:

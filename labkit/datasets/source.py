@@ -149,7 +149,8 @@ class Source:
     def get(self, force: bool = False) -> Path:
         """Download the real data into the folder of real data, unless it is there.
 
-        The download takes its place only when it was read whole and has the published checksums.
+        The download takes its place only when it has the published checksum; where none is
+        published, when it was read whole and is complete.
 
         Args:
             force: download again and replace the file that is there.
@@ -164,7 +165,9 @@ class Source:
             return self.verify().files[0]
         target = folders.real() / self.file
         if self.url:
-            return download.from_http(self.url, target, self.sha256[self.file])
+            known = self.sha256.get(self.file)
+            check = download.has_sha256(known) if known else lambda arrived: self.verify((arrived,))
+            return download.from_http(self.url, target, check)
         if not self.kaggle:
             raise self._missing()
 

@@ -32,7 +32,7 @@ def url(tmp_path, monkeypatch):
 
 def test_downloads(url, tmp_path):
     target = tmp_path / "new" / "file.bin"
-    assert download.from_http(url, target, SHA256) == target
+    assert download.from_http(url, target, download.has_sha256(SHA256)) == target
     assert target.read_bytes() == CONTENT
 
 
@@ -49,7 +49,7 @@ def test_a_failure_changes_nothing(url, tmp_path, change, digest, expected):
     target.parent.mkdir()
     target.write_bytes(b"old")
     with pytest.raises(DataError, match=expected) as caught:
-        download.from_http(change(url), target, digest)
+        download.from_http(change(url), target, download.has_sha256(digest))
     assert str(target) in str(caught.value)
     assert target.read_bytes() == b"old"
     assert list(target.parent.iterdir()) == [target]
