@@ -117,10 +117,10 @@ def cost():
     """What a window's features cost on a small processor, by a model: operations and memory.
 
     Every statistic is counted as the functions below compute it, on numbers of four bytes, one
-    signal after another: n log2 n comparisons to sort n values, for a Fourier transform of n real
-    ones a complex one of n / 2 by radix-2 butterflies of four multiplications and six additions,
-    and as many again to take the two halves apart. Square roots, logarithms and arc cosines are
-    "functions", whatever they take.
+    signal after another: n log2 n comparisons to sort n values; for a Fourier transform of n real
+    ones a complex one of n / 2 by radix-2 butterflies, four multiplications and six additions
+    each, and one more such stage to take its two halves apart. Square roots, logarithms and arc
+    cosines are "functions", whatever they take.
 
     Returns:
         pandas.DataFrame: a row a step and "total"; columns additions, multiplications, divisions,
@@ -161,13 +161,13 @@ _COST = {
     "mad": (20, 13, lambda n: (n + 2, 1, 0, n * np.log2(n), 0), LENGTH),
     "sma": (20, 13, lambda n: (n, 0, 1, n, 0), 0),
     "energy": (20, 13, lambda n: (n - 1, n, 1, 0, 0), 0),
-    "entropy": (20, 13, lambda n: (2 * n - 2, n, n, n, n), 0),
-    "arCoeff": (20, 0, lambda n: (n + ORDER * 5 * n, ORDER * 5 * n, ORDER, 0, 0), 2 * LENGTH),
-    "correlation": (5, 0, lambda n: (6 * n, 6 * n, 3, 0, 3), 0),
+    "entropy": (20, 13, lambda n: (2 * n - 2, n, n, 2 * n, n), 0),
+    "arCoeff": (20, 0, lambda n: (22 * n - 45, 20 * n - 32, 5, 0, 0), 2 * LENGTH),
+    "correlation": (5, 0, lambda n: (12 * n - 9, 6 * n + 3, 6, 0, 3), 0),
     "maxInds": (0, 13, lambda n: (0, 0, 0, n - 1, 0), 0),
     "meanFreq": (0, 13, lambda n: (2 * n - 2, n, 1, 0, 0), 0),
-    "moments": (0, 13, lambda n: (4 * n, 3 * n, 5, 0, 1), 0),
-    "bandsEnergy": (0, 9, lambda n: (n + 8, n, 0, 0, 0), 8),
+    "moments": (0, 13, lambda n: (5 * n - 4, 3 * n, 6, 0, 2), 0),
+    "bandsEnergy": (0, 9, lambda n: (n, n, 0, 0, 0), 8),
     "angle": (7, 0, lambda n: (6, 10, 1, 0, 3), 0),
 }
 #: Bytes of the window, of three derived signals, of a magnitude and of the features.
@@ -225,9 +225,11 @@ def burg(signal: np.ndarray, order: int = ORDER) -> np.ndarray:
 def correlation(triad: np.ndarray) -> np.ndarray:
     """Pearson's coefficients (N, 3) of x and y, x and z, y and z of (N, 3, n); 0 of a constant."""
     centred = triad - triad.mean(axis=-1, keepdims=True)
-    first, second = centred[:, (0, 0, 1)], centred[:, (1, 2, 2)]
-    scale = np.sqrt((first * first).sum(axis=-1) * (second * second).sum(axis=-1))
-    return (first * second).sum(axis=-1) / np.where(scale > 0, scale, 1)
+    first, second = (0, 0, 1), (1, 2, 2)
+    power = (centred * centred).sum(axis=-1)
+    scale = np.sqrt(power[:, first] * power[:, second])
+    products = (centred[:, first] * centred[:, second]).sum(axis=-1)
+    return products / np.where(scale > 0, scale, 1)
 
 
 def mean_frequency(magnitudes: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Simulated recordings of six activities: what a phone at the waist would measure.
 
-The trunk moves and turns, the phone sits on it at an angle of its own; acceleration with gravity and
-angular velocity are measured of that one motion. Gait is harmonics of steps and strides with a heel
-impact a step; stairs change cadence, harmonics, impact and lean. Those who sit, stand or lie only
-sway, breathe and fidget. People differ in cadence, strength, posture and placement, so much that
-some sit as others stand. The samples then pass the filters of the UCI HAR data set.
+The trunk moves and turns, the phone sits on it at an angle of its own; acceleration with gravity
+and angular velocity are measured of that one motion. Gait is harmonics of steps and strides with a
+heel impact a step; stairs change cadence, harmonics, impact and lean. Those who sit, stand or lie
+only sway, breathe and fidget. People differ in cadence, strength, posture and placement, so much
+that some sit as others stand. The samples then pass the filters of the UCI HAR data set.
 
 Axes are that data set's for an upright phone: x up, y to a side, z forward; about them turn yaw,
 pitch and roll.
@@ -26,6 +26,7 @@ HOP = 64  # samples from a window to the next one
 #: Whose recordings are for training and whose for testing.
 SUBJECTS = {"train": range(1, 22), "test": range(22, 31)}
 
+_TEAM = 3  # people recorded at once, in random order; then everybody again, in other bouts
 _WINDOWS = 8  # of one bout
 _LEAD = 200  # samples before a bout's first window, in which the filters settle
 _SITTING, _STANDING, _LAYING = 3, 4, 5
@@ -65,13 +66,14 @@ def draw(part: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.n
         into `ACTIVITIES`, and int64 (count,), the subjects.
     """
     people = np.array(SUBJECTS[part])
-    size = len(people) * len(ACTIVITIES)
+    samples = _LEAD + LENGTH + (_WINDOWS - 1) * HOP
     x, y, groups = [], [], []
-    for number in range(-(-count // (size * _WINDOWS))):
-        rng = np.random.default_rng([seed, part == "test", number])
-        subjects = np.repeat(rng.permutation(people), len(ACTIVITIES))
-        activities = np.concatenate([rng.permutation(len(ACTIVITIES)) for _ in people])
-        samples = _LEAD + LENGTH + (_WINDOWS - 1) * HOP
+    for number in range(-(-count // (_TEAM * len(ACTIVITIES) * _WINDOWS))):
+        turn, place = divmod(number, len(people) // _TEAM)
+        order = np.random.default_rng([seed, part == "test", turn]).permutation(people)
+        subjects = order[_TEAM * place :][:_TEAM].repeat(len(ACTIVITIES))
+        rng = np.random.default_rng([seed, part == "test", turn, place])
+        activities = np.concatenate([rng.permutation(len(ACTIVITIES)) for _ in range(_TEAM)])
         signals = preprocess(record(activities, subjects, samples, seed, rng))[:, _LEAD:]
         # The first window of every bout, then the second of every bout, …
         x.append(windows(signals).swapaxes(0, 1).reshape(-1, LENGTH, 9))
@@ -206,7 +208,7 @@ def _gait(activities, person, samples, rng) -> tuple[np.ndarray, np.ndarray]:
     since = steps % 1 / cadence[:, None]  # s since the heel's last strike
     ring = np.exp(-since / _RING_TIME) * np.sin(2 * np.pi * _RING * since)
     # Every step is another one, and the two feet are not alike.
-    each = np.exp(0.15 * rng.normal(size=(count, int(steps.max()) + 1)))
+    each = np.exp(0.15 * rng.normal(size=(count, int(steps.max(initial=0)) + 1)))
     side = 1 + 0.15 * person["limp"][:, None] * np.where(steps % 2 < 1, 1, -1)
     ring *= np.take_along_axis(each, steps.astype(int), axis=1) * side
     ring *= (_GAIT["impact"][activities] * np.exp(person["impact"] + bout(0.1)))[:, None]

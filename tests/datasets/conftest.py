@@ -10,7 +10,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from labkit.datasets import cifar10, hands, sign_mnist, silhouettes
+from labkit.datasets import (
+    cifar10,
+    hands,
+    har_features,
+    har_simulator,
+    sign_mnist,
+    silhouettes,
+    uci_har,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +102,39 @@ def archive_of(monkeypatch):
 
     for part, count in (("train", 50), ("test", 20)):
         monkeypatch.setitem(cifar10.SOURCE.rows, part, count)
+    return make
+
+
+def lines(table):
+    text = io.StringIO()
+    np.savetxt(text, table, "%16.7e", delimiter="")
+    return text.getvalue().encode()
+
+
+@pytest.fixture(scope="session")
+def har_files():
+    """The files of UCI HAR by name: 48 windows for training and 36 for testing."""
+    names = "".join(f"{i} {name}\n" for i, name in enumerate(har_features.NAMES, start=1))
+    files = {"features.txt": names.encode(), "README.txt": b"Universit\xe0"}
+    for part, count in (("train", 48), ("test", 36)):
+        x, y, people = har_simulator.draw(part, count, 9)
+        for i, name in enumerate(uci_har.CHANNELS):
+            files[f"{part}/Inertial Signals/{name}_{part}.txt"] = lines(x[..., i])
+        files[f"{part}/X_{part}.txt"] = lines(np.tanh(har_features.extract(x)))
+        files[f"{part}/y_{part}.txt"] = "".join(f"{label + 1}\n" for label in y).encode()
+        files[f"{part}/subject_{part}.txt"] = "".join(f"{who}\n" for who in people).encode()
+    return files
+
+
+@pytest.fixture
+def make_har(make_zip, monkeypatch):
+    """A function that writes such files as a zip, and takes their number for the whole set's."""
+    for part, count in (("train", 48), ("test", 36)):
+        monkeypatch.setitem(uci_har.SOURCE.rows, part, count)
+
+    def make(path, files, within="UCI HAR Dataset/"):
+        return make_zip(path, {within + name: content for name, content in files.items()})
+
     return make
 
 

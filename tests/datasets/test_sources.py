@@ -94,6 +94,7 @@ ROOM = Source(
 FEW = {
     "sign_mnist": ({"train": 48, "test": 24}, {"train": 24, "test": 24}),
     "cifar10": ({"train": 50, "test": 20}, {"train": 20, "test": 10}),
+    "uci_har": ({"train": 48, "test": 36}, {"train": 24, "test": 18}),
     "walks": (WALKS.rows, WALKS.quick),
     "room": (ROOM.rows, ROOM.quick),
 }
@@ -112,7 +113,7 @@ def source(request, folder, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def real(source, folder, csvs, batches, archive_of, make_zip):
+def real(source, folder, csvs, batches, archive_of, make_zip, har_files, make_har):
     """Its real files."""
     if source is WALKS:
         write_walks(folder, source.rows)
@@ -120,6 +121,8 @@ def real(source, folder, csvs, batches, archive_of, make_zip):
         write_room(folder, source.rows)
     elif source.name == "cifar10":
         (folder / source.file).write_bytes(archive_of(batches))
+    elif source.name == "uci_har":
+        make_har(folder / source.file, har_files)
     else:
         make_zip(folder / source.file, {f"sign_mnist_{p}.csv": csvs[p] for p in csvs})
     return folder / source.file
@@ -178,7 +181,7 @@ def test_groups_stay_together(source, real):
     held = whole.holdout(0.5, seed=1)
     assert len(held.x_train) + len(held.x_test) == len(whole.x_train)
     assert same(held, whole.holdout(0.5, seed=1)) and not same(held, whole.holdout(0.5, seed=2))
-    if source in (WALKS, ROOM):
+    if source.name in ("uci_har", "walks", "room"):
         assert not set(held.groups_train) & set(held.groups_test)
         assert set(held.groups_train) | set(held.groups_test) == set(whole.groups_train)
     if held.is_classification and held.groups_train is None:
