@@ -38,8 +38,27 @@ def unpack(content: bytes) -> schema.ModelT:
     return model
 
 
-def pack(model: schema.ModelT) -> bytes:
-    """The content of a `.tflite` file of a model."""
-    builder = flatbuffers.Builder(1 << 16)
+def pack(model: schema.ModelT, share: bool = False) -> bytes:
+    """The content of a `.tflite` file of a model.
+
+    Args:
+        share: write vectors of the same numbers once, and let all that have them point there: the
+            zero points of all layers with as many channels, for example.
+    """
+    builder = _Sharing(1 << 16) if share else flatbuffers.Builder(1 << 16)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
+
+
+class _Sharing(flatbuffers.Builder):
+    """Writes a vector of numbers once; vectors of tables, which point elsewhere, as always."""
+
+    def __init__(self, size: int):
+        super().__init__(size)
+        self._places: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802 - the builder's name
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._places:
+            self._places[key] = super().CreateNumpyVector(x)
+        return self._places[key]

@@ -8,12 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from labkit import runtime
+from labkit.models.graph import flat
 
 MODES = ("float", "float16", "dynamic_range", "int8", "int16x8")
 _CALIBRATED = ("int8", "int16x8")
+_RECURRENT = (tf.keras.layers.RNN, tf.keras.layers.Bidirectional)
 
 
-def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None = None) -> bytes:
+def convert(
+    model: tf.keras.Model,
+    mode: str,
+    representative: np.ndarray | None = None,
+    batch: int | None = None,
+) -> bytes:
     """Convert a Keras model to a TFLite file; the model is not changed.
 
     Args:
@@ -26,6 +33,9 @@ def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None 
             "int16x8": their activation ranges are measured on it. Of several inputs a dictionary by
             name, or a sequence in the model's order, or a batched `tf.data.Dataset` whose elements
             (or their first parts) are such.
+        batch: samples that the file takes at a time, any number without. A microcontroller's takes
+            one: nothing has to find out then how many there are. Of a network with LSTMs, whose
+            state has a fixed size, it is one anyway.
 
     Returns:
         the content of a `.tflite` file.
@@ -39,7 +49,7 @@ def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None 
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
     _check_model(model)
-    converter = converter_of(model)
+    converter = converter_of(model, batch)
     if mode != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if mode == "float16":
@@ -57,7 +67,7 @@ def convert(model: tf.keras.Model, mode: str, representative: np.ndarray | None 
     return quietly(converter)
 
 
-def converter_of(model: tf.keras.Model) -> tf.lite.TFLiteConverter:
+def converter_of(model: tf.keras.Model, batch: int | None = None) -> tf.lite.TFLiteConverter:
     """What `TFLiteConverter.from_keras_model` gives, several times as fast.
 
     That one saves every layer of the model by itself, with all that would be needed to train it
@@ -66,15 +76,18 @@ def converter_of(model: tf.keras.Model) -> tf.lite.TFLiteConverter:
 
     Args:
         model: Keras model with any number of inputs and outputs.
+        batch: as `convert` takes it.
     """
     names = model.output_names
+    if batch is None and any(isinstance(layer, _RECURRENT) for layer in flat(model).layers):
+        batch = 1
 
     def outputs(*inputs):
         given = inputs[0] if len(inputs) == 1 else _structured(model, inputs)
         return dict(zip(names, tf.nest.flatten(model(given, training=False)), strict=True))
 
     specs = [
-        tf.TensorSpec(x.shape, x.dtype, name)
+        tf.TensorSpec([batch or x.shape[0], *x.shape[1:]], x.dtype, name)
         for x, name in zip(model.inputs, model.input_names, strict=True)
     ]
     saved = tf.Module()

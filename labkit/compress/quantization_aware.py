@@ -89,9 +89,14 @@ def _config(layer: tf.keras.layers.Layer, wiring: Wiring):
     )
 
 
-def convert(model: tf.keras.Model) -> bytes:
-    """The TFLite file of a quantisation-aware model: int8 throughout, input and output too."""
-    converter = post_training.converter_of(model)
+def convert(model: tf.keras.Model, batch: int | None = None) -> bytes:
+    """The TFLite file of a quantisation-aware model: int8 throughout, input and output too.
+
+    Args:
+        model: from `quantize`, trained.
+        batch: samples that the file takes at a time, any number without.
+    """
+    converter = post_training.converter_of(model, batch)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     return post_training.quietly(converter)
