@@ -1,4 +1,4 @@
-"""Batch normalisations folded into the layers before them."""
+"""Batch normalisations folded into the layers before them, or into the dense layer behind."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ _CHANNELS = {
 def fold(model: tf.keras.Model) -> tf.keras.Model:
     """The same function without batch normalisation: folded into the weights before it.
 
-    w' = w · γ / √(σ² + ε) for each output channel, b' = β + (b - μ) · γ / √(σ² + ε).
+    w' = w · γ / √(σ² + ε) for each output channel, b' = β + (b - μ) · γ / √(σ² + ε); into the dense
+    layer behind it, which has no border, the same for each input channel.
 
     Args:
         model: functional or sequential; a nested one is laid out flat. Each normalisation follows
             a convolution (plain, transposed, depthwise or separable) or a dense layer without an
-            activation, that nothing else reads.
+            activation, that nothing else reads; or a dense layer follows it, and nothing else.
 
     Raises:
         NetworkError: a normalisation follows something else; names it, and says what.
@@ -36,14 +37,19 @@ def fold(model: tf.keras.Model) -> tf.keras.Model:
     Source: Jacob et al., CVPR 2018, section 3.2.
     """
     laid_out = flat(model)
-    wiring, folded = Wiring(laid_out), {}
+    wiring, folded, taken = Wiring(laid_out), {}, {}
     for layer in laid_out.layers:
         if isinstance(layer, _L.BatchNormalization):
             before = wiring.sole_before(layer)
-            if reason := _hindrance(before, layer, wiring):
+            reason, behind = _hindrance(before, layer, wiring), wiring.sole_behind(layer)
+            if reason and type(behind) is _L.Dense and _on_channels(layer, len(layer.input_shape)):
+                taken[id(behind)] = layer
+                continue
+            if reason:
                 raise NetworkError(
                     f"normalisation {layer.name!r} {reason}: it can be folded into a convolution "
-                    "or dense layer without an activation, used by nothing else."
+                    "or dense layer without an activation, used by nothing else, before it, or "
+                    "into a dense layer behind it."
                 )
             folded[id(before)] = layer
     copies = Copies()
@@ -56,14 +62,24 @@ def fold(model: tf.keras.Model) -> tf.keras.Model:
                     "of each batch, which nothing can be folded into."
                 )
             return arguments[0]
-        extra = {"use_bias": True} if id(layer) in folded else {}
+        extra = {"use_bias": True} if id(layer) in folded | taken else {}
         return copies.of(layer, name, config=layer.get_config() | extra)(*arguments, **options)
 
     plain = rebuilt(laid_out, called)
+
+    def values(layer):
+        kernels, bias = _weights(layer)
+        if norm := taken.get(id(layer)):
+            factor, shift = _factor_and_shift(norm)
+            (kernel,) = kernels
+            kernels, bias = [factor[:, None] * kernel], bias + shift @ kernel
+        if norm := folded.get(id(layer)):
+            factor, shift = _factor_and_shift(norm)
+            kernels, bias = _scaled(layer, kernels, factor), bias * factor + shift
+        return [*kernels, bias]
+
     copies.set_weights(
-        lambda layer: (
-            _folded(layer, folded[id(layer)]) if id(layer) in folded else layer.get_weights()
-        )
+        lambda layer: values(layer) if id(layer) in folded | taken else layer.get_weights()
     )
     return plain
 
@@ -79,23 +95,35 @@ def _hindrance(before: Layer | None, norm: _L.BatchNormalization, wiring: Wiring
         return f"follows the activation inside {before.name!r}"
     first = getattr(before, "data_format", "channels_last") == "channels_first"
     rank = len(before.output_shape)
-    if [axis % rank for axis in norm.axis] != [1 if first else rank - 1]:
+    if not _on_channels(norm, rank, 1 if first else rank - 1):
         return f"has the axes {list(norm.axis)}, not the channels of {before.name!r}"
     return ""
 
 
-def _folded(layer: Layer, norm: _L.BatchNormalization) -> list[np.ndarray]:
-    """Values for a layer's weights, and its bias at the end, with the normalisation in them."""
+def _on_channels(norm: _L.BatchNormalization, rank: int, channels: int = -1) -> bool:
+    return [axis % rank for axis in norm.axis] == [channels % rank]
+
+
+def _factor_and_shift(norm: _L.BatchNormalization) -> tuple[np.ndarray, np.ndarray | float]:
+    """What a normalisation computes, factor · x + shift for each channel."""
     deviation = np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
     factor = (norm.gamma.numpy() if norm.scale else 1.0) / deviation
     shift = norm.beta.numpy() if norm.center else 0.0
-    bias = layer.bias.numpy() if layer.use_bias else 0.0
+    return factor, shift - norm.moving_mean.numpy() * factor
+
+
+def _weights(layer: Layer) -> tuple[list[np.ndarray], np.ndarray | float]:
+    """Kernels and bias, 0 where there is none."""
+    kernels = layer.get_weights()[: len(layer.weights) - layer.use_bias]
+    return kernels, layer.bias.numpy() if layer.use_bias else 0.0
+
+
+def _scaled(layer: Layer, kernels: list[np.ndarray], factor: np.ndarray) -> list[np.ndarray]:
+    """A layer's kernels with each output channel multiplied by its factor."""
     name, axes = _CHANNELS[type(layer)]
     scaled = getattr(layer, name)
-    kernels = layer.get_weights()[: len(layer.weights) - layer.use_bias]
     at = next(i for i, weight in enumerate(layer.weights) if weight is scaled)
     shape = [1] * scaled.shape.rank
     for axis in axes:
         shape[axis] = scaled.shape[axis]
-    kernels[at] = kernels[at] * np.reshape(factor, shape)
-    return [*kernels, shift + (bias - norm.moving_mean.numpy()) * factor]
+    return [k * np.reshape(factor, shape) if i == at else k for i, k in enumerate(kernels)]

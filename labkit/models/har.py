@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
+
+from labkit import runtime, training
+from labkit.datasets import Dataset
+from labkit.training import Recipe, Trained, series
 
 WINDOW = (128, 9)
 ACTIVITIES = 6
@@ -17,8 +24,34 @@ ACTIVITIES = 6
 #: What the slides quantise their inputs to: powers of two from 0 to 1, and nothing below.
 SLIDES_INPUTS = "quantized_relu_po2(4,1)"
 
+#: What body acceleration (g), angular velocity (rad/s) and total acceleration (g) are divided by,
+#: and where the quotients are cut off: on the real windows 99.9 % of a sensor's values are below.
+SENSOR_SIZES = (0.25, 0.6, 0.5)
+LIMIT = 4.0
+
 _L = tf.keras.layers
 _HALF = tf.keras.initializers.Constant(0.5)
+
+
+def scaled(data: Dataset) -> Dataset:
+    """Windows as all networks here take them: each sensor in units of its own size, cut off.
+
+    One size for the three axes of a sensor, and none taken from the data: so turning the sensors
+    and scaling commute, as `series.augment` needs it, a device does the same with three constants,
+    and an int8 input has a step of 1/32 whatever the training data were.
+
+    Args:
+        data: windows (N, 128, 9): body acceleration (g), angular velocity (rad/s), total
+            acceleration (g), three axes each.
+
+    Returns:
+        the same with values from -4 to 4.
+    """
+    sizes = np.repeat(SENSOR_SIZES, 3).astype(np.float32)
+    parts = {
+        name: np.clip(getattr(data, name) / sizes, -LIMIT, LIMIT) for name in ("x_train", "x_test")
+    }
+    return replace(data, **parts)
 
 
 def base(
@@ -82,13 +115,17 @@ def light() -> tf.keras.Model:
 
 
 def separable(
-    widths: Sequence[int] = (16, 32, 48), kernel: int = 7, dropout: float = 0.2
+    widths: Sequence[int] = (16, 32, 48),
+    kernel: int = 7,
+    dropout: float = 0.2,
+    name: str = "har_separable",
 ) -> tf.keras.Model:
-    """Depthwise-separable convolutions over time: 4,262 parameters, or 2,718 as `SMALL` has it.
+    """Depthwise-separable convolutions over time: 4,262 parameters.
 
-    A convolution of stride 2; then, for each further width, a depthwise one along time, a
-    pointwise one across channels, and pooling. It is laid out as an image of height one from the
-    first layer on: in a file each 1-D convolution would bring its own reshaping.
+    A convolution; then, for each further width, a depthwise one along time and a pointwise one
+    across channels. Strides take the place of pooling, which would be operators of its own, and
+    it is laid out as an image of height one from the first layer on: in a file each 1-D convolution
+    would bring its own reshaping.
 
     Args:
         widths: channels of the first convolution and of each pointwise one.
@@ -102,18 +139,23 @@ def separable(
         return _L.ReLU(name=f"{name}_relu")(x)
 
     wide = {"padding": "same", "use_bias": False}
+    halving = {"strides": (2, 2), **wide}  # a depthwise one wants equal strides; the height is one
     inputs = tf.keras.Input(WINDOW, name="window")
     x = _L.Reshape((1, *WINDOW), name="plane")(inputs)
-    x = _L.Conv2D(widths[0], (1, kernel), strides=(1, 2), name="conv1", **wide)(x)
+    x = _L.Conv2D(widths[0], (1, kernel), name="conv1", **halving)(x)
     x = normalised(x, "conv1")
     for i, width in enumerate(widths[1:], start=2):
-        x = normalised(_L.DepthwiseConv2D((1, kernel), name=f"depth{i}", **wide)(x), f"depth{i}")
+        x = normalised(_L.DepthwiseConv2D((1, kernel), name=f"depth{i}", **halving)(x), f"depth{i}")
         x = normalised(_L.Conv2D(width, 1, name=f"point{i}", **wide)(x), f"point{i}")
-        x = _L.MaxPooling2D((1, 2), name=f"pool{i}")(x)
     x = _L.GlobalAveragePooling2D(name="mean")(x)
     x = _L.Dropout(dropout, name="drop")(x)
     outputs = _L.Dense(ACTIVITIES, activation="softmax", name="activity")(x)
-    return tf.keras.Model(inputs, outputs, name="har_separable")
+    return tf.keras.Model(inputs, outputs, name=name)
+
+
+def separable_small() -> tf.keras.Model:
+    """The depthwise-separable network of 2,718 parameters."""
+    return separable((16, 24, 32), 5, name="har_separable_small")
 
 
 def po2_float() -> tf.keras.Model:
@@ -252,3 +294,63 @@ def _both_ways(x, units: int, sequences: bool, name: str):
         # Read backwards, the outputs come backwards.
         found.append(tf.reverse(y, [1]) if backward and sequences else y)
     return _L.Concatenate(name=f"{name}_concat")(found)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with the recipes it is trained by, as `Lab.trained` takes it.
+
+    Attributes:
+        build: makes it, untrained.
+        RECIPES: by profile.
+    """
+
+    build: Callable[[], tf.keras.Model]
+    RECIPES: dict[str, Recipe]
+
+
+def _recipes(quick: float, full: float, rate: float = 3e-3, **options) -> dict[str, Recipe]:
+    """Epochs of the two profiles; everything else is the same."""
+    whole = {"batch": 64, "augment": series.augment, **options}
+    return {
+        name: Recipe(epochs, rate, name=name, **whole)
+        for name, epochs in (("quick", quick), ("full", full))
+    }
+
+
+#: By the name that `baseline` takes. Epochs and rates were chosen on held-out training subjects.
+NETWORKS = {
+    "light": Network(light, _recipes(5, 30)),
+    "separable": Network(separable, _recipes(8, 40)),
+    "separable_small": Network(separable_small, _recipes(8, 40)),
+    "po2_float": Network(po2_float, _recipes(5, 30)),
+    "po2": Network(po2, _recipes(3, 15, 1e-3)),
+    "base": Network(base, _recipes(2, 8, 1e-3)),
+    "base_small": Network(base_small, _recipes(3, 12, 1e-3)),
+    "lstm": Network(lstm, _recipes(4, 20, batch=128)),
+    "residual_lstm": Network(residual_lstm, _recipes(1, 12, batch=128)),
+}
+
+
+def baseline(
+    data: Dataset, profile: str, seed: int, folder: str | Path, network: str = "light"
+) -> Trained:
+    """A network of `NETWORKS`, trained: loaded, or trained now and kept in `folder`/baseline.
+
+    Args:
+        data: windows, `scaled`.
+        profile: "quick" or "full": sets the recipe.
+        seed: of weights, order and augmentation.
+        network: name in `NETWORKS`.
+    """
+    recipe = NETWORKS[network].RECIPES[profile]
+    runtime.set_seed(seed)
+    model = NETWORKS[network].build()
+    path = Path(folder) / "baseline" / f"{model.name}-{data.source}-{profile}-seed{seed}.npz"
+    return training.keep(
+        path,
+        model,
+        lambda: training.fit(model, data, recipe, seed),
+        training.provenance(data, recipe, seed),
+        seed,
+    )

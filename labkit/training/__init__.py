@@ -5,6 +5,7 @@ sets.
 """
 
 from labkit.checkpoint import Checkpoint, CheckpointError
+from labkit.training import series
 from labkit.training.data import ArrayBatches, Batches, FolderBatches, steps
 from labkit.training.engine import Trainer, TrainingError, fit
 from labkit.training.evaluation import accuracy, predictor, ranks
@@ -29,5 +30,6 @@ __all__ = [
     "predictor",
     "provenance",
     "ranks",
+    "series",
     "steps",
 ]

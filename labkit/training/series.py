@@ -1,4 +1,4 @@
-"""Augmentation of series of three-axis sensors: worn a little differently, moved a little otherwise."""
+"""Augmentation of series of three-axis sensors: worn a little askew, moved a little otherwise."""
 
 from __future__ import annotations
 

@@ -73,6 +73,24 @@ def test_every_layer_with_channels_is_folded_into(layer, shape, options):
     assert_folds(tf.keras.Sequential([layers.Input(shape), layer, norm, layers.ReLU()]))
 
 
+@pytest.mark.parametrize("behind", [[], [layers.BatchNormalization(), layers.ReLU()]], ids=len)
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_what_cannot_be_folded_backwards_is_folded_into_a_dense_layer(behind, use_bias):
+    folded = assert_folds(
+        tf.keras.Sequential(
+            [
+                layers.Input(LINE),
+                layers.Conv1D(3, 3, activation="relu"),
+                layers.GlobalAveragePooling1D(),
+                layers.BatchNormalization(),
+                layers.Dense(5, use_bias=use_bias, name="dense"),
+                *(type(layer).from_config(layer.get_config()) for layer in behind),
+            ]
+        )
+    )
+    assert folded.get_layer("dense").use_bias
+
+
 def test_nested_and_shared_networks_are_folded():
     inner = tf.keras.Sequential(
         [layers.Input(PLANE), layers.Conv2D(4, 3, padding="same"), layers.BatchNormalization()]
