@@ -35,12 +35,14 @@ class MaskedTraining(tf.keras.Model):
         final_sparsity: of every kernel, or by name of the layer, see `pruning.layer_sparsities`.
         feedback: True is DPF. False is one-way pruning: a pruned weight is set to zero and stays.
         pattern: mask of a kernel and a sparsity, for example `pruning.magnitude_mask`.
+        by: what weights are ranked by, "magnitude" or "lookahead", see `pruning.scores`.
 
     Attributes:
         network: the copy, with its dense weights.
         masks: a variable of zeros and ones for each kernel, by name of the layer.
 
     Raises:
+        CompressionError: an unknown name of scores.
         ValueError: an unknown layer, or a sparsity that is not from 0 to 1.
     """
 
@@ -50,12 +52,15 @@ class MaskedTraining(tf.keras.Model):
         final_sparsity: float | Mapping[str, float],
         feedback: bool = True,
         pattern: Pattern = pruning.magnitude_mask,
+        by: str = "magnitude",
     ):
         super().__init__(name="masked_training")
         self.final_sparsity = pruning.by_layer(model, final_sparsity)
         self.network = graph.copy_of(model)
         self.feedback = feedback
         self.pattern = pattern
+        self.by = by
+        pruning.scores(self.network, by)  # an unknown name is told before anything is trained
         self.kernels = pruning.prunable(self.network)
         self.masks = {
             name: tf.Variable(tf.ones_like(kernel), trainable=False, name=f"{name}_mask")
@@ -99,8 +104,8 @@ class MaskedTraining(tf.keras.Model):
             how many pruned weights come back.
         """
         reactivated = 0
-        for name, kernel in self.kernels.items():
-            keep = self.pattern(kernel.numpy(), progress * self.final_sparsity[name])
+        for name, scores in pruning.scores(self.network, self.by).items():
+            keep = self.pattern(scores, progress * self.final_sparsity[name])
             reactivated += int(np.count_nonzero(keep & (self.masks[name].numpy() == 0)))
             self.masks[name].assign(keep.astype(np.float32))
         return reactivated
@@ -118,7 +123,8 @@ class MaskSchedule(tf.keras.callbacks.Callback):
     """Computes new masks every `period` steps, the sparsity rising as Zhu & Gupta have it.
 
     Args:
-        end: step from which on the sparsity is the final one; masks go on being updated.
+        end: step from which on the sparsity is the final one; masks go on being updated. 0: it is
+            from the beginning.
         period: steps from one update to the next.
 
     Attributes:
@@ -135,22 +141,27 @@ class MaskSchedule(tf.keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """Update the masks where an update is due."""
         if self.step % self.period == 0:
-            progress = pruning.polynomial_sparsity(self.step, 0, self.end, 0.0, 1.0)
+            progress = 1.0
+            if self.end > 0:
+                progress = pruning.polynomial_sparsity(self.step, 0, self.end, 0.0, 1.0)
             reactivated = self.model.update_masks(progress)
             pruned = self.model.pruned_count()
             self.updates.append({"step": self.step, "pruned": pruned, "reactivated": reactivated})
         self.step += 1
 
 
-def schedule(data, recipe: Recipe, period: int = PERIOD) -> MaskSchedule:
+def schedule(
+    data, recipe: Recipe, period: int = PERIOD, part: float = pruning.PRUNING_PART
+) -> MaskSchedule:
     """The masks' schedule for a training: the sparsity rises over its first part.
 
     Args:
         data, recipe: as `training.fit` gets them.
         period: steps from one update of the masks to the next.
+        part: of the training in which the sparsity rises; 0: everything is pruned at once.
     """
-    end = int(pruning.PRUNING_PART * training.steps(data, recipe))
-    return MaskSchedule(max(1, end), period)
+    end = int(part * training.steps(data, recipe))
+    return MaskSchedule(max(1, end) if part > 0 else 0, period)
 
 
 def train(
@@ -162,6 +173,8 @@ def train(
     *,
     feedback: bool = True,
     pattern: Pattern = pruning.magnitude_mask,
+    by: str = "magnitude",
+    part: float = pruning.PRUNING_PART,
 ) -> tuple[tf.keras.Model, pd.DataFrame]:
     """Prune a copy of a trained model while it is fine-tuned.
 
@@ -173,15 +186,18 @@ def train(
         seed: of order and augmentation.
         feedback: DPF, or one-way pruning.
         pattern: mask of a kernel and a sparsity.
+        by: what weights are ranked by, "magnitude" or "lookahead".
+        part: of the fine-tuning in which the sparsity rises; 0: everything is pruned at once.
 
     Returns:
         The plain pruned model, and a row for each update of the masks: "step", "pruned" and
         "reactivated" (numbers of weights).
 
     Raises:
+        CompressionError: an unknown name of scores.
         ValueError: an unknown layer, or a sparsity that is not from 0 to 1.
     """
-    behind = MaskedTraining(model, final_sparsity, feedback, pattern)
-    masks = schedule(data, recipe)
+    behind = MaskedTraining(model, final_sparsity, feedback, pattern, by)
+    masks = schedule(data, recipe, part=part)
     training.fit(behind, data, recipe, seed, callbacks=[masks])
     return behind.pruned(), pd.DataFrame(masks.updates)

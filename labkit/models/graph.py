@@ -66,10 +66,20 @@ def _calls(model: tf.keras.Model) -> Iterator[tuple[Layer, list[Layer]]]:
     if isinstance(model, tf.keras.Sequential):
         yield from ((b, [a]) for a, b in zip(model.layers, model.layers[1:], strict=False))
         return
+    for layer, inputs, _ in calls(model):
+        yield layer, [tensor._keras_history.layer for tensor in inputs]
+
+
+def calls(model: tf.keras.Model) -> Iterator[tuple[Layer, list, list]]:
+    """Each call of a layer with the symbolic tensors that it takes and makes, in their order.
+
+    Args:
+        model: built; of a nested one lay it out `flat` first.
+    """
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
             if not node.is_input:
-                yield node.layer, [tensor._keras_history.layer for tensor in node.keras_inputs]
+                yield node.layer, node.keras_inputs, tf.nest.flatten(node.outputs)
 
 
 def _output_layers(model: tf.keras.Model) -> list[Layer]:

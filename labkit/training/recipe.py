@@ -17,11 +17,13 @@ class Schedule(str, Enum):
 
     COSINE falls to zero along a cosine, after a rise in a straight line if there is a warm-up.
     TRIANGLE rises in a straight line to the peak, and falls to zero in another. CONSTANT stays.
+    STEPS falls to a tenth after each third of the training.
     """
 
     COSINE = "cosine"
     TRIANGLE = "triangle"
     CONSTANT = "constant"
+    STEPS = "steps"
 
 
 #: Stochastic gradient descent with Nesterov's momentum, as in the thesis's GenericNet (code 3).
@@ -111,9 +113,12 @@ class Recipe:
         )
 
     def rates(self, total: int) -> np.ndarray:
-        """The learning rate of each step, float32 (total,), of a triangle or a constant rate."""
+        """The learning rate of each step, float32 (total,), of all schedules but the cosine."""
         if self.schedule is Schedule.CONSTANT:
             return np.full(total, self.learning_rate, np.float32)
+        if self.schedule is Schedule.STEPS:
+            thirds = 3 * np.arange(total) // total
+            return (self.learning_rate * 0.1**thirds).astype(np.float32)
         done = [step / (total + 1) for step in range(1, total + 1)]
         return np.array([triangle(self.learning_rate, d, self.warm_up) for d in done], np.float32)
 

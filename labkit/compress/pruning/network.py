@@ -10,8 +10,61 @@ import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.sparsity.keras import pruning_wrapper
 
 from labkit.compress import kernels, quantization_aware
+from labkit.compress.pruning.lookahead import lookahead_scores
 from labkit.compress.pruning.masks import lamp_scores, magnitude_mask
 from labkit.models import graph
+
+
+def _magnitudes(model: tf.keras.Model) -> dict[str, np.ndarray]:
+    return {name: np.abs(kernel.numpy()) for name, kernel in kernels.prunable(model).items()}
+
+
+#: What weights are ranked by, by name.
+_SCORES = {"magnitude": _magnitudes, "lookahead": lookahead_scores}
+
+
+def scores(model: tf.keras.Model, by: str = "magnitude") -> dict[str, np.ndarray]:
+    """How much each prunable weight counts: the smallest of a layer are pruned.
+
+    Args:
+        model: functional or sequential; of a nested one the names are those of `graph.flat`.
+        by: "magnitude", or "lookahead", see `lookahead_scores`.
+
+    Returns:
+        the kernel's shape, by name of the layer.
+
+    Raises:
+        CompressionError: an unknown name.
+    """
+    if by not in _SCORES:
+        raise kernels.CompressionError(
+            f"weights are ranked by {', '.join(_SCORES)}: there is no {by!r}."
+        )
+    return _SCORES[by](model)
+
+
+def layer_masks(
+    model: tf.keras.Model, sparsity: float | Mapping[str, float], by: str = "magnitude"
+) -> dict[str, np.ndarray]:
+    """Masks that prune the weights of smallest score in each layer, for `masked`.
+
+    Args:
+        model: a trained network.
+        sparsity: of every kernel, or by name of the layer, see `layer_sparsities`.
+        by: "magnitude" or "lookahead", see `scores`.
+
+    Returns:
+        bool, the kernel's shape, by name of the layer.
+
+    Raises:
+        CompressionError: an unknown name of scores.
+        ValueError: an unknown layer, or a sparsity that is not from 0 to 1.
+
+    Example:
+        >>> smaller = masked(model, layer_masks(model, 0.9, "lookahead"))
+    """
+    parts = by_layer(model, sparsity)
+    return {name: magnitude_mask(s, parts[name]) for name, s in scores(model, by).items()}
 
 
 def layer_sparsities(model: tf.keras.Model, sparsity: float) -> dict[str, float]:
