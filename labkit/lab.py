@@ -13,7 +13,7 @@ from IPython.display import Markdown, display
 
 from labkit import checks, datasets, files, measure, runtime, training
 from labkit.datasets import sign_mnist
-from labkit.measure import Metric
+from labkit.measure import Metric, micro
 from labkit.training import Trained
 
 #: Trained once a seed in the full profile, so that figures carry a mean and a spread.
@@ -76,6 +76,7 @@ class Lab:
         self.dataset: datasets.Dataset = dataset.load(data, profile=profile, seed=0)
         self.ledger = measure.Ledger(self.out)
         self._artefacts: dict[str, Artefact] = {}
+        self._measured: dict[tuple[str, str], Path] = {}  # of the first seed, by model, technique
         display(
             Markdown(
                 f"**Data:** {self.dataset.describe()}  \n"
@@ -142,6 +143,8 @@ class Lab:
         """
         figures = measure.evaluate(path, self.dataset.x_test, self.dataset.y_test, self.metrics)
         self.record(technique, figures, model, seed)
+        if seed is None or seed == self.seed:
+            self._measured[model, technique] = Path(path)
         artefact = self._artefacts.get(path.name)
         if artefact is not None and path == self.path(path.name):
             judged = {metric.name: figures[metric.name] for metric in self.metrics}
@@ -164,9 +167,22 @@ class Lab:
             raise KeyError(f"no {metric} of {technique!r} was measured in lab {self.number}.")
         return float(values.mean())
 
-    def report(self) -> pd.DataFrame:
-        """The ledger of this lab: a row a technique, mean and spread over the seeds."""
+    def report(self, device: bool = False) -> pd.DataFrame:
+        """The ledger of this lab: a row a technique, mean and spread over the seeds.
+
+        Args:
+            device: also run the files that this lab has measured in TensorFlow Lite Micro, those
+                of the first seed, and add the columns "microcontroller" ("runs", or what it
+                refuses) and "arena (bytes)". Without the package `tflite-micro` there are none.
+        """
+        verdicts = self._run_on_device() if device else {}
         table = self._summary().drop(columns=["lab", "data", "profile"])
+        if verdicts:
+            keys = zip(table["model"], table["technique"], strict=True)
+            table["microcontroller"] = [verdicts.get(key, "") for key in keys]
+            table["arena (bytes)"] = table["arena (bytes)"].astype("Int64")
+        else:  # of an earlier call
+            table = table.drop(columns=["microcontroller", "arena (bytes)"], errors="ignore")
         table = table.set_index("technique")
         if (table["coded (bits)"] == table["weights (bits)"]).all():  # no code is shorter
             table = table.drop(columns="coded (bits)")
@@ -178,6 +194,24 @@ class Lab:
             {name: m.digits for m in self.metrics for name in (m.column, m.spread)}
             | {"latency (ms)": 3}
         )
+
+    def _run_on_device(self) -> dict[tuple[str, str], str]:
+        """Run the measured files in TensorFlow Lite Micro, record what is found, say if they run.
+
+        Returns:
+            "runs" or what is refused, by model and technique; empty without the package.
+        """
+        if not micro.available() or not self._measured:
+            return {}
+        verdicts = {}
+        reports = micro.run_all(self._measured.values())
+        for (model, technique), report in zip(self._measured, reports, strict=True):
+            figures = {"runs_on_device": float(report.runs)}
+            if report.runs:
+                figures["arena_bytes"] = report.arena_bytes
+            self.record(technique, figures, model)
+            verdicts[model, technique] = report.verdict
+        return verdicts
 
     def compare(self, *techniques: str, size: str = "bytes") -> pd.DataFrame:
         """Published figures and this lab's, a row each.

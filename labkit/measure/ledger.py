@@ -33,6 +33,8 @@ UNITS = {name: metric.unit for name, metric in KNOWN.items()} | {
     "energy_highest": "µJ",
     "packed_bytes": "byte",
     "saturations": "word",
+    "runs_on_device": "fraction",
+    "arena_bytes": "byte",
 }
 
 _TYPES = dict.fromkeys(COLUMNS, str) | {"seed": int, "value": float}
@@ -162,7 +164,8 @@ def summary(table: pd.DataFrame, metrics: Sequence[Metric] | None = None) -> pd.
         and its `spread` ("± (%)", sample standard deviation over the seeds, NaN for one seed),
         "seeds" (their number), "bytes", "gzip (bytes)", "weights (bits)" (as stored),
         "coded (bits)" (in the shortest of the codes of `measure.coding`), "latency (ms)"; in the
-        order of recording.
+        order of recording. Where files were run in TensorFlow Lite Micro, also "microcontroller"
+        ("runs", "no", "" where it was not tried) and "arena (bytes)".
     """
     if metrics is None:
         there = set(table["metric"])
@@ -175,6 +178,9 @@ def summary(table: pd.DataFrame, metrics: Sequence[Metric] | None = None) -> pd.
         *_SIZES.values(),
         "latency (ms)",
     ]
+    on_device = "runs_on_device" in set(table["metric"])
+    if on_device:
+        columns += ["microcontroller", "arena (bytes)"]
     rows = []
     for key, part in table.groupby(group, sort=False):
         values = part.groupby("metric")["value"]
@@ -186,6 +192,9 @@ def summary(table: pd.DataFrame, metrics: Sequence[Metric] | None = None) -> pd.
         for name, column in _SIZES.items():
             row[column] = round(mean.get(name, math.nan), 0)
         row["latency (ms)"] = mean.get("latency", math.nan)
+        if on_device:
+            row["microcontroller"] = {1: "runs", 0: "no"}.get(mean.get("runs_on_device"), "")
+            row["arena (bytes)"] = mean.get("arena_bytes", math.nan)
         rows.append(row)
     return pd.DataFrame(rows, columns=columns)
 

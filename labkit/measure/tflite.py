@@ -20,29 +20,36 @@ class TFLiteModel:
     Args:
         source: path of the file, or its bytes.
         threads: CPU threads of the runtime.
+        reference: compute with the plain reference kernels, which are slower: the fast ones may
+            round an integer sum the other way.
 
     Raises:
         ModelFileError: not a model, damaged, or with operators that the runtime does not have.
     """
 
-    def __init__(self, source: str | Path | bytes, threads: int = 2):
+    def __init__(self, source: str | Path | bytes, threads: int = 2, reference: bool = False):
         # Read by Python first: an index out of bounds ends the process inside the runtime.
         content = read_bytes(source)
         self._where = str(source) if isinstance(source, (str, Path)) else "the model"
         graph = read_graph(content, self._where)
-        self._interpreter = self._load(content, threads)
+        self._interpreter = self._load(content, threads, reference)
         # An LSTM's state survives from one run to the next: such models start afresh each time.
         self._is_stateful = any(tensor.is_variable for tensor in graph.tensors)
         self._can_resize = all(graph.tensors[i].signature[:1] == (-1,) for i in graph.inputs)
         self._inputs, self._outputs = self._ends()
         self.threads = threads
 
-    def _load(self, content: bytes, threads: int):
-        from ai_edge_litert.interpreter import Interpreter
+    def _load(self, content: bytes, threads: int, reference: bool):
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
         try:
             with runtime.captured_stderr():  # the first model of a process prints a line
-                interpreter = Interpreter(model_content=content, num_threads=threads)
+                interpreter = Interpreter(
+                    model_content=content,
+                    num_threads=threads,
+                    experimental_op_resolver_type=kernels,
+                )
                 interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ModelFileError(f"{self._where} cannot be run by LiteRT: {error}") from error
