@@ -37,7 +37,7 @@ def labkit(*arguments, cwd=None, **environment):
 
 def test_help_names_every_command():
     text = labkit("--help").stdout
-    for command in ("doctor", "data", "run", "build", "report"):
+    for command in ("doctor", "data", "run", "build", "report", "net", "har"):
         assert command in text
 
 

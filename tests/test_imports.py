@@ -37,9 +37,10 @@ MAY_IMPORT = {
         *("runtime", "files", "datasets", "training", "models", "compress", "hwce", "measure"),
         *("plots", "console"),
     },
+    "har": {"files", "measure", "console"},
     "cli": {
         *("runtime", "files", "datasets", "measure", "plots", "doctor", "authoring"),
-        *("grading", "console", "net"),
+        *("grading", "console", "net", "har"),
     },
     "__init__": {"runtime"},
 }

@@ -2,6 +2,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -180,3 +181,23 @@ def test_a_figure_has_a_unit(lab):
     lab.record("float", {measure.AVERAGE_DISTANCE_ERROR: 0.5})
     units = lab.ledger.table().set_index("metric")["unit"]
     assert units.to_dict() == {"drift": "mm", "average distance error": "m"}
+
+
+def test_report_says_what_runs_on_a_microcontroller(lab, sign_model, monkeypatch):
+    for technique, mode in (("float", "float"), ("float16", "float16")):
+        lab.measure(technique, lab.write(f"{mode}.tflite", post_training.convert(sign_model, mode)))
+    plain = lab.report()
+    assert not {"microcontroller", "arena (bytes)"} & set(plain)
+    monkeypatch.setattr(measure.micro, "available", lambda: False)
+    pd.testing.assert_frame_equal(lab.report(device=True), plain)
+    monkeypatch.undo()
+    if not measure.micro.available():
+        pytest.skip("there is no tflite-micro here")
+    table = lab.report(device=True)
+    assert table["microcontroller"].tolist() == ["runs", "no: DEQUANTIZE, float16 → float32"]
+    arena = measure.micro.run(lab.path("float.tflite")).arena_bytes
+    assert table["arena (bytes)"].tolist() == [arena, pd.NA]
+    summary = measure.summary(lab.ledger.table())
+    assert summary["microcontroller"].tolist() == ["runs", "no"]
+    assert summary["arena (bytes)"].iloc[0] == arena
+    pd.testing.assert_frame_equal(lab.report(), plain)

@@ -3,6 +3,7 @@
 Nothing here imports TensorFlow: a file is measured without the library that wrote it.
 """
 
+from labkit.measure import hardware, micro
 from labkit.measure.accuracy import accuracy, evaluate
 from labkit.measure.coding import coding
 from labkit.measure.graph import ModelFileError, read_graph
@@ -19,6 +20,7 @@ from labkit.measure.metrics import (
     Metric,
     confusion,
 )
+from labkit.measure.micro import MicroReport
 from labkit.measure.published import published
 from labkit.measure.size import Size, size
 from labkit.measure.tflite import TFLiteModel
@@ -35,6 +37,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "Metric",
+    "MicroReport",
     "ModelFileError",
     "Size",
     "TFLiteModel",
@@ -43,8 +46,10 @@ __all__ = [
     "confusion",
     "evaluate",
     "front",
+    "hardware",
     "inspect",
     "latency",
+    "micro",
     "published",
     "read_graph",
     "size",

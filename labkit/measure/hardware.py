@@ -29,8 +29,7 @@ from labkit.measure.micro import MicroReport
 from labkit.measure.size import Size, size
 
 _KIBIBYTE = 1024
-#: Of an index. The format has room for seven; TFLM decodes five to seven to wrong values.
-_MOST_BITS = 4
+_MOST_BITS = 7  # of an index
 _HEADER = 16  # bytes before a tensor's tables
 _OPERATOR = 300  # about what a DECODE takes in the file, with the tensors around it
 
@@ -67,9 +66,9 @@ class LookUp:
 def look_up_tables(source: str | Path | bytes, x: np.ndarray | None = None) -> LookUp:
     """Store shared weights as look-up tables: b bits an index in place of eight bits a weight.
 
-    An int8 tensor gets one table, or one a channel, whichever takes fewer bytes; one that would
-    not get smaller stays as it is. Weights shared before they were quantised per channel have more
-    values than clusters in the whole tensor, and no more than clusters in a channel.
+    An int8 tensor gets a table for each of its scales: one a channel, or one. Where tables do not
+    pay for the operator that reads them, it stays as it is: in networks of a few thousand weights
+    that is nearly everywhere.
 
     Args:
         source: path of the file, or its bytes.
@@ -89,7 +88,7 @@ def look_up_tables(source: str | Path | bytes, x: np.ndarray | None = None) -> L
         first.setdefault(tensor.subgraph, tensor.index)
         if not tensor.is_constant or tensor.type != "int8" or tensor.is_sparse:
             continue
-        after, bits, axis, tables = min(_ways(tensor))
+        after, bits, axis, tables = _tables(tensor)
         if after + _OPERATOR < tensor.count:
             plan.append((tensor.subgraph, tensor.index - first[tensor.subgraph], bits, axis))
             rows.append((tensor.name, bits, tables, tensor.count, after))
@@ -125,19 +124,21 @@ def look_up_tables(source: str | Path | bytes, x: np.ndarray | None = None) -> L
     )
 
 
-def _ways(tensor: Tensor) -> list[tuple[float, int, int, int]]:
-    """(bytes, bits of an index, axis or -1, number of tables) of each way to make tables."""
+def _tables(tensor: Tensor) -> tuple[float, int, int, int]:
+    """(bytes, bits of an index, axis or -1, number of tables) of a tensor as look-up tables.
+
+    Tables run along the scales: the interpreter takes one table of a tensor with scales per channel
+    for its first channel's.
+    """
     codes = tensor.codes
-    # The operator's kernels know tables along the first axis and the last one.
-    axes = [-1, *({tensor.axis} & {0, codes.ndim - 1} if tensor.is_per_channel else ())]
-    ways = []
-    for axis in axes:
-        parts = [codes] if axis < 0 else list(np.moveaxis(codes, axis, 0))
-        lengths = [len(np.unique(part)) for part in parts]
-        bits = max(1, math.ceil(math.log2(max(lengths))))
-        stored = _HEADER + math.ceil(codes.size * bits / 8) + len(parts) * max(lengths)
-        ways.append((stored if bits <= _MOST_BITS else math.inf, bits, axis, len(parts)))
-    return ways
+    axis = tensor.axis if tensor.is_per_channel else -1
+    parts = [codes] if axis < 0 else list(np.moveaxis(codes, axis, 0))
+    longest = max(len(np.unique(part)) for part in parts)
+    bits = max(1, math.ceil(math.log2(longest)))
+    if bits > _MOST_BITS or axis not in (-1, 0, codes.ndim - 1):
+        return math.inf, bits, axis, len(parts)
+    stored = _HEADER + math.ceil(codes.size * bits / 8) + len(parts) * longest
+    return stored, bits, axis, len(parts)
 
 
 @dataclass(frozen=True)

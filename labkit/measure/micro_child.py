@@ -12,6 +12,7 @@ del sys.path[0]  # this folder, whose modules are labkit's
 import json  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
+import signal  # noqa: E402
 import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -20,6 +21,7 @@ from tflite_micro import runtime  # noqa: E402
 
 _LARGEST = 1 << 26  # bytes of arena
 _ALIGNMENT = 16
+_SECONDS = 20  # for one run on zeros
 
 
 def main() -> None:
@@ -79,11 +81,16 @@ def _smallest(model: bytes, total: int) -> int:
     """
 
     def works(units: int) -> bool:
+        # In a process of its own: the interpreter may end it where memory is short.
+        process = os.fork()
+        if process:
+            return os.waitpid(process, 0)[1] == 0
+        signal.alarm(_SECONDS)
         try:
             _started(model, units * _ALIGNMENT)
-        except RuntimeError:
-            return False
-        return True
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
 
     fails, fits = 0, -(-total // _ALIGNMENT)
     while not works(fits):
