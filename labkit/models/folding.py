@@ -70,12 +70,11 @@ def fold(model: tf.keras.Model) -> tf.keras.Model:
     def values(layer):
         kernels, bias = _weights(layer)
         if norm := taken.get(id(layer)):
-            factor, shift = _factor_and_shift(norm)
-            (kernel,) = kernels
-            kernels, bias = [factor[:, None] * kernel], bias + shift @ kernel
+            factor, (kernel,) = _factor(norm), kernels
+            kernels, bias = [factor[:, None] * kernel], bias + _shifted(0.0, norm, factor) @ kernel
         if norm := folded.get(id(layer)):
-            factor, shift = _factor_and_shift(norm)
-            kernels, bias = _scaled(layer, kernels, factor), bias * factor + shift
+            factor = _factor(norm)
+            kernels, bias = _scaled(layer, kernels, factor), _shifted(bias, norm, factor)
         return [*kernels, bias]
 
     copies.set_weights(
@@ -104,12 +103,15 @@ def _on_channels(norm: _L.BatchNormalization, rank: int, channels: int = -1) -> 
     return [axis % rank for axis in norm.axis] == [channels % rank]
 
 
-def _factor_and_shift(norm: _L.BatchNormalization) -> tuple[np.ndarray, np.ndarray | float]:
-    """What a normalisation computes, factor · x + shift for each channel."""
+def _factor(norm: _L.BatchNormalization) -> np.ndarray:
+    """What a normalisation multiplies each channel by."""
     deviation = np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
-    factor = (norm.gamma.numpy() if norm.scale else 1.0) / deviation
-    shift = norm.beta.numpy() if norm.center else 0.0
-    return factor, shift - norm.moving_mean.numpy() * factor
+    return (norm.gamma.numpy() if norm.scale else 1.0) / deviation
+
+
+def _shifted(bias, norm: _L.BatchNormalization, factor: np.ndarray) -> np.ndarray:
+    """What a normalisation makes of a bias."""
+    return (norm.beta.numpy() if norm.center else 0.0) + (bias - norm.moving_mean.numpy()) * factor
 
 
 def _weights(layer: Layer) -> tuple[list[np.ndarray], np.ndarray | float]:
