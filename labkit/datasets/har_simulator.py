@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from labkit.datasets.har_features import LENGTH, RATE
+
 #: Of what is drawn, for the cache.
 VERSION = 1
 ACTIVITIES = (
     *("WALKING", "WALKING_UPSTAIRS", "WALKING_DOWNSTAIRS"),
     *("SITTING", "STANDING", "LAYING"),
 )
-RATE = 50  # Hz
-LENGTH = 128  # samples of a window
 HOP = 64  # samples from a window to the next one
 #: Whose recordings are for training and whose for testing.
 SUBJECTS = {"train": range(1, 22), "test": range(22, 31)}
