@@ -15,6 +15,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from labkit.datasets import DataError
+
 #: Of what is computed, for the cache.
 VERSION = 1
 RATE = 50  # Hz
@@ -85,11 +87,11 @@ def extract(windows: np.ndarray) -> np.ndarray:
         float32 (N, 561), in the order of `NAMES`, not scaled: see `scaler`.
 
     Raises:
-        ValueError: windows of another shape.
+        DataError: windows of another shape.
     """
     windows = np.asarray(windows)
     if windows.ndim != 3 or windows.shape[1:] != (LENGTH, 9):
-        raise ValueError(f"windows are {windows.shape}, expected (N, {LENGTH}, 9).")
+        raise DataError(f"windows are {windows.shape}, expected (N, {LENGTH}, 9).")
     features = np.empty((len(windows), len(NAMES)), np.float32)
     for start in range(0, len(windows), _BLOCK):
         block = windows[start : start + _BLOCK].transpose(0, 2, 1).astype(np.float64)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from labkit.datasets import DataError
 from labkit.datasets.har_features import LENGTH, RATE
 
 #: Of what is drawn, for the cache.
@@ -85,8 +86,8 @@ def draw(part: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.n
 def preprocess(samples: np.ndarray) -> np.ndarray:
     """UCI's filters: a median of 3, a low-pass at 20 Hz; gravity is what is below 0.3 Hz.
 
-    Both low-passes are Butterworth filters of order 3 that see the past alone, at rest before the
-    first sample.
+    The median is of a sample and its neighbours on both sides. The low-passes are Butterworth
+    filters of order 3 that see the past alone, as if the first sample had always been there.
 
     Args:
         samples: (..., time, 6): acceleration x, y, z (g), angular velocity x, y, z (rad/s), 50 Hz.
@@ -126,9 +127,17 @@ def record(
 
     Returns:
         float64 (N, samples, 6): acceleration with gravity (g), angular velocity (rad/s).
+
+    Raises:
+        DataError: there is no such activity or subject.
     """
+    activities, subjects = np.asarray(activities), np.asarray(subjects)
+    last = max(SUBJECTS["test"])
+    known = np.isin(activities, range(len(ACTIVITIES))) & np.isin(subjects, range(1, last + 1))
+    if not known.all():
+        raise DataError(f"activities are 0 to {len(ACTIVITIES) - 1} and subjects 1 to {last}.")
     rng = np.random.default_rng(seed) if rng is None else rng
-    activities, person = np.asarray(activities), _people(seed, np.asarray(subjects))
+    person = _people(seed, subjects)
     acceleration = np.zeros((len(activities), samples, 3))
     angles = _posture(activities, person, rng)[:, None] + _sway(activities, person, samples, rng)
     walks = np.flatnonzero(activities < _SITTING)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labkit.datasets import har_features
+from labkit.datasets import DataError, har_features
 from labkit.datasets.har_features import NAMES
 
 TIME = np.arange(128) / 50
@@ -157,7 +157,7 @@ def test_windows_do_not_depend_on_one_another():
 
 @pytest.mark.parametrize("shape", [(128, 9), (2, 127, 9), (2, 9, 128)])
 def test_other_shapes_are_refused(shape):
-    with pytest.raises(ValueError, match=r"expected \(N, 128, 9\)"):
+    with pytest.raises(DataError, match=r"expected \(N, 128, 9\)"):
         har_features.extract(np.zeros(shape))
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import signal
 from sklearn.linear_model import LogisticRegression
 
-from labkit.datasets import har_features, har_simulator
+from labkit.datasets import DataError, har_features, har_simulator
 
 WALKING, UPSTAIRS, DOWNSTAIRS, SITTING, STANDING, LAYING = range(6)
 
@@ -91,6 +91,12 @@ def test_sensors_resolve_steps():
     samples = har_simulator.record(np.array([WALKING]), np.array([4]), 300)
     steps = samples * ([1024] * 3 + [2048] * 3)
     np.testing.assert_array_equal(steps, np.round(steps))
+
+
+@pytest.mark.parametrize(("activity", "subject"), [(6, 1), (-1, 1), (0, 0), (0, 31)])
+def test_who_or_what_there_is_not(activity, subject):
+    with pytest.raises(DataError, match="activities are 0 to 5 and subjects 1 to 30"):
+        har_simulator.record(np.array([activity]), np.array([subject]), 300)
 
 
 def test_gait_is_what_the_activities_are():
