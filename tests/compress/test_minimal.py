@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from labkit import measure
@@ -32,6 +33,18 @@ def test_no_name_is_left_and_no_weight_is_lost(content):
 def test_twice_is_once(content):
     once = minimal.without_names(content)
     assert len(minimal.without_names(once)) == len(once)
+
+
+def test_equal_vectors_are_stored_once(content, tiny_data):
+    nameless, compact = minimal.without_names(content), minimal.compact(content)
+    assert len(compact) < len(nameless) - 300
+    np.testing.assert_array_equal(
+        measure.TFLiteModel(compact).predict(tiny_data.x_test),
+        measure.TFLiteModel(nameless).predict(tiny_data.x_test),
+    )
+    before, after = measure.inspect(nameless), measure.inspect(compact)
+    pd.testing.assert_frame_equal(after.weights, before.weights)
+    pd.testing.assert_frame_equal(after.operators, before.operators)
 
 
 def test_not_a_file():

@@ -221,3 +221,18 @@ def test_what_the_converter_prints_is_shown_only_if_it_fails(sign_model, capfd):
         post_training.convert(tf.keras.Model(inputs, outputs), "float")
     if sys.version_info >= (3, 11):
         assert "failed while converting" in "".join(caught.value.__notes__)
+
+
+def test_a_file_for_one_sample_does_not_count_its_samples(images):
+    layers = tf.keras.layers
+    model = tf.keras.Sequential([layers.Input((4, 6)), layers.Reshape((2, 12)), layers.Dense(3)])
+    operators = {
+        batch: list(
+            measure.inspect(post_training.convert(model, "float", batch=batch)).operators.operator
+        )
+        for batch in (None, 1)
+    }
+    assert "SHAPE" in operators[None] and "SHAPE" not in operators[1]
+    x = np.random.default_rng(0).normal(size=(3, 4, 6)).astype(np.float32)
+    found = measure.TFLiteModel(post_training.convert(model, "float", batch=1)).predict(x)
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=1e-5)

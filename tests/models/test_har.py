@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from labkit import measure, runtime, training
 from labkit.compress import post_training, quantization_aware
-from labkit.models import har, rules
+from labkit.datasets import Dataset
+from labkit.models import folding, har, rules
 
 
 def trainable(model):
@@ -53,7 +54,7 @@ def test_parameters_that_the_slides_count_under_pruning():
 
 
 def test_the_11829_parameters_of_the_residual_lstm():
-    """Those of three layers of one, and TensorFlow 1's counter of steps; the drawn 2 x 2 differs."""
+    """Those of three layers of one, and TensorFlow 1's counter of steps; 2 x 2 has others."""
     assert trainable(har.residual_lstm(ways=1, stacked=3)) + 1 == 11_829
     assert trainable(har.residual_lstm()) == 15_354
 
@@ -126,12 +127,38 @@ def test_files_agree_with_keras(name, windows):
     np.testing.assert_allclose(rounded.predict(x), expected, atol=0.05)
 
 
-@pytest.mark.parametrize("build", [har.light, har.separable_small])
+@pytest.mark.parametrize(
+    "build", [lambda: folding.fold(har.light()), har.separable_small], ids=["light", "separable"]
+)
 def test_quantisation_aware_training_gives_integers_throughout(build, windows):
     aware = quantization_aware.quantize(build())
     training.fit(aware, windows, training.Recipe(1, 1e-3, batch=60))
     content = quantization_aware.convert(aware, batch=1)
-    assert measure.inspect(content).activation_types == {"int8"}
+    assert set(measure.inspect(content).activation_types) == {"int8"}
     expected = aware.predict(windows[0][:24], verbose=0)
     found = measure.TFLiteModel(content).predict(windows[0][:24])
     np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_scaled_windows_are_in_units_of_their_sensors():
+    x = np.zeros((2, *har.WINDOW), np.float32)
+    x[0, :, 1], x[0, :, 5], x[1, :, 8], x[1, :, 3] = 0.5, -0.6, 1.0, 50.0
+    data = Dataset("uci_har", "real", x, np.arange(2), x, np.arange(2), tuple("abcdef"))
+    found = har.scaled(data)
+    np.testing.assert_allclose(found.x_train[0, 0], [0, 2, 0, 0, 0, -1, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found.x_test[1, 0], [0, 0, 0, 4, 0, 0, 0, 0, 2], atol=1e-6)
+
+
+def test_a_network_learns_in_the_quick_profile_and_is_kept(windows, tmp_path):
+    x, y = windows
+    data = Dataset("uci_har", "synthetic", x, y, x, y, tuple("abcdef"))
+    trained = har.baseline(data, "quick", 0, tmp_path, "separable_small")
+    assert trained.history["loss"][-1] < 0.9 * trained.history["loss"][0]
+    assert har.baseline(data, "quick", 0, tmp_path, "separable_small").loaded
+
+
+@pytest.mark.parametrize("name", har.NETWORKS)
+def test_recipes_have_both_profiles(name):
+    quick, full = (har.NETWORKS[name].RECIPES[profile] for profile in runtime.PROFILES)
+    assert quick.epochs < full.epochs and (quick.name, full.name) == runtime.PROFILES
+    assert quick.augment is full.augment is training.series.augment
