@@ -5,6 +5,9 @@ from __future__ import annotations
 from labkit import flatbuffer
 from labkit.flatbuffer import schema
 
+#: Types of biases beside int8 and int16 activations.
+_BIASES = (schema.TensorType.INT32, schema.TensorType.INT64)
+
 
 def without_names(content: bytes) -> bytes:
     """The same model without names of tensors, signatures, descriptions and metadata.
@@ -21,22 +24,6 @@ def without_names(content: bytes) -> bytes:
     Raises:
         ModelFileError: not a TFLite file.
     """
-    return flatbuffer.pack(_nameless(content))
-
-
-def compact(content: bytes) -> bytes:
-    """The same model without names, and with every vector of numbers stored once.
-
-    A kernel of C channels has C scales and C zero points, and so has its bias; in int8 these zero
-    points are all 0, eight bytes each: 16 C bytes a layer, which all layers of C channels share
-    here. Of a network of 4,000 weights the file is a sixth smaller again.
-
-    Args, returns and raises as `without_names`.
-    """
-    return flatbuffer.pack(_nameless(content), share=True)
-
-
-def _nameless(content: bytes) -> schema.ModelT:
     model = flatbuffer.unpack(content)
     model.description = model.metadata = model.metadataBuffer = model.signatureDefs = None
     for graph in model.subgraphs:
@@ -44,7 +31,42 @@ def _nameless(content: bytes) -> schema.ModelT:
         for tensor in graph.tensors:
             tensor.name = None
     _drop_unused_buffers(model)
-    return model
+    return flatbuffer.pack(model)
+
+
+def for_device(content: bytes) -> bytes:
+    """The same model without what TensorFlow Lite Micro does not read.
+
+    Names go as in `without_names`; the scales of biases, which are those of input times weights and
+    take twelve bytes a channel; the ranges that calibration has noted; what is there twice, as the
+    zero points of channels, is written once. A file of some thousand int8 weights halves.
+
+    TensorFlow Lite Micro computes the same, to the last bit. LiteRT's fast kernels do not take
+    biases without scales: it uses the reference ones for such a file.
+
+    Args:
+        content: of a `.tflite` file, best converted with a fixed batch of one: a free one brings
+            operators that compute shapes.
+
+    Returns:
+        the content of a smaller one.
+
+    Raises:
+        ModelFileError: not a TFLite file.
+    """
+    model = flatbuffer.unpack(without_names(content))
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.shapeSignature = None
+            if tensor.quantization is not None:
+                tensor.quantization.min = tensor.quantization.max = None
+            if tensor.type in _BIASES and _is_constant(model, tensor):
+                tensor.quantization = None
+    return flatbuffer.pack(model, share=True)
+
+
+def _is_constant(model: schema.ModelT, tensor: schema.TensorT) -> bool:
+    return model.buffers[tensor.buffer].data is not None
 
 
 def _drop_unused_buffers(model: schema.ModelT) -> None:

@@ -35,18 +35,24 @@ def test_twice_is_once(content):
     assert len(minimal.without_names(once)) == len(once)
 
 
-def test_equal_vectors_are_stored_once(content, tiny_data):
-    nameless, compact = minimal.without_names(content), minimal.compact(content)
-    assert len(compact) < len(nameless) - 300
-    np.testing.assert_array_equal(
-        measure.TFLiteModel(compact).predict(tiny_data.x_test),
-        measure.TFLiteModel(nameless).predict(tiny_data.x_test),
-    )
-    before, after = measure.inspect(nameless), measure.inspect(compact)
-    pd.testing.assert_frame_equal(after.weights, before.weights)
-    pd.testing.assert_frame_equal(after.operators, before.operators)
+@pytest.mark.parametrize("mode", ["int8", "int16x8", "float"])
+def test_for_a_device_it_computes_the_same_from_less(small_model, tiny_data, mode):
+    whole = post_training.convert(small_model, mode, tiny_data.x_train, batch=1)
+    least = minimal.for_device(whole)
+    named = minimal.without_names(whole)
+    assert len(least) <= len(named) - {"int8": 500, "int16x8": 1000, "float": 0}[mode]
+    x = tiny_data.x_test[:4]
+    expected = measure.TFLiteModel(whole, reference=True).predict(x)
+    np.testing.assert_array_equal(measure.TFLiteModel(least, reference=True).predict(x), expected)
+    before, after = measure.inspect(whole), measure.inspect(least)
+    assert after.parameters == before.parameters and after.macs == before.macs
+    if measure.micro.available():
+        before, after = measure.micro.run_all([whole, least], x, compare=False)
+        assert before.arena_bytes == after.arena_bytes
+        np.testing.assert_array_equal(before.outputs, after.outputs)
 
 
 def test_not_a_file():
-    with pytest.raises(ValueError, match="TFL3"):
-        minimal.without_names(b"not a model at all")
+    for function in (minimal.without_names, minimal.for_device):
+        with pytest.raises(ValueError, match="TFL3"):
+            function(b"not a model at all")

@@ -73,6 +73,18 @@ def test_the_fast_converter_writes_the_file_of_the_slow_one(sign_model, contents
     assert sum(a != b for a, b in zip(fast, slow, strict=True)) == 1
 
 
+def test_a_fixed_batch_is_a_smaller_file_of_the_same(sign_model, contents, images):
+    fixed = post_training.convert(sign_model, "int8", images, batch=1)
+    assert len(fixed) < len(contents["int8"])
+    graph = measure.read_graph(fixed)
+    assert graph.tensors[graph.inputs[0]].signature == (1, 28, 28, 1)
+    assert "SHAPE" not in {operator.name for operator in graph.operators}
+    np.testing.assert_array_equal(
+        measure.TFLiteModel(fixed).predict(images[:5]),
+        measure.TFLiteModel(contents["int8"]).predict(images[:5]),
+    )
+
+
 @pytest.mark.parametrize("mode", post_training.MODES)
 def test_file_takes_batches_of_any_size(contents, images, mode):
     """Results do not depend on the batch, and a batch is what the runtime is really given."""
