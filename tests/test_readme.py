@@ -26,13 +26,13 @@ def test_the_example_runs(tmp_path):
 
 def test_its_commands_and_options_exist():
     group = get_command(cli.app)
-    names = ("run", "report", "data", "grade", "doctor", "build", "net")
+    names = ("run", "report", "data", "grade", "doctor", "build", "net", "har")
     text = TEXT.replace("\\\n", "")
     commands = re.findall(rf"labkit ((?:{'|'.join(names)})\b[^`\n;]*)", text)
     assert set(names) <= {c.split()[0] for c in commands}
     for words in (command.split() for command in commands):
         command = group.commands[words[0]]
-        if words[0] in ("data", "net") and len(words) > 1:
+        if words[0] in ("data", "net", "har") and len(words) > 1:
             command = command.commands[words[1]]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, words

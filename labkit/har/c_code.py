@@ -98,6 +98,8 @@ def model_header(content: bytes, graph: Graph, report: MicroReport, title: str) 
         f"typedef {end.c_type} har_{name.lower()};\n"
         for name, end in zip(("INPUT", "OUTPUT"), ends, strict=True)
     )
+    stateful = any(tensor.is_variable for tensor in graph.tensors)
+    state = "/* It remembers: call the interpreter's Reset() before each window. */\n" * stateful
     adds = " ||\n         ".join(
         f"resolver.{method(operator)}() != 0" for operator in report.operators
     )
@@ -117,7 +119,7 @@ def model_header(content: bytes, graph: Graph, report: MicroReport, title: str) 
 
 {arena}
 
-{constants}
+{state}{constants}
 #define HAR_MODEL_BYTES {len(content)}
 HAR_ALIGNED static const unsigned char har_model[HAR_MODEL_BYTES] = {{
 {newline.join(f"  {row}," for row in rows)}
