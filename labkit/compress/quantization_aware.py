@@ -16,6 +16,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 
 from labkit.compress import post_training
 from labkit.compress.kernels import CompressionError
+from labkit.models.folding import fold_lone
 from labkit.models.graph import Wiring, copy_of, flat
 from labkit.models.planar import planar
 
@@ -40,7 +41,9 @@ def quantize(
 
     Weights are symmetric and per channel, activations affine with a running average of their
     range, both 8-bit (the default 8-bit scheme of the TensorFlow Model Optimization toolkit, and
-    the same for some layers that it does not know). 1-D convolutions become 2-D ones of height one.
+    the same for some layers that it does not know). 1-D convolutions become 2-D ones of height one,
+    and normalisations that follow no convolution or dense layer become weights, see
+    `folding.fold_lone`: tfmot would refuse them, or leave them in floating point.
 
     Args:
         model: functional or sequential; a nested one is flattened.
@@ -56,7 +59,7 @@ def quantize(
 
     Source: Jacob et al., CVPR 2018, section 3.
     """
-    plain = copy_of(planar(flat(model)))
+    plain = copy_of(fold_lone(planar(flat(model)), leave))
     wiring = Wiring(plain)
     names = {layer.name for layer in plain.layers}
     if unknown := sorted(set(leave) - names):

@@ -9,6 +9,11 @@ from labkit.models.graph import Copies, rebuilt
 _L = tf.keras.layers
 
 
+def reshaped(x, shape: tuple):
+    """A tensor in another shape (without samples); None, of one dimension, is what is left."""
+    return _L.Reshape(tuple(-1 if n is None else n for n in shape))(x)
+
+
 def planar(model: tf.keras.Model) -> tf.keras.Model:
     """The same network with 2-D convolutions of height one for its 1-D ones, as TFLite has them.
 
@@ -55,13 +60,13 @@ class _Value:
     def on_line(self):
         if self.line is None:
             _, _, time, channels = self.plane.shape
-            self.line = _L.Reshape((-1 if time is None else time, channels))(self.plane)
+            self.line = reshaped(self.plane, (time, channels))
         return self.line
 
     def on_plane(self):
         if self.plane is None:
             _, time, channels = self.line.shape
-            self.plane = _L.Reshape((1, -1 if time is None else time, channels))(self.line)
+            self.plane = reshaped(self.line, (1, time, channels))
         return self.plane
 
 

@@ -149,6 +149,36 @@ def test_quantization_aware_training_is_in_integers(case):
     assert case.difference(content, aware) < 0.05
 
 
+LONE = {
+    "the slides' light network": [
+        *(L.Conv1D(8, 5, strides=2, activation="relu"), L.MaxPooling1D()),
+        *(L.Conv1D(8, 3, activation="relu"), L.MaxPooling1D(2, strides=1)),
+        *(L.GlobalAveragePooling1D(), L.BatchNormalization()),
+    ],
+    "behind the activation": [
+        *(L.Conv1D(8, 3, activation="relu"), L.BatchNormalization(), L.MaxPooling1D()),
+        *(L.Flatten(), L.Dense(8, "relu"), L.BatchNormalization()),
+    ],
+    "of the inputs": [L.BatchNormalization(), L.Conv1D(8, 3, padding="same"), L.Flatten()],
+}
+
+
+@pytest.mark.parametrize("kind", LONE)
+def test_normalisations_that_stand_alone_are_in_integers_too(kind):
+    tf.keras.utils.set_random_seed(1)
+    model = tf.keras.Sequential([L.Input((32, 6)), *LONE[kind], L.Dense(3, "softmax")])
+    x = np.random.default_rng(0).normal(size=(COUNT, 32, 6)).astype(np.float32)
+    training.fit(model, (x, np.arange(COUNT) % 3), Recipe(2, 1e-2, batch=16))
+    aware = quantization_aware.quantize(model)
+    training.fit(aware, (x, np.arange(COUNT) % 3), Recipe(1, 1e-4, batch=16))
+    content = quantization_aware.convert(aware)
+    found = measure.inspect(content)
+    assert found.weight_types == ("int8",) and found.activation_types == ("int8",)
+    names = set(found.operators["operator"])
+    assert not names & {"DEQUANTIZE", "QUANTIZE", "MUL", "ADD", "SHAPE", "PACK", "STRIDED_SLICE"}
+    np.testing.assert_allclose(measure.TFLiteModel(content).predict(x), aware(x), atol=0.05)
+
+
 def test_four_bits(case):
     network = low_bit.quantize(case.model)
     with low_bit.training():

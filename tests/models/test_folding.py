@@ -73,24 +73,6 @@ def test_every_layer_with_channels_is_folded_into(layer, shape, options):
     assert_folds(tf.keras.Sequential([layers.Input(shape), layer, norm, layers.ReLU()]))
 
 
-@pytest.mark.parametrize("behind", [[], [layers.BatchNormalization(), layers.ReLU()]], ids=len)
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_what_cannot_be_folded_backwards_is_folded_into_a_dense_layer(behind, use_bias):
-    folded = assert_folds(
-        tf.keras.Sequential(
-            [
-                layers.Input(LINE),
-                layers.Conv1D(3, 3, activation="relu"),
-                layers.GlobalAveragePooling1D(),
-                layers.BatchNormalization(),
-                layers.Dense(5, use_bias=use_bias, name="dense"),
-                *(type(layer).from_config(layer.get_config()) for layer in behind),
-            ]
-        )
-    )
-    assert folded.get_layer("dense").use_bias
-
-
 def test_nested_and_shared_networks_are_folded():
     inner = tf.keras.Sequential(
         [layers.Input(PLANE), layers.Conv2D(4, 3, padding="same"), layers.BatchNormalization()]
@@ -169,3 +151,77 @@ def called_twice():
 def test_what_cannot_be_folded_is_named(model, message):
     with pytest.raises(NetworkError, match=message):
         folding.fold(model())
+
+
+LONE = {
+    "in front of a dense layer": [
+        layers.Conv1D(4, 3, activation="relu"),
+        layers.GlobalAveragePooling1D(),
+        layers.BatchNormalization(name="lone"),
+        layers.Dropout(0.5),
+        layers.Dense(3, use_bias=False),
+    ],
+    "in front of Flatten": [
+        layers.Conv1D(4, 3, activation="relu"),
+        layers.BatchNormalization(name="lone"),
+        layers.AveragePooling1D(2),
+        layers.Flatten(),
+        layers.Dense(3),
+    ],
+    "in front of a convolution": [
+        layers.BatchNormalization(scale=False, name="lone"),
+        layers.Conv1D(4, 3),
+    ],
+    "padded with zeros": [
+        layers.BatchNormalization(name="lone"),
+        layers.Conv1D(4, 3, padding="same"),
+    ],
+    "in front of a maximum": [
+        layers.Conv1D(4, 3, activation="relu"),
+        layers.BatchNormalization(center=False, name="lone"),
+        layers.MaxPooling1D(2),
+        layers.Conv1D(3, 2),
+    ],
+    "in front of an activation": [
+        layers.GlobalAveragePooling1D(),
+        layers.BatchNormalization(name="lone"),
+        layers.ReLU(),
+        layers.Dense(3),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", LONE)
+def test_a_lone_normalisation_becomes_weights(case):
+    """Of the layer behind it, or, where that would not be the same, of a layer of its own."""
+    model = tf.keras.Sequential([layers.Input(LINE), *LONE[case]])
+    randomised(model)
+    norm = model.get_layer("lone")
+    for values in (norm.gamma if norm.scale else None, norm.beta if norm.center else None):
+        if values is not None:
+            values.assign(values * np.resize([-1, 1, 1], values.shape))
+    folded = folding.fold_lone(model)
+    kinds = [type(layer) for layer in folded.layers]
+    assert layers.BatchNormalization not in kinds
+    own = case in ("padded with zeros", "in front of a maximum", "in front of an activation")
+    assert (layers.DepthwiseConv2D in kinds) == own
+    x = np.random.default_rng(1).normal(size=(3, *LINE)).astype("f")
+    expected = model(x)
+    assert np.std(expected) > 0
+    np.testing.assert_allclose(folded(x), expected, rtol=2e-4, atol=2e-4 * np.abs(expected).max())
+
+
+def test_a_normalisation_that_the_layer_before_can_take_stays_and_so_does_one_that_is_left():
+    chain = [layers.Conv1D(4, 3), layers.BatchNormalization(), layers.ReLU()]
+    model = tf.keras.Sequential([layers.Input(LINE), *chain])
+    assert folding.fold_lone(model) is model
+    lone = [layers.ReLU(), layers.BatchNormalization(name="lone"), layers.Dense(3)]
+    model = tf.keras.Sequential([layers.Input(LINE), *lone])
+    assert folding.fold_lone(model, leave=["lone"]) is model
+
+
+def test_a_lone_normalisation_with_statistics_of_the_batch_is_named():
+    inputs = layers.Input((4,))
+    x = layers.BatchNormalization(name="lone")(layers.ReLU()(inputs), training=True)
+    with pytest.raises(NetworkError, match="'lone' is called with training=True"):
+        folding.fold_lone(tf.keras.Model(inputs, layers.Dense(2)(x)))
