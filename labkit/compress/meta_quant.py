@@ -62,7 +62,7 @@ def dorefa(bits: int = 1) -> Forward:
     Raises:
         CompressionError: other bits.
 
-    Source: MetaQuant, equation 2; Zhou et al., arXiv:1606.06160, equation 9.
+    Source: Zhou et al., *DoReFa-Net*, arXiv:1606.06160, equation 9, for one bit too.
     """
     if bits not in range(1, 9):
         raise CompressionError(f"DoReFa has 1 to 8 bits, not {bits!r}.")
@@ -78,6 +78,9 @@ def dorefa(bits: int = 1) -> Forward:
 
 def bwn(bits: int = 1) -> Forward:
     """Binary weights with a scale: W̃ = W, and Ŵ = mean|W| · sign W, where zero counts as positive.
+
+    The published code multiplies the baseline's derivative by mean|W|, and not the meta networks':
+    its baseline has a smaller learning rate. Here both are without.
 
     Raises:
         CompressionError: bits other than 1.
@@ -255,12 +258,14 @@ class QuantizedTraining(tf.keras.Model):
             outputs = self.network(x, training=True)
             loss = self.compute_loss(x, y, outputs, weights)
         variables = self.network.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         gradients = {v.ref(): g for v, g in zip(variables, gradients, strict=True)}
-        of_kernels = [kernel.ref() for kernel in self.kernels.values()]
         prepared, slopes = zip(*map(self.quantiser.prepare, latent), strict=True)
         prepared = _line(prepared)
-        multiplied = _line([gradients[k] for k in of_kernels]) * _line(slopes)
+        multiplied = _line(slopes) * _line(
+            gradients.get(kernel.ref(), tf.zeros_like(kernel))  # zeros of a layer that is frozen
+            for kernel in self.kernels.values()
+        )
         self._learn(multiplied)
         derivative, _ = self.backward(prepared)
         parts = tf.split(derivative * multiplied, self._sizes)

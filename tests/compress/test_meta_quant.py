@@ -232,12 +232,14 @@ def test_a_seed_decides_and_the_model_that_is_given_stays_as_it_was():
     np.testing.assert_array_equal(before[0], given.get_weights()[0])
 
 
-def test_two_inputs_inner_models_layers_left_and_validation():
+def test_two_inputs_inner_models_layers_left_or_frozen_and_validation():
     inner = tf.keras.Sequential([L.Input((4,)), L.Dense(6, "relu", name="first")], name="inner")
     image, facts = L.Input((8, 8, 1), name="image"), L.Input((4,), name="facts")
     x = L.GlobalAveragePooling2D()(L.Conv2D(4, 3, activation="relu", name="conv")(image))
     x = L.Concatenate()([x, inner(facts)])
     model = tf.keras.Model([image, facts], L.Dense(3, "softmax", name="last")(x))
+    frozen = model.get_layer("conv")
+    frozen.trainable = False
     random = np.random.default_rng(0)
     inputs = {
         "image": random.normal(0, 1, (48, 8, 8, 1)).astype(np.float32),
@@ -252,6 +254,9 @@ def test_two_inputs_inner_models_layers_left_and_validation():
         backward="multifc",
         leave=["last"],
         validation=(inputs, y),
+    )
+    np.testing.assert_array_equal(
+        plain.get_layer("conv").kernel, meta_quant.dorefa(2).quantise(frozen.kernel)
     )
     clusters = clustering.clusters_of(plain)
     assert list(clusters) == ["conv", "inner/first", "last"]

@@ -5,7 +5,7 @@ the layers next to it: |w| times the norm of what makes its input, times the nor
 output. Magnitude pruning is the same without the neighbours.
 
 Source: S. Park, J. Lee, S. Mo & J. Shin, *Lookahead: a far-sighted alternative of magnitude-based
-pruning*, ICLR 2020, equations 3 and 4.
+pruning*, ICLR 2020, section 2, with its variant for batch normalisation.
 """
 
 from __future__ import annotations
@@ -65,10 +65,8 @@ def lookahead_scores(model: tf.keras.Model) -> dict[str, np.ndarray]:
     before, behind = _neighbours(network)
     scores = {}
     for name, kernel in prunable(network).items():
-        layer, size = (
-            network.get_layer(name),
-            np.abs(_inputs_first(network.get_layer(name), kernel)),
-        )
+        layer = network.get_layer(name)
+        size = np.abs(_inputs_first(layer, kernel))
         groups = getattr(layer, "groups", 1)
         by_group = _alive(before[name]).reshape(groups, -1).T
         factors = np.repeat(by_group, size.shape[-1] // groups, axis=1) * _alive(behind[name])
@@ -117,46 +115,41 @@ def _passed(
     """
     first, channels = arriving[0], outputs[0].shape[-1]
     if getattr(layer, "data_format", None) == "channels_first":
-        pass
-    elif isinstance(layer, (*_PLAIN, *_SEPARABLE)):
+        return _unknown(inputs, outputs)
+    if isinstance(layer, (*_PLAIN, *_SEPARABLE)):
         seen = _readers(layer)
         return _squares(layer).sum(axis=0), lambda leaving: [seen]
-    elif isinstance(layer, _DEPTHWISE):
+    if isinstance(layer, _DEPTHWISE):
         scales = _depthwise(layer)
-        return (first[:, None] * scales).ravel(), lambda leaving: [
-            (leaving.reshape(scales.shape) * scales).sum(axis=1)
-        ]
-    elif isinstance(layer, _L.BatchNormalization) and list(layer.axis) == [
-        len(outputs[0].shape) - 1
-    ]:
+        made = (first[:, None] * scales).ravel()
+        return made, lambda leaving: [(leaving.reshape(scales.shape) * scales).sum(axis=1)]
+    if isinstance(layer, _L.BatchNormalization) and list(layer.axis) == [inputs[0].shape.rank - 1]:
         gamma = layer.gamma.numpy() if layer.scale else 1.0
         scale = gamma**2 / (layer.moving_variance.numpy() + layer.epsilon)
         return first * scale, lambda leaving: [leaving * scale]
-    elif isinstance(layer, _PASSING):
+    if isinstance(layer, _PASSING):
         return first, lambda leaving: [leaving]
-    elif isinstance(layer, _SUMS) and {len(a) for a in arriving} == {channels}:
+    if isinstance(layer, _SUMS) and {len(a) for a in arriving} == {channels}:
         part = 1 / len(inputs) ** 2 if isinstance(layer, _L.Average) else 1.0
         return part * sum(arriving), lambda leaving: [part * leaving] * len(inputs)
-    elif isinstance(layer, _L.Concatenate) and sum(map(len, arriving)) == channels:
+    if isinstance(layer, _L.Concatenate) and sum(map(len, arriving)) == channels:
         ends = np.cumsum([len(a) for a in arriving])[:-1]
         return np.concatenate(arriving), lambda leaving: np.split(leaving, ends)
-    elif isinstance(layer, (_L.Flatten, _L.Reshape)) and channels:
-        return _reshaped(first, channels)
+    if isinstance(layer, (_L.Flatten, _L.Reshape)) and channels:
+        # Positions lie side by side, or channels are taken apart, or all stays as it is.
+        size = len(first)
+        if channels % size == 0:
+            made = np.tile(first, channels // size)
+            return made, lambda leaving: [leaving.reshape(-1, size).sum(axis=0)]
+        if size % channels == 0:
+            made = first.reshape(-1, channels).sum(axis=0)
+            return made, lambda leaving: [np.tile(leaving, size // channels)]
+    return _unknown(inputs, outputs)
+
+
+def _unknown(inputs: list, outputs: list) -> tuple[np.ndarray, Callable]:
+    """`_passed` of a layer that is not looked through."""
     return _ones(outputs[0]), lambda leaving: [_ones(x) for x in inputs]
-
-
-def _reshaped(first: np.ndarray, channels: int) -> tuple[np.ndarray, Callable]:
-    """`_passed` of a layer that lays the positions of its channels side by side, or back again."""
-    size = len(first)
-    if channels % size == 0:
-        return np.tile(first, channels // size), lambda leaving: [
-            leaving.reshape(-1, size).sum(axis=0)
-        ]
-    if size % channels == 0:
-        return first.reshape(-1, channels).sum(axis=0), lambda leaving: [
-            np.tile(leaving, size // channels)
-        ]
-    return np.ones(channels), lambda leaving: [np.ones(size)]
 
 
 def _inputs_first(layer: Layer, kernel) -> np.ndarray:
