@@ -7,7 +7,7 @@ import tensorflow as tf
 from labkit import measure, runtime, training
 from labkit.compress import post_training, quantization_aware
 from labkit.datasets import Dataset
-from labkit.models import folding, har, rules
+from labkit.models import har, rules
 
 
 def trainable(model):
@@ -128,7 +128,7 @@ def test_files_agree_with_keras(name, windows):
 
 
 @pytest.mark.parametrize(
-    "build", [lambda: folding.fold(har.light()), har.separable_small], ids=["light", "separable"]
+    "build", [har.light, har.separable_small], ids=["light", "separable"]
 )
 def test_quantisation_aware_training_gives_integers_throughout(build, windows):
     aware = quantization_aware.quantize(build())
