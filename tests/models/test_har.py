@@ -127,9 +127,7 @@ def test_files_agree_with_keras(name, windows):
     np.testing.assert_allclose(rounded.predict(x), expected, atol=0.05)
 
 
-@pytest.mark.parametrize(
-    "build", [har.light, har.separable_small], ids=["light", "separable"]
-)
+@pytest.mark.parametrize("build", [har.light, har.separable_small], ids=["light", "separable"])
 def test_quantisation_aware_training_gives_integers_throughout(build, windows):
     aware = quantization_aware.quantize(build())
     training.fit(aware, windows, training.Recipe(1, 1e-3, batch=60))
