@@ -320,9 +320,9 @@ def _recipes(quick: float, full: float, rate: float = 3e-3, **options) -> dict[s
 
 #: By the name that `baseline` takes. Epochs and rates were chosen on held-out training subjects.
 NETWORKS = {
-    "light": Network(light, _recipes(5, 30)),
-    "separable": Network(separable, _recipes(8, 40)),
-    "separable_small": Network(separable_small, _recipes(8, 40)),
+    "light": Network(light, _recipes(5, 40)),
+    "separable": Network(separable, _recipes(8, 50, 6e-3)),
+    "separable_small": Network(separable_small, _recipes(8, 50, 6e-3)),
     "po2_float": Network(po2_float, _recipes(5, 30)),
     "po2": Network(po2, _recipes(3, 15, 1e-3)),
     "base": Network(base, _recipes(2, 8, 1e-3)),

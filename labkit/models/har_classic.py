@@ -38,7 +38,11 @@ class FeatureError(LabkitError):
 
 
 def linear(
-    data: Dataset, reduction: str | None = None, components: int = 32, penalty: float = 1.0
+    data: Dataset,
+    reduction: str | None = None,
+    components: int = 32,
+    penalty: float = 1.0,
+    shrinkage: bool = True,
 ) -> Pipeline:
     """Logistic regression on features, trained.
 
@@ -47,11 +51,17 @@ def linear(
         reduction: "pca", "lda", or None for all features.
         components: of the PCA; an LDA has one less than there are classes.
         penalty: how strongly weights are kept small, the inverse of scikit-learn's C.
+        shrinkage: of the LDA's covariance (Ledoit and Wolf's). Features that say nearly the same
+            get huge weights of opposite signs without, which eight bits cannot hold.
+
+    Raises:
+        FeatureError: another reduction.
     """
+    shrunk = {"solver": "eigen", "shrinkage": "auto"} if shrinkage else {}
     reductions = {
         None: [],
         "pca": [PCA(components, random_state=0)],
-        "lda": [LinearDiscriminantAnalysis()],
+        "lda": [LinearDiscriminantAnalysis(**shrunk)],
     }
     if reduction not in reductions:
         raise FeatureError(f"reduction is {reduction!r}, expected 'pca', 'lda' or None.")
@@ -101,7 +111,8 @@ def _affine(step, name: str) -> tuple[np.ndarray, np.ndarray, str]:
         return weights, -step.mean_ @ weights, "linear"
     if isinstance(step, LinearDiscriminantAnalysis):
         weights = step.scalings_[:, : step._max_components]
-        return weights, -step.xbar_ @ weights, "linear"
+        centre = step.xbar_ if step.solver == "svd" else np.zeros(len(weights))
+        return weights, -centre @ weights, "linear"
     if isinstance(step, LogisticRegression):
         return step.coef_.T, step.intercept_, "softmax"
     raise FeatureError(

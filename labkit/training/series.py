@@ -22,7 +22,7 @@ def rotations(count: int | tf.Tensor, spread: float) -> tf.Tensor:
 
 
 def augment(
-    series: tf.Tensor, rotation: float = 0.3, scale: float = 0.1, jitter: float = 0.05
+    series: tf.Tensor, rotation: float = 0.3, scale: float = 0.1, jitter: float = 0.02
 ) -> tf.Tensor:
     """Turn, scale and disturb a batch of series at random, each by its own.
 

@@ -1,5 +1,7 @@
 """Classifiers on features: linear models as files, a forest's bytes, divide and conquer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
@@ -31,11 +33,16 @@ def data():
 
 
 @pytest.mark.parametrize(
-    ("reduction", "parameters"),
-    [(None, 24 * 6 + 6), ("pca", 25 * 8 + 9 * 6), ("lda", 25 * 5 + 6 * 6)],
+    ("reduction", "shrinkage", "parameters"),
+    [
+        (None, True, 24 * 6 + 6),
+        ("pca", True, 25 * 8 + 9 * 6),
+        ("lda", True, 25 * 5 + 6 * 6),
+        ("lda", False, 25 * 5 + 6 * 6),
+    ],
 )
-def test_a_linear_model_is_a_file_like_any_other(data, reduction, parameters):
-    pipeline = classic.linear(data, reduction, components=8)
+def test_a_linear_model_is_a_file_like_any_other(data, reduction, shrinkage, parameters):
+    pipeline = classic.linear(data, reduction, components=8, shrinkage=shrinkage)
     assert pipeline.score(data.x_test, data.y_test) > 0.9
     model = classic.to_keras(pipeline)
     assert model.count_params() == parameters
@@ -44,6 +51,24 @@ def test_a_linear_model_is_a_file_like_any_other(data, reduction, parameters):
         content = post_training.convert(model, mode, data.x_train)
         found = measure.TFLiteModel(content).predict(data.x_test)
         np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+def test_shrinkage_keeps_the_weights_of_features_that_say_the_same_small(data):
+    """A feature and its twin, which differs in the fourth digit, as many of the 561 do."""
+    rng = np.random.default_rng(1)
+    arrays = {}
+    for name in ("x_train", "x_test"):
+        x = getattr(data, name)
+        twin = x * (1 + 1e-4 * rng.normal(size=x.shape))
+        arrays[name] = np.concatenate([x, twin], axis=1).astype(np.float32)
+    doubled = replace(data, **arrays)
+    largest = [
+        np.abs(
+            classic.to_keras(classic.linear(doubled, "lda", shrinkage=on)).layers[1].kernel
+        ).max()
+        for on in (False, True)
+    ]
+    assert largest[0] > 10 * largest[1]
 
 
 def test_a_reduction_by_itself(data):
