@@ -105,6 +105,18 @@ def test_normalisation_counts_on_either_side():
     )
 
 
+def test_a_normalisation_behind_an_activation_does_not_count():
+    """A dead unit has no variance there: by |γ|/σ it would count most of all."""
+    layers = [L.Conv1D(3, 1, activation="relu", name="a"), L.GlobalAveragePooling1D()]
+    layers += [L.BatchNormalization(name="norm"), L.Dense(2, name="b")]
+    model = drawn(tf.keras.Sequential([L.Input((5, 2)), *layers]))
+    k = kernels_of(model)
+    check(
+        model,
+        {"a": k["a"] * norm(k["b"], 1), "b": k["b"] * norm(k["a"], (0, 1))[:, None]},
+    )
+
+
 def test_depthwise_and_separable_convolutions_scale_channels():
     inputs = L.Input((6, 6, 2))
     x = L.Conv2D(3, 1, use_bias=False, name="a")(inputs)

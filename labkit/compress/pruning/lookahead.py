@@ -42,9 +42,11 @@ def lookahead_scores(model: tf.keras.Model) -> dict[str, np.ndarray]:
     """Score of every prunable weight: |w| · ‖what makes its input‖ · ‖what reads its output‖.
 
     Norms are Frobenius norms of the filters, over all positions of a convolution and all rows of a
-    dense layer behind a Flatten that belong to a channel. A normalisation between two layers
+    dense layer behind a Flatten that belong to a channel. A normalisation directly behind a kernel
     multiplies by its |γ|/σ, and a depthwise convolution by the norm of its channel's kernel, since
-    both scale channels one by one; activations, pooling and dropout are passed by. Several sources
+    both scale channels one by one; activations, pooling and dropout are passed by, and so is a
+    normalisation behind them: there σ is of what an activation lets through, and a unit that is
+    dead, σ = 0, would count most. Several sources
     (sums, concatenations, a layer called twice) and several readers count by the root of the sum
     of squares. The network's inputs and outputs, and layers that are none of these, count as 1: a
     weight without neighbours has its magnitude for a score.
@@ -124,8 +126,7 @@ def _passed(
         made = (first[:, None] * scales).ravel()
         return made, lambda leaving: [(leaving.reshape(scales.shape) * scales).sum(axis=1)]
     if isinstance(layer, _L.BatchNormalization) and list(layer.axis) == [inputs[0].shape.rank - 1]:
-        gamma = layer.gamma.numpy() if layer.scale else 1.0
-        scale = gamma**2 / (layer.moving_variance.numpy() + layer.epsilon)
+        scale = _scale(layer, inputs[0])
         return first * scale, lambda leaving: [leaving * scale]
     if isinstance(layer, _PASSING):
         return first, lambda leaving: [leaving]
@@ -145,6 +146,16 @@ def _passed(
             made = first.reshape(-1, channels).sum(axis=0)
             return made, lambda leaving: [np.tile(leaving, size // channels)]
     return _unknown(inputs, outputs)
+
+
+def _scale(norm: Layer, tensor) -> np.ndarray | float:
+    """γ²/σ² of a normalisation that stands directly behind a kernel, and 1 anywhere else."""
+    before = tensor._keras_history.layer
+    linear = isinstance(before, (*_PLAIN, *_DEPTHWISE, *_SEPARABLE))
+    if not linear or before.activation is not tf.keras.activations.linear:
+        return 1.0
+    gamma = norm.gamma.numpy() if norm.scale else 1.0
+    return gamma**2 / (norm.moving_variance.numpy() + norm.epsilon)
 
 
 def _unknown(inputs: list, outputs: list) -> tuple[np.ndarray, Callable]:
