@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
@@ -34,9 +33,7 @@ _FOLDED_INTO = (_L.Conv2D, _L.DepthwiseConv2D, _L.Dense)
 _PART = (_L.BatchNormalization, _L.ReLU)
 
 
-def quantize(
-    model: tf.keras.Model, leave: Collection[str] = (), scheme=None, representative=None
-) -> tf.keras.Model:
+def quantize(model: tf.keras.Model, leave: Collection[str] = (), scheme=None) -> tf.keras.Model:
     """A copy of a trained model with fake-quantisation nodes; the model itself is not changed.
 
     Weights are symmetric and per channel, activations affine with a running average of their
@@ -49,10 +46,6 @@ def quantize(
         model: functional or sequential; a nested one is flattened.
         leave: names of layers that stay in floating point.
         scheme: of tfmot, its default 8-bit one without.
-        representative: float32 (N, *input shape), or a structure of such arrays as the model takes
-            it: samples on which the ranges of activations begin. Without, they begin at ±6 and move
-            by a thousandth a step: after 700 steps a ReLU's still reaches down to -3, and half of
-            its codes are never used.
 
     Raises:
         CompressionError: a layer that is neither known nor left, by name.
@@ -74,39 +67,7 @@ def quantize(
     marked = tf.keras.models.clone_model(plain, clone_function=annotated)
     output = configs.Default8BitOutputQuantizeConfig
     with tfmot.quantization.keras.quantize_scope({output.__name__: output}):
-        aware = tfmot.quantization.keras.quantize_apply(marked, *filter(None, [scheme]))
-    if representative is not None:
-        _begin_at(aware, plain, representative)
-    return aware
-
-
-def _begin_at(aware: tf.keras.Model, plain: tf.keras.Model, samples, batch: int = 32) -> None:
-    """Set the ranges of activations to what the plain network shows, a mean over batches."""
-    ranges, seen = {}, {}
-    for layer in aware.layers:
-        values = {v.name.split("/")[-1].split(":")[0]: v for v in layer.weights}
-        for name in ("output", "post_activation", "pre_activation", layer.name):
-            if f"{name}_min" not in values:
-                continue
-            # A range that is no layer's own is that of the network's input before it.
-            of = getattr(layer, "layer", None) or layer.inbound_nodes[0].inbound_layers
-            of = plain.get_layer(of.name)
-            ranges[layer.name] = values[f"{name}_min"], values[f"{name}_max"]
-            seen[layer.name] = _before_activation(of) if name == "pre_activation" else of.output
-    taps = tf.keras.Model(plain.inputs, seen)
-    for name, seen in taps.predict(samples, batch_size=batch, verbose=0).items():
-        parts = [seen[i : i + batch] for i in range(0, len(seen), batch)]
-        low, high = ranges[name]
-        low.assign(min(0.0, np.mean([part.min() for part in parts])))
-        high.assign(max(0.0, np.mean([part.max() for part in parts])))
-
-
-def _before_activation(layer: tf.keras.layers.Layer):
-    """What a layer computes before the activation inside it, which tfmot measures at a softmax."""
-    linear = type(layer).from_config(layer.get_config() | {"activation": "linear"})
-    sums = linear(layer.input)
-    linear.set_weights(layer.get_weights())
-    return sums
+        return tfmot.quantization.keras.quantize_apply(marked, *filter(None, [scheme]))
 
 
 def _config(layer: tf.keras.layers.Layer, wiring: Wiring):

@@ -173,12 +173,8 @@ def strip(model: tf.keras.Model) -> tf.keras.Model:
     return plain
 
 
-def quantize_preserving(model: tf.keras.Model, representative=None) -> tf.keras.Model:
+def quantize_preserving(model: tf.keras.Model) -> tf.keras.Model:
     """A copy of a pruned plain model for quantisation-aware training that keeps its zeros.
-
-    Args:
-        model: pruned, without wrappers.
-        representative: as `quantization_aware.quantize` takes it.
 
     Raises:
         CompressionError: a layer that quantisation-aware training does not know, by name.
@@ -186,4 +182,4 @@ def quantize_preserving(model: tf.keras.Model, representative=None) -> tf.keras.
     Source: `tfmot`'s prune-preserving 8-bit scheme (collaborative optimisation).
     """
     scheme = tfmot.experimental.combine.Default8BitPrunePreserveQuantizeScheme()
-    return quantization_aware.quantize(model, scheme=scheme, representative=representative)
+    return quantization_aware.quantize(model, scheme=scheme)
