@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
+from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
     default_8bit_quantize_configs as configs,
 )
@@ -90,6 +92,44 @@ def _config(layer: tf.keras.layers.Layer, wiring: Wiring):
         f"has no scheme: leave it in floating point, quantize(model, leave=[{layer.name!r}]), or "
         "quantise after the training, post_training.convert."
     )
+
+
+def calibrate(aware: tf.keras.Model, images, batch: int = 128) -> None:
+    """Measure the ranges of the activations, before the training of a model from `quantize`.
+
+    tfmot begins with -6 to 6 for all of them and lets a thousand steps pass until it has moved:
+    a network without normalisations, whose activations go further, is clipped in a short training.
+    Here each range is the mean over the batches; weights and statistics stay as they are.
+
+    Args:
+        aware: from `quantize`, `pruning.quantize_preserving` or `clustering.cluster_preserving`;
+            its ranges are set in place.
+        images: float32 (N, *input shape), or a structure of such arrays as the model takes it.
+        batch: images at a time.
+    """
+    before = [variable.numpy() for variable in aware.weights]
+    for number, start in enumerate(range(0, len(tf.nest.flatten(images)[0]), batch)):
+        part = slice(start, start + batch)
+        with _moving_by(1 / (number + 1)):
+            aware(tf.nest.map_structure(lambda x, part=part: x[part], images), training=True)
+    for variable, value in zip(aware.weights, before, strict=True):
+        if not variable.name.split(":")[0].endswith(("_min", "_max")):
+            variable.assign(value)
+
+
+@contextlib.contextmanager
+def _moving_by(part: float) -> Iterator[None]:
+    """The ranges of tfmot's activations move by this part of the way to those of a batch."""
+    slowly = quant_ops.MovingAvgQuantize
+
+    def moving(*arguments, ema_decay, **options):
+        return slowly(*arguments, ema_decay=1 - part, **options)
+
+    quant_ops.MovingAvgQuantize = moving
+    try:
+        yield
+    finally:
+        quant_ops.MovingAvgQuantize = slowly
 
 
 def convert(model: tf.keras.Model, batch: int | None = None) -> bytes:

@@ -142,11 +142,36 @@ def test_clustering(case):
 
 
 def test_quantization_aware_training_is_in_integers(case):
-    aware = case.fit(quantization_aware.quantize(case.model))
-    content = quantization_aware.convert(aware)
+    aware = quantization_aware.quantize(case.model)
+    quantization_aware.calibrate(aware, case.x)
+    content = quantization_aware.convert(case.fit(aware))
     found = measure.inspect(content)
     assert found.weight_types == ("int8",) and found.activation_types == ("int8",)
     assert case.difference(content, aware) < 0.05
+
+
+def test_measured_ranges_are_the_mean_of_the_batches_and_nothing_else_changes():
+    """tfmot's own begin at 6, and have hardly moved after a short training."""
+    tf.keras.utils.set_random_seed(1)
+    layers = [L.Conv1D(8, 3, activation="relu", name="conv"), L.Flatten(), L.Dense(2)]
+    model = tf.keras.Sequential([L.Input((32, 6)), *layers])
+    x = np.random.default_rng(0).normal(0, 20, (COUNT, 32, 6)).astype(np.float32)
+    aware = quantization_aware.quantize(model)
+    before = {v.name: v.numpy() for v in aware.weights}
+    quantization_aware.calibrate(aware, x, batch=16)
+    after = {v.name.split(":")[0]: v.numpy() for v in aware.weights}
+    outputs = tf.keras.Model(model.inputs, model.get_layer("conv").output)(x).numpy()
+    expected = outputs.reshape(2, -1).max(axis=1).mean()
+    (largest,) = (v for name, v in after.items() if name.endswith("conv/post_activation_max"))
+    assert expected > 12
+    assert largest == pytest.approx(expected, rel=0.02)
+    for name, value in before.items():
+        if not name.split(":")[0].endswith(("_min", "_max")):
+            np.testing.assert_array_equal(after[name.split(":")[0]], value)
+    content = quantization_aware.convert(aware)
+    found = measure.TFLiteModel(content).predict(x)
+    # Untrained it computes what the network does, but where a batch's largest values are clipped.
+    assert np.median(np.abs(found - model(x))) < 0.02 * np.abs(model(x)).max()
 
 
 LONE = {
