@@ -21,8 +21,16 @@ from labkit.training import Recipe, Trained, series
 WINDOW = (128, 9)
 ACTIVITIES = 6
 
-#: What the slides quantise their inputs to: powers of two from 0 to 1, and nothing below.
-SLIDES_INPUTS = "quantized_relu_po2(4,1)"
+#: The quantisers that the slides' statistics of their QKeras CNN imply, for `po2(**SLIDES)`. The
+#: first one leaves nothing of a negative input, half of what the sensors say: 0.0000 to 1.0000 is
+#: printed behind it, and -15.7 to 15.1 in front.
+SLIDES = {
+    "inputs": "quantized_relu_po2(4,1)",
+    "kernels": "quantized_po2(4,1)",
+    "biases": "quantized_bits(4,0,1)",
+    "activations": "quantized_relu(3,1)",
+    "dense": "quantized_bits(4,0,1)",
+}
 
 #: What body acceleration (g), angular velocity (rad/s) and total acceleration (g) are divided by,
 #: and where the quotients are cut off: on the real windows 99.9 % of a sensor's values are below.
@@ -167,20 +175,20 @@ def po2_float() -> tf.keras.Model:
 
 
 def po2(
-    inputs: str = "quantized_bits(8,3,1)",
-    kernels: str = "quantized_po2(4,1)",
-    biases: str = "quantized_bits(4,0,1)",
-    activations: str = "quantized_relu_po2(4,4)",
-    dense: str = "quantized_bits(4,0,1)",
+    inputs: str = "quantized_bits(8,2,1)",
+    kernels: str | Callable = "quantized_po2(4,1)",
+    biases: str = "quantized_bits(8,1,1)",
+    activations: str = "quantized_relu(8,3)",
+    dense: str = "quantized_bits(8,1,1)",
 ) -> tf.keras.Model:
     """The QKeras CNN, 39,142 parameters: kernels that are powers of two, so that shifts multiply.
 
     It takes the weights of `po2_float` as they are: `po2().set_weights(trained.get_weights())`.
 
     Args:
-        inputs: quantiser of the windows, in QKeras's notation. The slides have SLIDES_INPUTS there,
-            which leaves nothing of a negative value: half of what the sensors say.
-        kernels: of the convolutions.
+        inputs: quantiser of the windows, in QKeras's notation.
+        kernels: of the convolutions, in this notation or a quantiser. `quantized_po2` has no zero:
+            of a pruned weight it makes 2⁻⁸; `low_bit.Po2WithZero` leaves it.
         biases: of all layers.
         activations: in the place of every ReLU.
         dense: of the dense layer's kernel.
@@ -327,8 +335,8 @@ NETWORKS = {
     "po2": Network(po2, _recipes(3, 15, 1e-3)),
     "base": Network(base, _recipes(2, 8, 1e-3)),
     "base_small": Network(base_small, _recipes(3, 12, 1e-3)),
-    "lstm": Network(lstm, _recipes(4, 20, batch=128)),
-    "residual_lstm": Network(residual_lstm, _recipes(1, 12, batch=128)),
+    "lstm": Network(lstm, _recipes(2, 15, 5e-3, batch=128)),
+    "residual_lstm": Network(residual_lstm, _recipes(1, 12, 5e-3, batch=128)),
 }
 
 

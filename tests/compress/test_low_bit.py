@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from labkit import measure, training
 
@@ -52,6 +53,40 @@ def test_powers_of_two_have_no_zero(low_bit):
     found = low_bit.quantizer_values("quantized_po2(4)")
     assert 0 not in found and len(found) <= 16
     np.testing.assert_array_equal(np.log2(np.abs(found)) % 1, 0)
+
+
+def test_powers_of_two_with_a_zero(low_bit):
+    quantiser = low_bit.Po2WithZero(4, 1)
+    x = tf.constant([0.0, 0.3, -0.7, 1e-9])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = quantiser(x)
+    np.testing.assert_allclose(y, [0, 0.25, -0.5, 2**-8], rtol=1e-4)
+    np.testing.assert_allclose(tape.gradient(y, x), 1)
+
+
+def test_a_pruned_kernel_of_powers_of_two_keeps_its_zeros(tiny_data, recipe):
+    """Through `tfmot`'s copies of the layers, which are made from their configuration."""
+    import qkeras
+
+    from labkit.compress import low_bit, pruning
+
+    kernels = low_bit.Po2WithZero(4, 1)
+    model = tf.keras.Sequential(
+        [
+            tf.keras.Input((28, 28, 1)),
+            tf.keras.layers.Flatten(),
+            qkeras.QDense(24, kernel_quantizer=kernels, bias_quantizer="quantized_bits(8,1)"),
+            tf.keras.layers.Softmax(),
+        ]
+    )
+    pruned = pruning.prune(model, 0.9, end=1, frequency=1)
+    training.fit(pruned, tiny_data, recipe.but(epochs=3), callbacks=pruning.callbacks())
+    layer = pruning.strip(pruned).layers[1]
+    values = np.asarray(layer.get_quantizers()[0](layer.kernel))
+    assert np.mean(values == 0) == pytest.approx(0.9, abs=0.01)
+    exponents = np.log2(np.abs(values[values != 0]))
+    np.testing.assert_allclose(exponents, np.round(exponents), atol=1e-4)
 
 
 def test_stochastic_quantizers_draw_in_training_only_and_repeat(low_bit):

@@ -21,6 +21,7 @@ from labkit.compress.low_bit.network import (
 )
 from labkit.compress.low_bit.quantizers import (
     FOUR_BITS,
+    Po2WithZero,
     quantizer,
     quantizer_values,
     rounded,
@@ -33,6 +34,7 @@ __all__ = [
     "FOUR_BITS",
     "MODES",
     "Codes",
+    "Po2WithZero",
     "bits",
     "codes",
     "convert",

@@ -16,6 +16,22 @@ from labkit.compress.kernels import CompressionError
 FOUR_BITS = "quantized_bits(4,0,1,alpha=1)"
 
 
+@tf.keras.utils.register_keras_serializable("labkit")
+class Po2WithZero(qkeras.quantized_po2):
+    """Powers of two, and zero for a weight that is exactly zero, as pruning leaves it.
+
+    `quantized_po2` makes its least value of a zero: of a pruned kernel all weights come back, small
+    and of one sign.
+
+    Example:
+        >>> network = har.po2(kernels=low_bit.Po2WithZero(4, 1))  # four bits, up to 1
+    """
+
+    def __call__(self, x):
+        """Rounded; gradients pass straight through, at zero too."""
+        return tf.where(x == 0, x, super().__call__(x))
+
+
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Without Keras's warning that QKeras's constraints are serialised in an unusual way."""
