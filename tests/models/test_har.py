@@ -136,12 +136,6 @@ def test_quantisation_aware_training_gives_integers_throughout(build, windows):
     np.testing.assert_allclose(found, expected, atol=0.05)
 
 
-def test_the_light_network_is_all_integers_once_its_normalisation_is_folded():
-    """Behind the mean over time it would stay in floating point, between two conversions."""
-    aware = quantization_aware.quantize(folding.fold(har.light()))
-    assert set(measure.inspect(quantization_aware.convert(aware)).activation_types) == {"int8"}
-
-
 def test_scaled_windows_are_in_units_of_their_sensors():
     x = np.zeros((2, *har.WINDOW), np.float32)
     x[0, :, 1], x[0, :, 5], x[1, :, 8], x[1, :, 3] = 0.5, -0.6, 1.0, 50.0
