@@ -73,7 +73,7 @@ class Lab:
         runtime.set_seed(seed)
         checks.reset()
         self.repeats = REPEATS[profile] if repeats is None else repeats
-        self.dataset: datasets.Dataset = dataset.load(data, profile=profile, seed=0)
+        self.dataset: datasets.Dataset = dataset.load(data, quick=profile == "quick", seed=0)
         self.ledger = measure.Ledger(self.out)
         self._artefacts: dict[str, Artefact] = {}
         self._measured: dict[tuple[str, str], Path] = {}  # of the first seed, by model, technique
@@ -120,17 +120,9 @@ class Lab:
                 by profile, for example `sign_cnn`.
             seed: of weights, order and augmentation.
         """
-        recipe = network.RECIPES[self.profile]
         runtime.set_seed(seed)
-        model = network.build()
-        name = f"{model.name}-{self.dataset.source}-{self.profile}-seed{seed}.npz"
-        return training.keep(
-            self.out / "baseline" / name,
-            model,
-            lambda: training.fit(model, self.dataset, recipe, seed),
-            training.provenance(self.dataset, recipe, seed),
-            seed,
-        )
+        recipe = network.RECIPES[self.profile]
+        return training.fitted(self.out, network.build(), self.dataset, recipe, seed)
 
     def measure(
         self, technique: str, path: Path, seed: int | None = None, model: str = "baseline"

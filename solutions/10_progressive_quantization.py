@@ -148,7 +148,8 @@ pd.DataFrame.from_dict(rows, orient="index").round({"fewer (×)": 1})
 # kernels, as in lab 01: what the engine gets are convolutions with a bias, and additions.
 
 # %%
-trained = squeezenet.baseline(data, PROFILE, SEED, OUT)
+trained = squeezenet.baseline(data, squeezenet.NETWORK[PROFILE], squeezenet.RECIPES[PROFILE],
+                              SEED, OUT)
 small = folding.fold(trained.model)
 print(trained.describe())
 lab.write("squeezenet_cifar10.tflite", post_training.convert(small, "float"))

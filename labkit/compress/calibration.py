@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from labkit.models.graph import Wiring, copy_of, flat
+from labkit.models.graph import Wiring, copy_of, flat, normalizes_channels
 
 _L = tf.keras.layers
 #: Layers f with f(s x) = s f(x) for s > 0, channel by channel.
@@ -102,18 +102,13 @@ def stretch_channel(
 
 def _consumer(layer: _L.Layer, wiring: Wiring) -> _L.Layer | None:
     """The convolution or dense layer that alone reads a layer's channels, if there is one."""
-    channels = _last_axis(layer)
+    channels = normalizes_channels(layer)
     while channels:
         layer = wiring.sole_behind(layer)
         if _is_linear(layer):
             return layer
         channels = layer is not None and lets_factors_through(layer)
     return None
-
-
-def _last_axis(norm: _L.BatchNormalization) -> bool:
-    """Whether what it normalises, its channels, are the last axis."""
-    return list(norm.axis) in ([-1], [len(norm.output_shape) - 1])
 
 
 def _is_linear(layer: _L.Layer | None) -> bool:

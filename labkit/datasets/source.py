@@ -1,7 +1,7 @@
 """The one protocol of the data sets: a source says how to find, read, verify and synthesise.
 
-What all have in common is written here once: modes, sizes of the profiles, the cache, completeness,
-downloads and what is said when something is missing or damaged.
+What all have in common is written here once: modes, sizes, the cache, completeness, downloads and
+what is said when something is missing or damaged.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ class Source:
     Attributes:
         name: as `labkit data` has it.
         title: as people call it.
-        rows: samples of "train" and "test": of the published files, and synthetic ones of the full
-            profile.
-        quick: samples of them in the quick profile.
+        rows: samples of "train" and "test": of the published files, and synthetic ones.
+        quick: samples of them for a quick run.
         draw: draw(part, count, seed, **options) synthesises a `Part` of `count` samples, a smaller
             one being the beginning of a larger one; None where only real data will do.
         find: find(folder) gives the real files there, none or an empty tuple where they are not;
@@ -60,7 +59,7 @@ class Source:
         is_published: is_published(files) says whether they are the published ones; without, the
             files' checksums do.
         class_names, coordinates, unit: as `Dataset` has them.
-        easy: options of `draw` in the quick profile, so that a small network learns in seconds.
+        easy: options of `draw` for a quick run, so that a small network learns in seconds.
         version: of what `draw` draws, for the cache; None for what is drawn too quickly to be kept.
         synthetic: what `draw` makes, in words.
         file: what a download is called in the folder of real data.
@@ -92,26 +91,25 @@ class Source:
     citation: str = ""
     sha256: dict[str, str] = field(default_factory=dict)
 
-    def load(self, mode: str = "auto", profile: str = "full", seed: int = 0) -> Dataset:
+    def load(self, mode: str = "auto", *, quick: bool = False, seed: int = 0) -> Dataset:
         """Load the data set.
 
         Args:
             mode: "real", "synthetic", or "auto" for real where it is found and synthetic elsewhere.
-            profile: "full" for everything, "quick" for fewer samples.
-            seed: of the drawing, and of the quick profile's choice among real samples.
+            quick: fewer samples, and synthetic ones that are easier to tell apart.
+            seed: of the drawing, and of the choice of fewer among real samples.
 
         Raises:
             DataError: real data is asked for and missing; or found and damaged, in either mode.
         """
         runtime.checked_choice("mode", mode, runtime.DATA_MODES)
-        runtime.checked_choice("profile", profile, runtime.PROFILES)
         found = () if mode == "synthetic" else self.found()
         if found or mode == "real" or (mode == "auto" and self.draw is None):
             dataset = self._dataset(Origin.REAL, self._read(found))
-            return dataset if profile == "full" else dataset.subset(**self.quick, seed=seed)
-        if profile == "full":
-            return self.synthesize(**self.rows, seed=seed)
-        return self.synthesize(**self.quick, seed=seed, **self.easy)
+            return dataset.subset(**self.quick, seed=seed) if quick else dataset
+        if quick:
+            return self.synthesize(**self.quick, seed=seed, **self.easy)
+        return self.synthesize(**self.rows, seed=seed)
 
     def synthesize(self, train: int, test: int, seed: int = 0, **options) -> Dataset:
         """Draw the data set's synthetic form.

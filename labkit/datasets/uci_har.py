@@ -103,11 +103,11 @@ SOURCE = Source(
 load, synthesize = SOURCE.load, SOURCE.synthesize
 
 
-def features(mode: str = "auto", profile: str = "full", seed: int = 0) -> Dataset:
+def features(mode: str = "auto", *, quick: bool = False, seed: int = 0) -> Dataset:
     """Load the 561 features of the same windows as `load` gives, in the same order.
 
     Args:
-        mode, profile, seed: as `Source.load` has them.
+        mode, quick, seed: as `Source.load` has them.
 
     Returns:
         x float32 (N, 561), named by `har_features.NAMES`: of real data as published, each feature
@@ -117,9 +117,9 @@ def features(mode: str = "auto", profile: str = "full", seed: int = 0) -> Datase
     Raises:
         DataError: as `Source.load`.
     """
-    windows = SOURCE.load(mode, profile, seed)
+    windows = SOURCE.load(mode, quick=quick, seed=seed)
     if windows.origin is Origin.REAL:
-        return replace(SOURCE, read=_read_features).load("real", profile, seed)
+        return replace(SOURCE, read=_read_features).load("real", quick=quick, seed=seed)
     counts = [len(windows.x_train), len(windows.x_test)]
     key = {"versions": [har_simulator.VERSION, har_features.VERSION], "seed": seed, "rows": counts}
     train, test = cache.kept(

@@ -46,7 +46,7 @@ class Offers(Protocol):
     def find(self) -> object:
         """Where the real data is; nothing if it is not here."""
 
-    def load(self, mode: str, profile: str = "full") -> Dataset:
+    def load(self, mode: str, *, quick: bool = False) -> Dataset:
         """The public data, which the notebooks are executed on."""
 
     def real(self, count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:

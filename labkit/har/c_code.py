@@ -11,6 +11,7 @@ from labkit.har import HarError
 from labkit.har.pipeline import SAMPLE, Pipeline, literal
 from labkit.measure import MicroReport
 from labkit.measure.graph import Graph, Tensor
+from labkit.measure.tflite import quantize
 
 #: Types of a network's input and output: the name in C, and limits of its codes.
 _TYPES = {
@@ -62,11 +63,8 @@ class End:
 
     def codes(self, x: np.ndarray) -> np.ndarray:
         """Values as the network takes them, rounded as the C code does."""
-        if self.limits is None:
-            return x.astype(np.float32)
-        steps = x.astype(np.float32) / np.float32(self.scale)
-        steps = np.trunc(steps + np.copysign(np.float32(0.5), steps)) + np.float32(self.zero_point)
-        return np.clip(steps, *self.limits).astype(self.type)
+        details = {"dtype": self.type, "quantization": (self.scale, self.zero_point)}
+        return quantize(x.astype(np.float32), details)
 
 
 def method(operator: str) -> str:

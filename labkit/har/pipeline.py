@@ -9,6 +9,7 @@ and keep a state: a stream gives what the whole recording gives.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -92,6 +93,7 @@ class LowPass:
         """Number of floats that the step remembers."""
         return 2 * math.ceil(self.order / 2) * channels
 
+    @functools.cache  # noqa: B019 - a filter is a value: few are ever made
     def sections(self, rate: float) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients b0, b1, b2, a1, a2 of each section, and its state for a constant 1."""
         from scipy import signal
@@ -112,7 +114,7 @@ class LowPass:
 
     def step(self, state: np.ndarray, x: np.ndarray, rate: float) -> np.ndarray:
         """The step's output for a sample x, float32 (..., C); the state is changed."""
-        for (b0, b1, b2, a1, a2), z in zip(_sections(self, rate), state, strict=True):
+        for (b0, b1, b2, a1, a2), z in zip(self.sections(rate)[0], state, strict=True):
             y = b0 * x + z[0]
             z[0] = (b1 * x - a1 * y) + z[1]
             z[1] = b2 * x - a2 * y
@@ -235,15 +237,6 @@ for (i = 0; i < {channels}; ++i) y[i] = (x[i] - k[i][0]) / k[i][1];
 
 Step = Median | LowPass | Gravity | Standardise
 _STEPS = {step.name: step for step in (Median, LowPass, Gravity, Standardise)}
-_cache: dict[tuple, list] = {}
-
-
-def _sections(step: LowPass, rate: float) -> list:
-    """Coefficients of a filter's sections; designed once."""
-    key = (step, rate)
-    if key not in _cache:
-        _cache[key] = list(step.sections(rate)[0])
-    return _cache[key]
 
 
 def _rows(rows) -> str:

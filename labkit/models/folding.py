@@ -7,7 +7,15 @@ from collections.abc import Collection
 import numpy as np
 import tensorflow as tf
 
-from labkit.models.graph import Copies, Layer, NetworkError, Wiring, flat, rebuilt
+from labkit.models.graph import (
+    Copies,
+    Layer,
+    NetworkError,
+    Wiring,
+    flat,
+    normalizes_channels,
+    rebuilt,
+)
 from labkit.models.planar import reshaped
 
 _L = tf.keras.layers
@@ -131,10 +139,9 @@ def _check_statistics(name: str, options: dict) -> None:
 
 def _is_lone(layer: Layer, wiring: Wiring) -> bool:
     """Whether it is a normalisation over the last axis that the layer before cannot take."""
-    if not isinstance(layer, _L.BatchNormalization) or len(wiring.before(layer)) > 1:
+    if not normalizes_channels(layer) or len(wiring.before(layer)) > 1:
         return False
-    over_last = list(layer.axis) == [len(layer.output_shape) - 1]
-    return over_last and bool(_hindrance(wiring.sole_before(layer), layer, wiring))
+    return bool(_hindrance(wiring.sole_before(layer), layer, wiring))
 
 
 def _reader(norm: Layer, wiring: Wiring) -> tuple[Layer | None, int]:

@@ -167,6 +167,14 @@ def layer_outputs(model: tf.keras.Model, images, names: list[str]) -> dict:
     return {name: tuple(pair) for name, pair in zip(names, values, strict=True)}
 
 
+def normalizes_channels(layer: Layer | None) -> bool:
+    """Whether it is a batch normalisation of its last axis: a factor and a shift a channel."""
+    if not isinstance(layer, tf.keras.layers.BatchNormalization):
+        return False
+    rank = layer.input_spec.ndim
+    return [axis % rank for axis in layer.axis] == [rank - 1]
+
+
 class Copies:
     """Copies of layers, one for each however often it is called; their weights come at the end."""
 

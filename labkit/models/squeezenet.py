@@ -6,9 +6,7 @@ P. J. Pereira Vieito, master's thesis (UPC and Università di Bologna, 2017), se
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -34,13 +32,12 @@ MULTIPLE = 16
 #: Names of the published weights in the folder of real data.
 WEIGHTS = ("squeezenet_v1.1.npz", "squeezenet_v1.1.caffemodel")
 
-#: The network for CIFAR-10, and how it is trained from scratch, by profile.
 _SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypass": True}
+#: The network for CIFAR-10, as options of `build`, and how it is trained from scratch.
 NETWORK = {
-    "quick": _SMALL_NETWORK | {"modules": ["fire2", "fire4", "fire5", "fire6"]},
-    "full": _SMALL_NETWORK,
+    "quick": {**_SMALL_NETWORK, "width": 0.25, "modules": ["fire2", "fire4", "fire5", "fire6"]},
+    "full": {**_SMALL_NETWORK, "width": 0.75},
 }
-WIDTH = {"quick": 0.25, "full": 0.75}
 _SCHEDULE = {
     "schedule": Schedule.TRIANGLE,
     "warm_up": 0.2,
@@ -142,45 +139,25 @@ def find_weights() -> Path | None:
     return next((p for p in (folders.real() / name for name in WEIGHTS) if p.exists()), None)
 
 
-def small(dataset: Dataset, profile: str, seed: int) -> tf.keras.Model:
-    """The untrained network for a data set of small images, with batch normalisation.
-
-    Args:
-        dataset: standardised images (N, 32, 32, 3).
-        profile: "quick" or "full", see `NETWORK` and `WIDTH`.
-        seed: of the weights.
-    """
-    runtime.set_seed(seed)
-    classes = len(dataset.class_names)
-    return build(dataset.x_train.shape[1:], classes, WIDTH[profile], **NETWORK[profile])
-
-
-def baseline(dataset: Dataset, profile: str, seed: int, folder: str | Path) -> Trained:
+def baseline(
+    dataset: Dataset, network: dict, recipe: Recipe, seed: int, folder: str | Path
+) -> Trained:
     """The network for small images, trained with batch normalisation: loaded, or trained now.
 
-    The weights and what they were trained on are kept in `folder`/baseline.
+    The weights and what they were trained on are kept in `folder`/baseline; a killed training goes
+    on with its epoch.
 
     Args:
         dataset: standardised images (N, 32, 32, 3).
-        profile: "quick" or "full": sets network and recipe.
+        network: options of `build`, for example `NETWORK["full"]`.
+        recipe: for example `RECIPES["full"]`.
         seed: of weights, order and augmentation.
     """
-    recipe = RECIPES[profile]
-    model = small(dataset, profile, seed)
-    source = training.ArrayBatches(
-        dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, batch=recipe.batch
+    runtime.set_seed(seed)
+    model = build(dataset.x_train.shape[1:], len(dataset.class_names), **network)
+    parts = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
+    batches = training.ArrayBatches(*parts, batch=recipe.batch)
+    options = {"network": network, "multiple": MULTIPLE}
+    return training.fitted(
+        folder, model, dataset, recipe, seed, batches=batches, resume=True, **options
     )
-    whole = training.provenance(
-        dataset, recipe, seed, network=NETWORK[profile], width=WIDTH[profile], multiple=MULTIPLE
-    )
-    # A killed training goes on with its epoch; one by another recipe has another name.
-    key = zlib.crc32(json.dumps(whole, sort_keys=True).encode())
-    path = Path(folder) / "baseline" / f"squeezenet-{dataset.source}-{profile}-seed{seed}.npz"
-    part = path.with_name(f"{path.stem}-{key:08x}.part.npz")
-
-    def train() -> dict[str, list[float]]:
-        history = training.fit(model, source, recipe, seed, checkpoint=part)
-        part.unlink()
-        return history
-
-    return training.keep(path, model, train, whole, seed)

@@ -10,7 +10,7 @@ from labkit.training.data import ArrayBatches, Batches, FolderBatches, steps
 from labkit.training.engine import Trainer, TrainingError, fit
 from labkit.training.evaluation import accuracy, predictor, ranks
 from labkit.training.recipe import Recipe, Schedule, momentum_sgd
-from labkit.training.trained import Trained, keep, provenance
+from labkit.training.trained import Trained, fitted, keep, provenance
 
 __all__ = [
     "ArrayBatches",
@@ -25,6 +25,7 @@ __all__ = [
     "TrainingError",
     "accuracy",
     "fit",
+    "fitted",
     "keep",
     "momentum_sgd",
     "predictor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 import zlib
@@ -15,6 +16,8 @@ import tensorflow as tf
 import labkit
 from labkit.checkpoint import Checkpoint, CheckpointError
 from labkit.datasets import Dataset
+from labkit.training.data import Batches
+from labkit.training.engine import fit
 from labkit.training.recipe import Recipe
 
 
@@ -42,6 +45,45 @@ class Trained:
             f"seed {self.seed}: {self.model.count_params():,} parameters, "
             f"{len(self.history['loss'])} epochs, {origin} in {self.seconds:.0f} s"
         )
+
+
+def fitted(
+    folder: str | Path,
+    model: tf.keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    seed: int,
+    *,
+    batches: Batches | None = None,
+    resume: bool = False,
+    **network,
+) -> Trained:
+    """A network trained by a recipe: loaded from `folder`/baseline, or trained now and kept there.
+
+    Args:
+        model: untrained; gets the weights.
+        data: what it is trained on, and named after.
+        recipe: its name is part of the file's.
+        seed: of order, augmentation and dropout.
+        batches: of the data set, where its arrays are not fed as they are.
+        resume: keep every epoch too, so that a killed training goes on with the one in which it
+            was; `fit` says what that means for its seeds.
+        network: options of the network, as JSON takes them, that its name does not tell.
+    """
+    path = Path(folder) / "baseline" / f"{model.name}-{data.source}-{recipe.name}-seed{seed}.npz"
+    whole = provenance(data, recipe, seed, **network)
+    # A training by another recipe has another name.
+    key = zlib.crc32(json.dumps(whole, sort_keys=True).encode())
+    part = path.with_name(f"{path.stem}-{key:08x}.part.npz") if resume else None
+
+    def train() -> dict[str, list[float]]:
+        fed = data if batches is None else batches
+        history = fit(model, fed, recipe, seed, checkpoint=part)
+        if part is not None:
+            part.unlink()
+        return history
+
+    return keep(path, model, train, whole, seed)
 
 
 def keep(

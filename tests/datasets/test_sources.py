@@ -156,17 +156,18 @@ def test_real_and_synthetic_are_told_apart(source, real):
 
 def test_quick_is_smaller_and_of_all_classes(source, real):
     for mode in ("real", "synthetic"):
-        data = source.load(mode, "quick", seed=2)
+        data = source.load(mode, quick=True, seed=2)
         assert (len(data.x_train), len(data.x_test)) == tuple(source.quick.values())
         if data.is_classification:
             assert set(data.y_train) == set(range(len(data.class_names)))
-    assert not same(source.load("real", "quick", 2), source.load("real", "quick", 3))
+    first, other = (source.load("real", quick=True, seed=seed) for seed in (2, 3))
+    assert not same(first, other)
 
 
 def test_auto_is_synthetic_where_there_is_nothing(source, folder, monkeypatch):
-    assert source.load("auto", "quick").origin is Origin.SYNTHETIC
+    assert source.load("auto", quick=True).origin is Origin.SYNTHETIC
     monkeypatch.setenv("LABKIT_DATA", str(folder / "nowhere"))
-    assert source.load("auto", "quick").origin is Origin.SYNTHETIC
+    assert source.load("auto", quick=True).origin is Origin.SYNTHETIC
 
 
 def test_a_seed_draws_the_same_and_a_smaller_set_begins_a_larger(source):
@@ -217,7 +218,7 @@ def test_damaged_files_are_told_in_every_mode_but_synthetic(source, real, damage
     for call in (source.load, source.verify, source.get):
         message = error_of(call)
         assert str(real) in message and " again." in message
-    assert source.load("synthetic", "quick").origin is Origin.SYNTHETIC
+    assert source.load("synthetic", quick=True).origin is Origin.SYNTHETIC
 
 
 def test_verify_knows_the_published_bytes(source, real):
@@ -278,8 +279,6 @@ def test_no_place_for_the_cache_is_no_error(source, tmp_path, monkeypatch):
 def test_wrong_settings(source):
     with pytest.raises(SettingError, match="mode is 'reel'"):
         source.load("reel")
-    with pytest.raises(SettingError, match="profile is 'fast'"):
-        source.load("synthetic", "fast")
 
 
 def test_a_room_is_measured_and_described(monkeypatch):

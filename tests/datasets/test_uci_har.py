@@ -252,9 +252,9 @@ def test_features_go_with_the_windows(folder, har_files, make_har, monkeypatch):
     monkeypatch.setitem(uci_har.SOURCE.quick, "test", 18)
     make_har(folder / "uci-har.zip", har_files)
     for mode in ("real", "synthetic"):
-        for profile in ("quick", "full"):
-            windows = uci_har.load(mode, profile, seed=1)
-            features = uci_har.features(mode, profile, seed=1)
+        for quick in (True, False):
+            windows = uci_har.load(mode, quick=quick, seed=1)
+            features = uci_har.features(mode, quick=quick, seed=1)
             assert features.origin == windows.origin and features.name == "uci_har"
             assert features.x_train.shape == (len(windows.x_train), 561)
             assert features.x_train.dtype == features.x_test.dtype == np.float32

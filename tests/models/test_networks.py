@@ -38,7 +38,7 @@ def test_a_narrow_network_has_multiples_of_16_filters():
 
 
 def test_modules_can_be_left_out(images):
-    model = squeezenet.build((32, 32, 3), 10, width=0.25, **squeezenet.NETWORK["quick"])
+    model = squeezenet.build((32, 32, 3), 10, **squeezenet.NETWORK["quick"])
     assert list(graph.levels(model)) == ["conv1", "fire2", "fire4", "fire5", "fire6", "conv10"]
     assert model.get_layer("conv10").output.shape[1:3] == (4, 4)
     assert "fire5/bypass" in [layer.name for layer in model.layers]

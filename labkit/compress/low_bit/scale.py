@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from labkit.compress.calibration import lets_factors_through
 from labkit.compress.low_bit.layers import by_channel, is_linear, kernel_of
-from labkit.models.graph import Wiring
+from labkit.models.graph import Wiring, normalizes_channels
 
 #: Divisors that are tried for a kernel, as parts of its largest weight; 1 first, to win a tie.
 _FACTORS = (1.0, *np.geomspace(0.35, 3.0, 32))
@@ -104,9 +104,4 @@ def _sole_source(layer: tf.keras.layers.Layer, wiring: Wiring) -> tf.keras.layer
 
 def _may_scale(layer: tf.keras.layers.Layer | None) -> bool:
     """Whether it is a normalisation that can take a factor for each channel."""
-    return (
-        isinstance(layer, tf.keras.layers.BatchNormalization)
-        and layer.scale
-        and layer.center
-        and list(layer.axis) == [layer.input_spec.ndim - 1]
-    )
+    return normalizes_channels(layer) and layer.scale and layer.center

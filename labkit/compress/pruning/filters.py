@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from labkit.compress.kernels import CompressionError
-from labkit.models.graph import Wiring, copy_of, flat
+from labkit.models.graph import Wiring, copy_of, flat, normalizes_channels
 
 _L = tf.keras.layers
 _FILTERED = (_L.Conv1D, _L.Conv2D, _L.Dense)
@@ -127,7 +127,7 @@ def _chain(model: tf.keras.Model, keep: Mapping[str, np.ndarray]) -> list[tf.ker
 def _fault(layer: tf.keras.layers.Layer, loses: bool) -> str:
     """Why a layer cannot lose filters, or channels of its inputs; empty if it can."""
     if isinstance(layer, _L.BatchNormalization):
-        last = list(layer.axis) == [len(layer.output_shape) - 1]
+        last = normalizes_channels(layer)
         return "" if last else f"normalises along the axes {list(layer.axis)}"
     if type(layer) not in (*_FILTERED, *_PASSING):
         return f"is a {type(layer).__name__}"

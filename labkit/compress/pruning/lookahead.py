@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from labkit.compress.kernels import prunable
-from labkit.models.graph import Layer, calls, flat
+from labkit.models.graph import Layer, calls, flat, normalizes_channels
 
 _L = tf.keras.layers
 _PLAIN = (_L.Dense, _L.Conv1D, _L.Conv2D, _L.Conv3D)
@@ -125,7 +125,7 @@ def _passed(
         scales = _depthwise(layer)
         made = (first[:, None] * scales).ravel()
         return made, lambda leaving: [(leaving.reshape(scales.shape) * scales).sum(axis=1)]
-    if isinstance(layer, _L.BatchNormalization) and list(layer.axis) == [inputs[0].shape.rank - 1]:
+    if normalizes_channels(layer):
         scale = _scale(layer, inputs[0])
         return first * scale, lambda leaving: [leaving * scale]
     if isinstance(layer, _PASSING):
