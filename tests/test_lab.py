@@ -15,7 +15,7 @@ from labkit.lab import Lab
 
 @pytest.fixture
 def lab(tmp_path, tiny_data, monkeypatch):
-    monkeypatch.setattr(sign_mnist, "load", lambda mode, profile, seed: tiny_data)
+    monkeypatch.setattr(sign_mnist, "load", lambda mode, quick, seed: tiny_data)
     return Lab(
         "02_dynamic_range",
         "quick",
@@ -115,7 +115,7 @@ def test_coded_bits_are_reported_where_a_code_is_shorter(lab, sign_model):
 def small_lab(tmp_path, x, y, **about):
     """A lab on arrays: its number has no published figures."""
     data = Dataset.from_arrays("made up", (x, y), (x, y), origin="synthetic")
-    source = SimpleNamespace(load=lambda mode, profile, seed: data)
+    source = SimpleNamespace(load=lambda mode, quick, seed: data)
     return Lab("98_own", "quick", "synthetic", 0, str(tmp_path / "out"), source, **about)
 
 

@@ -243,7 +243,7 @@ def _body(step, channels: int, pipeline: Pipeline) -> list[str]:
 
 
 def _helpers(pipeline: Pipeline) -> str:
-    if all(step.name != "median" for step in pipeline.steps):
+    if not {"median", "clip"} & {step.name for step in pipeline.steps}:
         return ""
     return """\
 static float smaller(float a, float b) { return a < b ? a : b; }

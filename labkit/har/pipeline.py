@@ -235,8 +235,45 @@ for (i = 0; i < {channels}; ++i) y[i] = (x[i] - k[i][0]) / k[i][1];
 """
 
 
-Step = Median | LowPass | Gravity | Standardise
-_STEPS = {step.name: step for step in (Median, LowPass, Gravity, Standardise)}
+@dataclass(frozen=True)
+class Clip:
+    """Cuts off what is beyond a limit, as the training windows were."""
+
+    limit: float
+    name: ClassVar[str] = "clip"
+
+    def __post_init__(self):
+        """Round to float32, and refuse what would leave nothing."""
+        object.__setattr__(self, "limit", float(np.float32(self.limit)))
+        if not self.limit > 0:
+            raise HarError(f"clip has the limit {self.limit:g}, expected a positive one.")
+
+    def outputs(self, channels: int) -> int:
+        """Number of channels after this step."""
+        return channels
+
+    def size(self, channels: int) -> int:
+        """Number of floats that the step remembers."""
+        return 0
+
+    def start(self, x: np.ndarray, rate: float) -> np.ndarray:
+        """What is remembered before the first sample: nothing."""
+        return np.empty(0, np.float32)
+
+    def step(self, state: np.ndarray, x: np.ndarray, rate: float) -> np.ndarray:
+        """The step's output for a sample x, float32 (..., C)."""
+        return np.clip(x, -np.float32(self.limit), np.float32(self.limit))
+
+    def c(self, channels: int, rate: float) -> str:
+        """C statements that make y of x."""
+        limit = literal(self.limit)
+        return f"""\
+for (i = 0; i < {channels}; ++i) y[i] = larger(-{limit}, smaller(x[i], {limit}));
+"""
+
+
+Step = Median | LowPass | Gravity | Standardise | Clip
+_STEPS = {step.name: step for step in (Median, LowPass, Gravity, Standardise, Clip)}
 
 
 def _rows(rows) -> str:
@@ -413,7 +450,9 @@ class Stream:
 
 
 def uci_har(
-    mean: Sequence[float] | None = None, deviation: Sequence[float] | None = None
+    mean: Sequence[float] | None = None,
+    deviation: Sequence[float] | None = None,
+    limit: float | None = None,
 ) -> Pipeline:
     """The preprocessing of UCI HAR, on a device.
 
@@ -424,12 +463,15 @@ def uci_har(
     Args:
         mean, deviation: of the nine channels of the training windows, if the network was trained on
             standardised ones.
+        limit: beyond which these were cut off.
 
     Source: D. Anguita et al., ESANN 2013, section 2.
     """
     steps: list[Step] = [Median(), LowPass(3, 20.0), Gravity(3, 0.3)]
     if mean is not None:
         steps.append(Standardise(tuple(mean), tuple(deviation)))
+    if limit is not None:
+        steps.append(Clip(limit))
     return Pipeline(tuple(steps))
 
 

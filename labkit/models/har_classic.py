@@ -43,6 +43,7 @@ def linear(
     components: int = 32,
     penalty: float = 1.0,
     shrinkage: bool = True,
+    tolerance: float = 1e-3,
 ) -> Pipeline:
     """Logistic regression on features, trained.
 
@@ -53,6 +54,7 @@ def linear(
         penalty: how strongly weights are kept small, the inverse of scikit-learn's C.
         shrinkage: of the LDA's covariance (Ledoit and Wolf's). Features that say nearly the same
             get huge weights of opposite signs without, which eight bits cannot hold.
+        tolerance: largest component of the gradient at which the logistic regression is trained.
 
     Raises:
         FeatureError: another reduction.
@@ -65,7 +67,7 @@ def linear(
     }
     if reduction not in reductions:
         raise FeatureError(f"reduction is {reduction!r}, expected 'pca', 'lda' or None.")
-    last = LogisticRegression(C=1 / penalty, max_iter=2000)
+    last = LogisticRegression(C=1 / penalty, tol=tolerance, max_iter=2000)
     return make_pipeline(StandardScaler(), *reductions[reduction], last).fit(
         data.x_train, data.y_train
     )

@@ -177,6 +177,17 @@ def test_bits_and_energy_count_depthwise_kernels():
     assert energies[0] > energies[1] > 0
 
 
+def test_a_convolution_over_time_takes_the_energy_of_one_over_an_image(caplog):
+    series = sequence(L.Conv1D(6, 3, activation="relu"), L.Conv1D(4, 3), shape=(12, 5))
+    images = sequence(L.Conv2D(6, (1, 3), activation="relu"), L.Conv2D(4, (1, 3)), shape=(1, 12, 5))
+    tables = [
+        low_bit.energy(low_bit.quantize(model, activations="quantized_relu(4,2)"))
+        for model in (series, images)
+    ]
+    np.testing.assert_allclose(*(table["operations (nJ)"].sum() for table in tables))
+    assert "unsupported" not in caplog.text
+
+
 def test_costs_of_two_inputs():
     inputs = [L.Input((4,)), L.Input((3,))]
     model = tf.keras.Model(inputs, L.Dense(2)(L.Concatenate()([L.Dense(5)(x) for x in inputs])))

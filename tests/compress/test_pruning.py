@@ -145,6 +145,16 @@ def test_prune_leaves_the_model_as_it_was(small_model, tiny_data, recipe):
     quantization_aware.quantize(small_model)  # it can still be wrapped
 
 
+@pytest.mark.parametrize("end", [1, 7, 16, 35])
+def test_a_short_training_is_pruned_too(small_model, tiny_data, recipe, end):
+    model = pruning.prune(small_model, 0.8, end)
+    training.fit(model, tiny_data, recipe.but(epochs=40, batch=64), callbacks=pruning.callbacks())
+    for kernel in pruning.prunable(pruning.strip(model)).values():
+        assert np.mean(kernel.numpy() == 0) == pytest.approx(
+            0.8, abs=1 / kernel.shape.num_elements()
+        )
+
+
 def test_each_layer_gets_its_sparsity(pruned):
     _, plain = pruned
     zeros = {n: np.mean(k.numpy() == 0) for n, k in pruning.prunable(plain).items()}

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from labkit import cli, files
 from labkit.har import HarError, c_code, export
-from labkit.har.pipeline import Gravity, LowPass, Median, Pipeline
+from labkit.har.pipeline import Clip, Gravity, LowPass, Median, Pipeline
 from labkit.measure import micro, read_graph
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -34,6 +34,7 @@ def test_c_gives_python_s_bits_on_a_thousand_windows(model, pipeline):
         (),
         (Median(),),
         (LowPass(1, 5.0),),
+        (Clip(0.3),),
         (LowPass(4, 5.0), Gravity(2, 1.0), Gravity(1, 1.0)),
     ],
 )

@@ -5,7 +5,16 @@ import pytest
 from scipy import signal
 
 from labkit.har import HarError
-from labkit.har.pipeline import Gravity, LowPass, Median, Pipeline, Standardise, Stream, uci_har
+from labkit.har.pipeline import (
+    Clip,
+    Gravity,
+    LowPass,
+    Median,
+    Pipeline,
+    Standardise,
+    Stream,
+    uci_har,
+)
 
 
 def alone(step):
@@ -55,6 +64,13 @@ def test_gravity_leaves_fast_movement():
 def test_standardise(noise):
     step = Standardise((1.0,) * 6, (2.0,) * 6)
     np.testing.assert_array_equal(alone(step).filtered(noise), (noise - 1) / 2)
+
+
+def test_clip(noise):
+    np.testing.assert_array_equal(alone(Clip(0.5)).filtered(noise), noise.clip(-0.5, 0.5))
+    assert uci_har([0] * 9, [1] * 9, 4).steps[-1] == Clip(4.0)
+    with pytest.raises(HarError, match="clip has the limit 0"):
+        Clip(0)
 
 
 def test_a_stream_gives_the_windows_of_the_whole_bit_for_bit(pipeline, samples):

@@ -124,7 +124,8 @@ def prune(
         end: step at which the final sparsity is reached.
         initial_sparsity: at step `begin`, as a part of the final one.
         begin: step at which pruning begins.
-        frequency: steps from one mask to the next.
+        frequency: steps from one mask to the next; fewer where there would be less than ten masks:
+            `tfmot` makes none at all when `end` comes before the second one.
         n_of_m: keep n of every m weights along the inputs, from the first step on; of
             `final_sparsity` only counts then which layers it names.
 
@@ -134,6 +135,7 @@ def prune(
     Source: Zhu & Gupta, arXiv:1710.01878 (2017).
     """
     finals = {name: part for name, part in by_layer(model, final_sparsity).items() if part > 0}
+    frequency = min(frequency, max(1, (end - begin) // 10))
     zeros = None if n_of_m is None else (n_of_m[1] - n_of_m[0], n_of_m[1])  # tfmot counts zeros
 
     def wrapped(layer):
