@@ -101,7 +101,7 @@ ACTIVITIES = [name.replace("_", " ").lower() for name in data.class_names]
 # one before, so that neighbours share half of their samples.
 
 # %%
-examples = [int(np.flatnonzero(data.y_train == k)[3]) for k in range(len(ACTIVITIES))]
+examples = [int(np.flatnonzero(data.y_train == k)[10]) for k in range(len(ACTIVITIES))]
 plots.show(
     plots.windows(raw.x_train[examples, :, 6:], ACTIVITIES, "xyz", har_features.RATE,
                   "acceleration (g)"),
@@ -290,7 +290,7 @@ for name, (of, reduction) in {
     "CNN, PCA of 32": (features, "pca"),
     "CNN, LDA of 5": (features, "lda"),
 }.items():
-    fitted = har_classic.linear(of, reduction, tolerance=1e-3 if full else 1e-2)
+    fitted = har_classic.linear(of, reduction, tolerance=1e-4 if full else 1e-2)
     if name.startswith("linear"):
         model = har_classic.to_keras(fitted)
     elif full:
@@ -519,7 +519,7 @@ with check(
 halves = {name: har_classic.part(features, dynamic=name == "dynamic") for name in ("dynamic", "static")}
 if not full:
     halves = {name: half.subset(400, 150) for name, half in halves.items()}
-AS_PUBLISHED = training.Recipe({"quick": 3, "full": 12}[PROFILE], 1e-3, batch=32, loss="mse")
+AS_PUBLISHED = training.Recipe({"quick": 3, "full": 8}[PROFILE], 1e-3, batch=32, loss="mse")
 
 
 def half_trained(part, after_softmax):
@@ -913,7 +913,8 @@ for n in (50, 100, 200, 300, 1000, 2000):
     if n < len(right):
         first, errors = stopped_after(right, n)
         suspects.loc[f"float16 file, the first {n:,}", ["accuracy (%)", "standard errors"]] = 100 * first, errors
-suspects.astype(float).round(1).rename_axis("suspect").fillna("")
+suspects = suspects.astype(float).round(1).rename_axis("suspect")
+suspects.astype(object).where(suspects.notna(), "")
 
 # %%
 order = np.random.default_rng(SEED).permutation(len(right))
@@ -1008,6 +1009,26 @@ integers.pivot_table(index=["network", "file"], values=["accuracy (%)", "bytes"]
 
 # %% [markdown]
 # INTEGERS_SAY
+#
+# And the networks that remember? An error in a state stays there until the window ends.
+
+# %%
+rows = {}
+for name in ("LSTM", "residual bidirectional LSTM"):
+    if (name, SEED) not in trained:
+        continue
+    model = trained[name, SEED].model
+    for kind, content in (("float", post_training.convert(model, "float")),
+                          ("dynamic range", post_training.convert(model, "dynamic_range")),
+                          ("int8", post_training.convert(model, "int8", images, batch=1))):
+        path = lab.write(f"sweep/08_{name.replace(' ', '_')}_{kind.replace(' ', '_')}.tflite", content,
+                         hand_in=False)
+        found = lab.measure(kind, path, model=name)
+        rows[name, kind] = {"accuracy (%)": 100 * found["accuracy"], "bytes": found["bytes"]}
+pd.DataFrame.from_dict(rows, orient="index").rename_axis(["network", "file"]).round(2).astype({"bytes": int})
+
+# %% [markdown]
+# RECURRENT_SAYS
 #
 # **Does the microcontroller's file really compute like that?** Its first convolution, from nothing but
 # codes, scales and zero points. At both ends "same" padding adds samples that are *zero*: in codes, the
@@ -1506,7 +1527,7 @@ contents = {
     "separable, QAT int8 (har_micro)": lab.path("har_micro.tflite").read_bytes(),
     "separable, small, QAT int8": (lab.path("sweep/08_separable_small_QAT_int8.tflite").read_bytes()
                                    if full else b""),
-    "LSTM, int8": post_training.convert(trained["LSTM", SEED].model, "int8", images, batch=1),
+    "LSTM, int8": lab.path("sweep/08_LSTM_int8.tflite").read_bytes(),
     "linear on 561 features, int8": lab.path("sweep/08_linear_561_features_int8.tflite").read_bytes(),
 }
 if micro.available():
@@ -1601,7 +1622,8 @@ for name, smoother in (("majority", stream.Majority), ("exponential", stream.Exp
             labels = [memory.push(p)[0] for p in answers[theirs]]
             right += np.sum(labels == data.y_test[theirs])
         rows.setdefault(name, {})[over] = 100 * right / len(answers)
-pd.DataFrame(rows).rename_axis("over windows").round(2).fillna("")
+smoothed = pd.DataFrame(rows).rename_axis("over windows").round(2)
+smoothed.astype(object).where(smoothed.notna(), "")
 
 # %% [markdown]
 # SMOOTHING_SAYS

@@ -43,7 +43,7 @@ def linear(
     components: int = 32,
     penalty: float = 1.0,
     shrinkage: bool = True,
-    tolerance: float = 1e-3,
+    tolerance: float = 1e-4,
 ) -> Pipeline:
     """Logistic regression on features, trained.
 
