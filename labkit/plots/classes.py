@@ -81,15 +81,18 @@ def confusion(classes: np.ndarray, predicted: np.ndarray, class_names: Sequence[
     percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     errors = percent * (1 - np.eye(count))
     with style():
-        figure, ax = axes_of(6, width=7)
+        many = count > 10
+        figure, ax = axes_of(6 if many else 4.2, width=7 if many else 6)
         ax.grid(False)
         top = max(errors.max(), 1)
         picture = ax.imshow(errors, cmap="Blues", vmin=0, vmax=top)
         for i, j in zip(*np.nonzero((errors >= 0.5) | np.eye(count, dtype=bool)), strict=True):
             colour = "white" if errors[i, j] > 0.6 * top else GREY if i == j else "black"
-            text = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
+            text = {"ha": "center", "va": "center", "fontsize": 7 if many else 9, "color": colour}
             ax.text(j, i, f"{percent[i, j]:.0f}", **text)
-        ax.set_xticks(range(count), class_names, fontsize=9)
+        turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+        long = sum(map(len, class_names)) > 50
+        ax.set_xticks(range(count), class_names, fontsize=9, **(turned if long else {}))
         ax.set_yticks(range(count), class_names, fontsize=9)
         ax.set(xlabel="read as", ylabel="shown")
         figure.colorbar(picture, ax=ax, shrink=0.6, label="errors (% of the class shown)")
