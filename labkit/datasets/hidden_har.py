@@ -2,8 +2,8 @@
 
 Synthetic windows are of people made up with a secret seed. The real data set is public, its test
 windows too: they are shown as another phone, worn a little askew, would have felt them. None is a
-public one then, but each is still nearest to its own: what networks do not notice, a table of all
-test windows does not either, and it is the limit of a file's size that keeps such a table out.
+public one then, but each is still nearest to its own: a table of all test windows would read them,
+and it is the limit of a file's size that keeps such a table out.
 
 Model files read windows as `uci_har.scaled` gives them, and so they are offered.
 """
