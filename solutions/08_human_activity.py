@@ -1485,18 +1485,18 @@ ONE_BIT = har.NETWORKS["light"].RECIPES[PROFILE].but(epochs=EPOCHS, batch=128, s
 apart = held_out(data.groups_train, 0.25, SEED)
 
 
-def one_bit(backward, rate, optimizer=SGD, forward="dorefa", data=data):
+def one_bit(backward, rate, optimizer=None, forward="dorefa", part=None):
     """The light network with one bit a weight, and its last training loss."""
-    recipe = ONE_BIT.but(learning_rate=rate, optimizer=optimizer)
+    recipe = ONE_BIT.but(learning_rate=rate, optimizer=optimizer or SGD)
     hidden = 20 if backward == "lstmfc" else meta_quant.HIDDEN  # a state for each weight: 100 take a minute an epoch
-    model, history = meta_quant.train(light, data, recipe, SEED, forward=forward, backward=backward,
-                                      hidden=hidden)
+    model, history = meta_quant.train(light, part or data, recipe, SEED, forward=forward,
+                                      backward=backward, hidden=hidden)
     return model, history["loss"].iloc[-1]
 
 
 rates = (1e-3, 1e-2, 1e-1) if full else (1e-1,)
 theirs = data.x_train[~apart], data.y_train[~apart]
-chosen = {rate: accuracy_of(one_bit("ste", rate, data=theirs)[0], data.x_train[apart],
+chosen = {rate: accuracy_of(one_bit("ste", rate, part=theirs)[0], data.x_train[apart],
                             data.y_train[apart]) for rate in rates}
 tuned = max(chosen, key=chosen.get)
 runs = [("straight through", "ste", 1e-3, SGD), ("straight through, tuned", "ste", tuned, SGD),
@@ -1602,7 +1602,7 @@ if micro.available():
 # bit for bit.
 
 # %%
-steps = pipeline.uci_har([0] * 9, np.repeat(har.SENSOR_SIZES, 3), har.LIMIT)
+steps = pipeline.uci_har([0] * 9, np.repeat(uci_har.SENSOR_SIZES, 3), uci_har.LIMIT)
 steps.write(lab.path("har_micro.json"))
 written = export.export(lab.path("har_micro.tflite"), lab.path("firmware"), steps)
 for path in written.paths:

@@ -1,7 +1,7 @@
 """Grades a class: takes submissions in, executes them apart, measures their files, reports.
 
 The grader measures; it does not believe. Points come from two sources only: model files, which the
-grader reads and runs itself on images that no submission has seen, and answers of the students'
+grader reads and runs itself on samples that no submission has seen, and answers of the students'
 functions to inputs that they have not seen, compared in a process that runs none of their code.
 """
 

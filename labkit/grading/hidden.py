@@ -16,13 +16,16 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from labkit.datasets import Dataset
+from labkit.datasets import DataError, Dataset
 from labkit.grading import GradingError
 
 #: Of the public test samples, to tell memorising from learning.
 PUBLIC = 300
 #: By data set, the module that offers its hidden samples.
-HIDDEN = {"sign_mnist": "labkit.datasets.hidden_hands"}
+HIDDEN = {
+    "sign_mnist": "labkit.datasets.hidden_hands",
+    "uci_har": "labkit.datasets.hidden_har",
+}
 
 
 @runtime_checkable
@@ -31,6 +34,10 @@ class Offers(Protocol):
 
     Samples are an array (N, ...) of any shape: uint8 images, float series or measurements; targets
     are classes, integer (N,), or float (N, ...).
+
+    A module may have own(x, y), too: samples and targets of the instructor's, in the data set's
+    units and of the right shape, as the others are offered. It raises a DataError for what they
+    cannot be.
 
     Attributes:
         SAMPLES: what they are called, for example "images" or "windows".
@@ -174,6 +181,11 @@ def _own(path: Path, offers: Offers) -> Split:
         if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
             raise GradingError(f"{path}: {name} holds something else than finite numbers.")
     x, y = _as_type_of(like_x, x, offers.SCALE), _as_type_of(like_y, y)
+    if hasattr(offers, "own"):
+        try:
+            x, y = offers.own(x, y)
+        except DataError as error:
+            raise GradingError(f"{path}: {error}") from error
     says = f"the instructor's own {offers.SAMPLES}"
     return Split(SplitOrigin.OWN, says, offers.SCALE, x, y, x[:0], y[:0])
 

@@ -102,7 +102,7 @@ class Prepared:
             "isolation": self.isolation.backend,
             "isolation_says": self.isolation.describe(),
             "hidden": {
-                "images": len(self.split.y),
+                "samples": len(self.split.y),
                 "source": self.split.says,
                 "sha256": self.split.digest,
             },

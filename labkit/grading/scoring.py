@@ -77,9 +77,8 @@ def model(item: Item, figures: dict | None, missing: str, samples: str = "images
     if figures is None:
         return Score(item, 0.0, reasons=[missing], hints=[item.hint])
     if "problem" in figures:
-        return Score(
-            item, 0.0, reasons=[f"{item.target}: {figures['problem']}."], hints=[item.hint]
-        )
+        problem = figures["problem"].removesuffix(".")
+        return Score(item, 0.0, reasons=[f"{item.target}: {problem}."], hints=[item.hint])
     broken = [r for r in item.requires if not holds(r, figures)]
     if broken:
         return Score(

@@ -13,7 +13,7 @@ from labkit.grading.box.execution import Executed, Execution
 from labkit.grading.environment import digest_of, environment_digest
 from labkit.grading.preparation import Lab, Prepared
 
-SCHEMA = 1  # of grade.json
+SCHEMA = 2  # of grade.json
 
 
 @dataclass

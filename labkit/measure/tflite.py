@@ -182,7 +182,7 @@ class TFLiteModel:
             y = dequantize(interpreter.get_tensor(details["index"]), details)
             if len(y) != len(arrays[0]):
                 raise ModelFileError(
-                    f"{self._where} returns {len(y)} rows for {len(arrays[0])} images."
+                    f"{self._where} returns {len(y)} rows for {len(arrays[0])} samples."
                 )
             outputs.append(y)
         return outputs

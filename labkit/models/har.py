@@ -10,10 +10,9 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import tensorflow as tf
 
-from labkit.datasets import Dataset
+from labkit.datasets import Dataset, uci_har
 from labkit.training import Recipe, series
 
 WINDOW = (128, 9)
@@ -30,33 +29,13 @@ SLIDES = {
     "dense": "quantized_bits(4,0,1)",
 }
 
-#: What body acceleration (g), angular velocity (rad/s) and total acceleration (g) are divided by,
-#: and where the quotients are cut off: on the real windows 99.9 % of a sensor's values are below.
-SENSOR_SIZES = (0.25, 0.6, 0.5)
-LIMIT = 4.0
-
 _L = tf.keras.layers
 _HALF = tf.keras.initializers.Constant(0.5)
 
 
 def scaled(data: Dataset) -> Dataset:
-    """Windows as all networks here take them: each sensor in units of its own size, cut off.
-
-    One size for the three axes of a sensor, and none taken from the data: so turning the sensors
-    and scaling commute, as `series.augment` needs it, a device does the same with three constants,
-    and an int8 input has a step of 1/32 whatever the training data were.
-
-    Args:
-        data: windows (N, 128, 9): body acceleration (g), angular velocity (rad/s), total
-            acceleration (g), three axes each.
-
-    Returns:
-        the same with values from -4 to 4.
-    """
-    sizes = np.repeat(SENSOR_SIZES, 3).astype(np.float32)
-    parts = {
-        name: np.clip(getattr(data, name) / sizes, -LIMIT, LIMIT) for name in ("x_train", "x_test")
-    }
+    """Windows as all networks here take them: those of training and testing `uci_har.scaled`."""
+    parts = {name: uci_har.scaled(getattr(data, name)) for name in ("x_train", "x_test")}
     return replace(data, **parts)
 
 

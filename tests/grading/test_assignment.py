@@ -66,14 +66,17 @@ def test_q4_is_extra_credit_and_wants_four_bits():
     assert any(r.figure == "code_bits" and r.at_most == 4 for r in item.requires)
 
 
-def test_headline_files_are_graded():
+@pytest.mark.parametrize("path", COURSE[1:], ids=lambda path: path.stem)
+def test_headline_files_are_graded_and_labs_write_what_is_graded(path):
+    """Of all but the warm-up, which asks for no file."""
     from labkit.authoring.source import sources
 
-    graded = {file.name for path in COURSE for file in load(path).files}
-    labs = [
-        s.path.read_text("utf-8") for s in sources(root=GRADING.parent) if "01" <= s.number <= "07"
-    ]
-    assert graded == {re.search(r'headline="([^"]+)"', text)[1] for text in labs}
+    assignment = load(path)
+    labs = sources([notebook.lab for notebook in assignment.notebooks], GRADING.parent)
+    texts = [lab.path.read_text("utf-8") for lab in labs]
+    graded = {file.name for file in assignment.files}
+    assert {re.search(r'headline="([^"]+)"', text)[1] for text in texts} <= graded
+    assert all(any(f'"{name}"' in text for text in texts) for name in graded)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -18,6 +18,7 @@ from labkit.grading.box import sandbox
 from labkit.grading.box.execution import Executed, Execution
 from labkit.grading.box.sandbox import Limits
 from labkit.grading.grade import Settings, grade_class
+from labkit.grading.students import SCHEMA
 
 
 def stripped(grade_):
@@ -121,7 +122,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_grades(
     grader.kill()
     grader.wait()
     written = list(out.glob("students/*/grade.json"))
-    assert written and all(json.loads(p.read_text())["schema"] == 1 for p in written)
+    assert written and all(json.loads(p.read_text())["schema"] == SCHEMA for p in written)
     settings = Settings(jobs=2, hidden=split, secret=secret)
     again = grade_class(students, assignment, out, settings)
     assert [stripped(g) for g in again] == [stripped(g) for g in first[0]]

@@ -74,7 +74,7 @@ def grade(name, earned=6.0, mark=None, faults=0, size=1000, accuracy=0.9):
             "labkit": "0",
             "platform": "x",
             "sha256": "0" * 64,
-            "hidden": {"images": 10, "source": "s"},
+            "hidden": {"samples": 10, "source": "s"},
         },
         "score": {
             "earned": earned + (mark or 0),

@@ -21,7 +21,7 @@ from labkit.grading.inside import answers, measuring, runner
 OUT = "out"
 _MAX_ANSWER = 5_000_000
 _MAX_EXECUTED = 20_000_000
-#: One child measures all files of a submission; a 16x8 file takes 1 ms an image.
+#: One child measures all files of a submission; a 16x8 file takes 1 ms a sample.
 _MEASURING = Limits(seconds=120, cpu_seconds=240, memory_mb=2000, file_mb=20, disk_mb=400)
 
 
