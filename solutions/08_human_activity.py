@@ -616,7 +616,7 @@ plots.show(
 )
 
 # %% [markdown]
-# What the map says: from one pair to the next the accuracy moves by the two or three windows that happen
+# What the map says: from one pair to the next the accuracy moves by the one to three windows that happen
 # to lie on a border, without a slope. The best pair of the one half wins 0.15 points there, and *loses*
 # 0.34 on the other half; the dynamic network's 0.5 points are 0.0 there. The slides report 2.6 points of
 # gain (94.74 to 97.31 %), with σ and α taken from the accuracy of the test windows themselves.
@@ -823,12 +823,12 @@ plots.show(
 
 # %% [markdown]
 # What the tables say: augmentation is worth four points, more than any change of the network: 98.05 %
-# against the slides' 95, and the slides' augmentation is none. The separable networks read as many windows
+# against the slides' 95, which speak of none. The separable networks read as many windows
 # with a tenth of the parameters, and with a fifteenth. Recurrent networks and the base CNNs, which were
 # trained by fewer epochs here, stay near 91 and 93 % (the slides: 90 and 92).
 #
 # What the matrix says: what is left are people who sit as others stand. Walking is told from walking
-# upstairs but for 2 %, and moving from not moving always.
+# upstairs but for 2 %, and moving from not moving in all but a few windows.
 
 # %% [markdown]
 # ## 6 · A fall that cannot be
