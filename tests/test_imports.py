@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "flatbuffer": set(),
     "training": {"runtime", "checkpoint", "datasets"},
     "models": {"runtime", "files", "datasets", "training"},
+    "dimension": {"runtime"},
     "compress": {"runtime", "files", "flatbuffer", "training", "models", "hwce"},
     "hwce": {"files"},
     "measure": {"runtime", "files", "flatbuffer"},
