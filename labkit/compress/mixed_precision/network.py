@@ -1,0 +1,176 @@
+"""A network in mixed precision: a plan says which layer has how many bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from labkit.compress.calibration import lets_factors_through
+from labkit.compress.kernels import CompressionError, prunable
+from labkit.compress.mixed_precision.layers import FLOAT, TWINS, Precision, weight_codes
+from labkit.models import graph
+
+#: Of each layer by name, its precision, or the bits of its weights and inputs. Layers that it does
+#: not name stay in full precision, and so do those of 32 bits.
+Plan = Mapping[str, "int | Precision"]
+
+_L = tf.keras.layers
+_HOMOGENEOUS = (tf.keras.activations.linear, tf.keras.activations.relu)
+_PLAIN = {twin: plain for plain, twin in TWINS.items()}
+
+
+def inner(model: tf.keras.Model) -> list[str]:
+    """Names of the convolutions and dense layers but the first and the last one.
+
+    Those two stay in full precision in most networks of few bits.
+    """
+    return list(prunable(model))[1:-1]
+
+
+def uniform(model: tf.keras.Model, precision: int | Precision) -> dict[str, Precision]:
+    """The plan of one precision for all layers but the first and the last: XNOR-Net's, of 1 bit."""
+    return checked(model, dict.fromkeys(inner(model), precision))
+
+
+def checked(model: tf.keras.Model, plan: Plan) -> dict[str, Precision]:
+    """A plan with a precision for each layer that it quantises, in the network's order.
+
+    Raises:
+        CompressionError: a layer that there is not, or that is no convolution or dense layer with
+            its channels last; or other bits.
+    """
+    layers = graph.flat(model).layers
+    kinds = {layer.name: type(layer) for layer in layers}
+    known = [name for name, kind in kinds.items() if kind in TWINS or kind in _PLAIN]
+    for name in plan:
+        if name not in known:
+            kind = kinds[name].__name__ if name in kinds else "no layer of this network"
+            raise CompressionError(
+                f"{name!r} is {kind}: a plan is for convolutions and dense layers, {known}."
+            )
+    for layer in layers:
+        if layer.name in plan and getattr(layer, "data_format", "channels_last") != "channels_last":
+            raise CompressionError(
+                f"{layer.name!r} has its channels first: leave it in full precision."
+            )
+    wanted = {name: plan[name] for name in known if plan.get(name, FLOAT) != FLOAT}
+    return {n: p if isinstance(p, Precision) else Precision(p) for n, p in wanted.items()}
+
+
+def quantize(model: tf.keras.Model, plan: Plan) -> tf.keras.Model:
+    """A copy whose layers have the precision of a plan, and the latent weights of the model.
+
+    It is trained as any Keras model: gradients go straight through the rounding to the latent
+    weights. Activations are clipped at ±1 where a quantised layer reads them: let `within_one`
+    bring a trained network there first.
+
+    Args:
+        model: functional or sequential, trained or not; a nested one is laid out flat.
+        plan: applied as it is written.
+
+    Raises:
+        CompressionError: a layer or a precision that there is not.
+
+    Example:
+        >>> plan = {"conv2": 1, "linear1": 2, "linear2": Precision(2, inputs=8)}
+        >>> mixed = quantize(within_one(model, images), plan)
+        >>> training.fit(mixed, data, recipe)
+    """
+    precisions = checked(model, plan)
+
+    def layer_of(layer):
+        config = layer.get_config()
+        if layer.name not in precisions:
+            return type(layer).from_config(config)
+        kind = type(layer) if type(layer) in _PLAIN else TWINS[type(layer)]
+        return kind.from_config(config | {"precision": precisions[layer.name]})
+
+    return graph.copy_of(model, layer_of)
+
+
+def plan_of(model: tf.keras.Model) -> dict[str, Precision]:
+    """The plan of a network from `quantize`."""
+    return {layer.name: layer.precision for layer in mixed_layers(model)}
+
+
+def mixed_layers(model: tf.keras.Model) -> list[_L.Layer]:
+    """The quantised layers of a network from `quantize`, in order."""
+    return [layer for layer in model.layers if type(layer) in _PLAIN]
+
+
+def to_float(model: tf.keras.Model) -> tf.keras.Model:
+    """A plain Keras copy whose kernels have their quantised values, for `post_training.convert`.
+
+    Raises:
+        CompressionError: inputs are quantised, which plain Keras layers do not do.
+    """
+    for layer in mixed_layers(model):
+        if layer.precision.inputs != FLOAT:
+            raise CompressionError(
+                f"{layer.name!r} has inputs of {layer.precision.inputs} bits, which a plain layer "
+                "does not have: plan Precision(..., inputs=32) to write a file."
+            )
+
+    def layer_of(layer):
+        config = layer.get_config()
+        config.pop("precision", None)
+        return _PLAIN.get(type(layer), type(layer)).from_config(config)
+
+    plain = graph.copy_of(model, layer_of)
+    for layer in mixed_layers(model):
+        codes, step = weight_codes(layer.kernel, layer.precision)
+        plain.get_layer(layer.name).kernel.assign(codes * step)
+    return plain
+
+
+def within_one(model: tf.keras.Model, images, share: float = 0.999) -> tf.keras.Model:
+    """A copy that computes the same, and whose activations are within ±1 where layers read them.
+
+    Inputs of a quantised layer are clipped at ±1, and what is clipped has no gradient. ReLU and
+    pooling let a positive factor through: what a layer gives is divided by its own size, and the
+    weights of the one that reads it are multiplied.
+
+    Args:
+        model: a trained network. A convolution, dense layer or normalisation stays as it is where
+            another activation than ReLU comes before the next convolution or dense layer, or where
+            several layers read it.
+        images: representative, as the model takes them.
+        share: of the activations of a layer that come within; the others are clipped.
+
+    Source: M. Nagel et al., *Data-free quantization through weight equalization and bias
+    correction*, ICCV 2019, section 4.1, with one factor a layer.
+    """
+    copy = graph.copy_of(model)
+    wiring = graph.Wiring(copy)
+    readers = {layer.name: _sole_reader(layer, wiring) for layer in copy.layers}
+    readers = {name: reader.name for name, reader in readers.items() if reader is not None}
+    taken = graph.layer_outputs(copy, images, list(readers.values()))
+    for name, reader in readers.items():
+        size = max(float(np.quantile(np.abs(taken[reader][0]), share)), 1e-12)
+        for weight in _giving(copy.get_layer(name)):
+            weight.assign(weight / size)
+        kernel = copy.get_layer(reader).kernel
+        kernel.assign(kernel * size)
+    return copy
+
+
+def _giving(layer: _L.Layer) -> list[tf.Variable]:
+    """The weights that a layer's outputs grow with, all of them together."""
+    if isinstance(layer, _L.BatchNormalization):
+        return [layer.gamma, layer.beta]
+    return layer.weights
+
+
+def _sole_reader(layer: _L.Layer, wiring: graph.Wiring) -> _L.Layer | None:
+    """The layer that alone reads a layer's outputs, through what lets a positive factor through."""
+    if graph.normalizes_channels(layer):
+        if not (layer.scale and layer.center):
+            return None
+    elif type(layer) not in TWINS or layer.activation not in _HOMOGENEOUS:
+        return None
+    reader = wiring.sole_behind(layer)
+    while reader is not None and (isinstance(reader, _L.Flatten) or lets_factors_through(reader)):
+        reader = wiring.sole_behind(reader)
+    return reader if type(reader) in TWINS else None
