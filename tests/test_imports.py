@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "training": {"runtime", "checkpoint", "datasets"},
     "models": {"runtime", "files", "datasets", "training"},
     "dimension": {"runtime"},
-    "compress": {"runtime", "files", "flatbuffer", "training", "models", "hwce"},
+    "compress": {"runtime", "files", "flatbuffer", "dimension", "training", "models", "hwce"},
     "hwce": {"files"},
     "measure": {"runtime", "files", "flatbuffer"},
     "checks": set(),
