@@ -65,7 +65,8 @@ def two_nearest(points: np.ndarray) -> np.ndarray:
     near neighbours that is nothing but rounding; so the distances of the nearest candidates are
     computed again from the differences, in float64. Where rounding may have hidden a nearer one
     from the candidates, the point is looked at again in float64, and if that is not enough by all
-    its differences. Beside the points it takes a copy of them and some 10 MB.
+    its differences. Beside the points it takes a copy of them in float32 (for a few points another
+    one in float64), and blocks of 1,024.
 
     Args:
         points: float (N, D), N at least 3.
