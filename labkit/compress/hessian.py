@@ -1,7 +1,7 @@
 """How sharply the loss bends along the weights of a layer: the trace of its Hessian, estimated.
 
 Source: Z. Dong et al., *HAWQ-V2: Hessian aware trace-weighted quantization of neural networks*,
-NeurIPS 2020 (arXiv:1911.03852), sections 3.1 and 3.3.
+NeurIPS 2020 (arXiv:1911.03852).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def mean_traces(
     Raises:
         CompressionError: fewer than two draws, or no samples.
 
-    Source: M. Hutchinson, Communications in Statistics 18, 1989; Dong et al., algorithm 1.
+    Source: M. Hutchinson, Communications in Statistics 18, 1989; Dong et al.
     """
     x, y = data
     count = len(tf.nest.flatten(x)[0])

@@ -151,7 +151,7 @@ def quantization_noise(
     """
     exact = model.predict(images, verbose=0)
     rows = {}
-    for name in mixed_precision.checked(model, dict.fromkeys(prunable(model), precision)):
+    for name in mixed_precision.quantizable(model):
         mixed = mixed_precision.quantize(model, {name: precision})
         layer = mixed.get_layer(name)
         codes, step = weight_codes(layer.kernel, layer.precision)
@@ -179,7 +179,7 @@ def sensitivities(
     Raises:
         CompressionError: a layer or a precision that there is not.
 
-    Source: Z. Dong et al., *HAWQ-V2*, NeurIPS 2020, section 3.1, equation 7.
+    Source: Z. Dong et al., *HAWQ-V2*, NeurIPS 2020 (arXiv:1911.03852).
     """
     kernels = prunable(model)
     found = {}
@@ -203,8 +203,10 @@ def pareto(model: tf.keras.Model, sensitivities: pd.DataFrame) -> pd.DataFrame:
         a row a plan, the smallest first: "size (bits)" of the whole network, "sensitivity", and
         what each layer has in a column of its own: `table.loc[i, list(layers)]` is a plan.
 
-    Source: Dong et al., section 3.2, where the front is computed by enumeration; sums can be
-    completed layer by layer, and what is beaten so far stays beaten.
+    Sums are completed layer by layer: a part of a plan that is beaten stays beaten, so that there
+    is no need to look at every plan.
+
+    Source: the Pareto front of Dong et al.
     """
     names = list(sensitivities.index)
     sizes = {

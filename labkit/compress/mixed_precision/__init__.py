@@ -1,7 +1,7 @@
 """Mixed precision: each layer of a network with as many bits as it needs, down to one.
 
-A plan says how many; `significance` tells which layers need more than others; `memory` what it
-costs; `packed` computes with the bits.
+A plan says how many; `memory` what it costs; `packed` computes with the bits. Which layers need
+more than others `labkit.compress.significance` tells.
 
 Source: Anirudh S, *Optimal Compression of Convolutional Neural Networks for Edge Devices*
 (IIT Madras, 2022), sections 2.5 and 3.3; Rastegari et al., *XNOR-Net*, ECCV 2016; Chakraborty et
@@ -16,6 +16,7 @@ from labkit.compress.mixed_precision.network import (
     checked,
     inner,
     plan_of,
+    quantizable,
     quantize,
     to_float,
     uniform,
@@ -30,6 +31,7 @@ __all__ = [
     "memory",
     "packed",
     "plan_of",
+    "quantizable",
     "quantize",
     "reduction",
     "to_float",

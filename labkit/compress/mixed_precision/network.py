@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from labkit.compress.calibration import lets_factors_through
-from labkit.compress.kernels import CompressionError, prunable
+from labkit.compress.kernels import CompressionError
 from labkit.compress.mixed_precision.layers import FLOAT, TWINS, Precision, weight_codes
 from labkit.models import graph
 
@@ -21,12 +21,18 @@ _HOMOGENEOUS = (tf.keras.activations.linear, tf.keras.activations.relu)
 _PLAIN = {twin: plain for plain, twin in TWINS.items()}
 
 
-def inner(model: tf.keras.Model) -> list[str]:
-    """Names of the convolutions and dense layers but the first and the last one.
+def quantizable(model: tf.keras.Model) -> list[str]:
+    """Names of the layers that a plan is for, in order: convolutions and dense layers."""
+    kinds = (*TWINS, *_PLAIN)
+    return [layer.name for layer in graph.flat(model).layers if type(layer) in kinds]
 
-    Those two stay in full precision in most networks of few bits.
+
+def inner(model: tf.keras.Model) -> list[str]:
+    """Those of `quantizable` but the first and the last one.
+
+    These two stay in full precision in most networks of few bits.
     """
-    return list(prunable(model))[1:-1]
+    return quantizable(model)[1:-1]
 
 
 def uniform(model: tf.keras.Model, precision: int | Precision) -> dict[str, Precision]:
@@ -43,7 +49,7 @@ def checked(model: tf.keras.Model, plan: Plan) -> dict[str, Precision]:
     """
     layers = graph.flat(model).layers
     kinds = {layer.name: type(layer) for layer in layers}
-    known = [name for name, kind in kinds.items() if kind in TWINS or kind in _PLAIN]
+    known = quantizable(model)
     for name in plan:
         if name not in known:
             kind = kinds[name].__name__ if name in kinds else "no layer of this network"
