@@ -102,6 +102,9 @@ def full_range_codes(
 ) -> Codes:
     """Weights less their mean, clipped, and rounded to 2^b evenly spaced values without a zero.
 
+    The mean does not come back: of many bits it is most of the error, until training has made up
+    for it.
+
     The scale is the one that leaves the least squared error, α = WᵀQ / QᵀQ for values Q from -1 to
     1: of one bit XNOR-Net's mean |W|. The thesis takes mean |W| for all widths.
 
