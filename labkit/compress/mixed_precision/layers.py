@@ -50,23 +50,21 @@ class Precision:
 def input_codes(x: tf.Tensor, bits: int) -> tf.Tensor:
     """Inputs clipped to [-1, 1] and rounded to 2^b evenly spaced values, as codes.
 
-    A code is an odd integer from -(2^b - 1) to 2^b - 1, the value times 2^b - 1. Of one bit it is
-    the sign, where zero counts as negative: it is what a ReLU gives of everything below, and the
-    only other thing that it gives is above. The gradient is 2^b - 1 within [-1, 1] and 0 outside.
+    A code is an odd integer from -(2^b - 1) to 2^b - 1, the value times 2^b - 1. None is zero, and
+    zero, in the middle between two, counts as below, as all such middles do: it is what a ReLU
+    gives of everything negative, and must not be the same as a little above. Of one bit the code is
+    so the sign. The gradient is 2^b - 1 within [-1, 1] and 0 outside.
     """
     largest = 2.0**bits - 1
 
     @tf.custom_gradient
     def straight_through(x):
-        if bits == 1:
-            codes = tf.where(x > 0, 1.0, -1.0)
-        else:
-            codes = 2 * tf.round(largest * (tf.clip_by_value(x, -1, 1) + 1) / 2) - largest
+        codes = 2 * tf.math.ceil(largest * tf.clip_by_value(x, -1, 1) / 2) - 1
 
         def gradient(upstream):
             return tf.where(tf.abs(x) <= 1, upstream * largest, tf.zeros_like(upstream))
 
-        return tf.cast(codes, x.dtype), gradient
+        return codes, gradient
 
     return straight_through(x)
 

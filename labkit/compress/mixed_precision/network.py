@@ -143,7 +143,8 @@ def within_one(model: tf.keras.Model, images, share: float = 0.999) -> tf.keras.
             another activation than ReLU comes before the next convolution or dense layer, or where
             several layers read it.
         images: representative, as the model takes them.
-        share: of the activations of a layer that come within; the others are clipped.
+        share: of the activations of a layer that come within; the others are clipped. Of two bits
+            what is above 2/3 is told from what is below, so that a smaller share says more.
 
     Source: M. Nagel et al., *Data-free quantization through weight equalization and bias
     correction*, ICCV 2019, section 4.1, with one factor a layer.
