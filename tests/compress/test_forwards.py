@@ -73,7 +73,8 @@ def test_no_scale_is_better_and_the_outermost_value_fits_a_normal_distribution(b
     weights = tf.constant(normal[:, None] * [0.02, 0.04, 0.08] + 0.1, tf.float32)
     codes = forwards.full_range_codes(weights, bits, per_channel=per_channel)
     found = set(np.unique(np.abs(codes.values)))
-    assert found <= set(range(1, 2**bits, 2)) and len(found) == 2 ** (bits - 1)
+    assert found <= set(range(1, 2**bits, 2))
+    assert len(found) > 0.9 * 2 ** (bits - 1)
     centred = weights - tf.reduce_mean(weights, 0 if per_channel else None, keepdims=True)
 
     def error(step):
