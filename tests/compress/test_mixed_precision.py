@@ -188,6 +188,20 @@ def test_activations_come_within_one_and_the_function_stays():
     np.testing.assert_allclose([np.abs(t).max() for t in inputs_of(within, x)], 1, rtol=1e-5)
 
 
+def test_of_a_quantised_network_as_the_layers_before_make_it():
+    """Of one bit inputs are far larger than those that they stand for, and most of all is zero."""
+    x = np.random.default_rng(0).uniform(size=(64, 12, 12, 3)).astype(np.float32)
+    plan = {"conv2": 1, "linear1": 2, "linear2": 2}
+    first = mixed_precision.quantize(mixed_precision.within_one(small(), x, share=1.0), plan)
+    assert max(np.abs(taken).max() for taken in inputs_of(first, x)) > 2
+    mixed = mixed_precision.within_one(mixed_precision.quantize(small(), plan), x, share=1.0)
+    np.testing.assert_allclose([np.abs(t).max() for t in inputs_of(mixed, x)], 1, rtol=1e-5)
+    assert mixed_precision.plan_of(mixed) == mixed_precision.plan_of(first)
+    less = mixed_precision.within_one(mixed, x, share=0.8)
+    for taken in inputs_of(less, x):
+        assert np.mean(np.abs(taken[taken != 0]) <= 1 + 1e-5) == pytest.approx(0.8, abs=0.05)
+
+
 def inputs_of(model, x):
     names = [layer.name for layer in model.layers if hasattr(layer, "kernel")][1:]
     return [taken for taken, _ in graph.layer_outputs(model, x, names).values()]

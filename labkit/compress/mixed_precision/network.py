@@ -23,8 +23,11 @@ _PLAIN = {twin: plain for plain, twin in TWINS.items()}
 
 def quantizable(model: tf.keras.Model) -> list[str]:
     """Names of the layers that a plan is for, in order: convolutions and dense layers."""
-    kinds = (*TWINS, *_PLAIN)
-    return [layer.name for layer in graph.flat(model).layers if type(layer) in kinds]
+    return [layer.name for layer in graph.flat(model).layers if _is_known(layer)]
+
+
+def _is_known(layer: _L.Layer | None) -> bool:
+    return type(layer) in TWINS or type(layer) in _PLAIN
 
 
 def inner(model: tf.keras.Model) -> list[str]:
@@ -69,8 +72,8 @@ def quantize(model: tf.keras.Model, plan: Plan) -> tf.keras.Model:
     """A copy whose layers have the precision of a plan, and the latent weights of the model.
 
     It is trained as any Keras model: gradients go straight through the rounding to the latent
-    weights. Activations are clipped at ±1 where a quantised layer reads them: let `within_one`
-    bring a trained network there first.
+    weights. Activations are clipped at ±1 where a quantised layer reads them: `within_one` brings
+    them there.
 
     Args:
         model: functional or sequential, trained or not; a nested one is laid out flat.
@@ -81,7 +84,7 @@ def quantize(model: tf.keras.Model, plan: Plan) -> tf.keras.Model:
 
     Example:
         >>> plan = {"conv2": 1, "linear1": 2, "linear2": Precision(2, inputs=8)}
-        >>> mixed = quantize(within_one(model, images), plan)
+        >>> mixed = within_one(quantize(model, plan), images)
         >>> training.fit(mixed, data, recipe)
     """
     precisions = checked(model, plan)
@@ -132,34 +135,38 @@ def to_float(model: tf.keras.Model) -> tf.keras.Model:
 
 
 def within_one(model: tf.keras.Model, images, share: float = 0.999) -> tf.keras.Model:
-    """A copy that computes the same, and whose activations are within ±1 where layers read them.
+    """A copy whose activations are within ±1 where layers read them.
 
     Inputs of a quantised layer are clipped at ±1, and what is clipped has no gradient. ReLU and
     pooling let a positive factor through: what a layer gives is divided by its own size, and the
-    weights of the one that reads it are multiplied.
+    weights of the one that reads it are multiplied. A float network computes the same as before; of
+    one from `quantize` layer after layer is brought there, as the quantised ones before it make it:
+    inputs of one bit are far larger than those that they stand for.
 
     Args:
-        model: a trained network. A convolution, dense layer or normalisation stays as it is where
-            another activation than ReLU comes before the next convolution or dense layer, or where
-            several layers read it.
+        model: a trained network, or one from `quantize`. A convolution, dense layer or
+            normalisation stays as it is where another activation than ReLU comes before the next
+            convolution or dense layer, or where several layers read it.
         images: representative, as the model takes them.
-        share: of the activations of a layer that come within; the others are clipped. Of two bits
-            what is above 2/3 is told from what is below, so that a smaller share says more.
+        share: of the activations of a layer that come within, zeros aside; the others are clipped.
+            Of two bits what is above 2/3 is told from what is below: a smaller share says more.
 
     Source: M. Nagel et al., *Data-free quantization through weight equalization and bias
     correction*, ICCV 2019, section 4.1, with one factor a layer.
     """
     copy = graph.copy_of(model)
     wiring = graph.Wiring(copy)
-    readers = {layer.name: _sole_reader(layer, wiring) for layer in copy.layers}
-    readers = {name: reader.name for name, reader in readers.items() if reader is not None}
-    taken = graph.layer_outputs(copy, images, list(readers.values()))
-    for name, reader in readers.items():
-        size = max(float(np.quantile(np.abs(taken[reader][0]), share)), 1e-12)
-        for weight in _giving(copy.get_layer(name)):
+    for layer in copy.layers:
+        reader = _sole_reader(layer, wiring)
+        if reader is None:
+            continue
+        taken, _ = graph.layer_outputs(copy, images, [reader.name])[reader.name]
+        if not taken.any():
+            continue
+        size = float(np.quantile(np.abs(taken[taken != 0]), share))
+        for weight in _giving(layer):
             weight.assign(weight / size)
-        kernel = copy.get_layer(reader).kernel
-        kernel.assign(kernel * size)
+        reader.kernel.assign(reader.kernel * size)
     return copy
 
 
@@ -175,9 +182,9 @@ def _sole_reader(layer: _L.Layer, wiring: graph.Wiring) -> _L.Layer | None:
     if graph.normalizes_channels(layer):
         if not (layer.scale and layer.center):
             return None
-    elif type(layer) not in TWINS or layer.activation not in _HOMOGENEOUS:
+    elif not _is_known(layer) or layer.activation not in _HOMOGENEOUS:
         return None
     reader = wiring.sole_behind(layer)
     while reader is not None and (isinstance(reader, _L.Flatten) or lets_factors_through(reader)):
         reader = wiring.sole_behind(reader)
-    return reader if type(reader) in TWINS else None
+    return reader if _is_known(reader) else None
