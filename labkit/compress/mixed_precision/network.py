@@ -73,7 +73,8 @@ def quantize(model: tf.keras.Model, plan: Plan) -> tf.keras.Model:
 
     It is trained as any Keras model: gradients go straight through the rounding to the latent
     weights. Activations are clipped at ±1 where a quantised layer reads them: `within_one` brings
-    them there.
+    them there. A small rate is needed where inputs have one or two bits throughout: Adam at 1e-3
+    turns so many signs at once that QuantNET's last ReLUs die, at 2e-4 it learns.
 
     Args:
         model: functional or sequential, trained or not; a nested one is laid out flat.
