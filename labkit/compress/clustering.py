@@ -19,9 +19,12 @@ from tensorflow_model_optimization.python.core.clustering.keras import (
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
     cluster as sparse_clustering,
 )
+from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+    default_8bit_quantize_registry,
+)
 
 from labkit.compress import quantization_aware
-from labkit.compress.kernels import prunable
+from labkit.compress.kernels import CompressionError, prunable
 from labkit.models import graph
 
 #: Where the centroids begin: evenly between the smallest and the largest weight, evenly along the
@@ -196,7 +199,10 @@ def strip(model: tf.keras.Model) -> tf.keras.Model:
 
 
 def cluster_preserving(
-    model: tf.keras.Model, preserve_sparsity: bool = False, leave: Collection[str] = ()
+    model: tf.keras.Model,
+    preserve_sparsity: bool = False,
+    leave: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> tf.keras.Model:
     """A quantisation-aware copy whose fine-tuning keeps the clusters of each kernel (CQAT).
 
@@ -204,15 +210,56 @@ def cluster_preserving(
         model: plain, its kernels clustered: from `strip`.
         preserve_sparsity: keep zeros at zero, too (PCQAT, of a pruned and clustered model).
         leave: names of layers that stay in floating point.
+        only: names of the layers that have clusters to keep; all others are trained as by
+            `quantization_aware.quantize`. Without, every kernel counts as clustered: one of few
+            weights too, each of which is then a cluster of its own.
 
     Raises:
-        CompressionError: a layer that the scheme does not know, by name.
+        CompressionError: a layer that the scheme does not know, or of `only` that there is not, by
+            name.
 
-    Source: the collaborative techniques of the TensorFlow Model Optimization toolkit.
+    Example:
+        >>> clustered = cluster(model, dict.fromkeys(insignificant, 16))
+        >>> training.fit(clustered, data, recipe)
+        >>> aware = cluster_preserving(strip(clustered), only=insignificant)
+
+    Source: the collaborative techniques of the TensorFlow Model Optimization toolkit; `only`:
+    Anirudh S, *Optimal Compression of Convolutional Neural Networks for Edge Devices* (IIT Madras,
+    2022), section 3.4, clusters for insignificant layers and QAT for significant ones.
     """
+    kernels = prunable(model)
+    if only is not None and (unknown := sorted(set(only) - set(kernels))):
+        raise CompressionError(
+            f"{unknown[0]!r} has no kernel whose clusters could be kept; these have: "
+            f"{', '.join(kernels)}."
+        )
     scheme = tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity)
+    if only is not None:
+        scheme = _Selective(preserve_sparsity, frozenset(only))
     with _all_channels_at_once():
         return quantization_aware.quantize(model, leave, scheme)
+
+
+class _Selective(tfmot.experimental.combine.Default8BitClusterPreserveQuantizeScheme):
+    """tfmot's cluster-preserving scheme for some layers, and its default one for the others."""
+
+    def __init__(self, preserve_sparsity: bool, only: frozenset[str]):
+        super().__init__(preserve_sparsity)
+        self._only = only
+
+    def get_quantize_registry(self):
+        registry = super().get_quantize_registry()
+        preserving = registry.get_quantize_config
+
+        def of(layer):
+            if layer.name in self._only:
+                return preserving(layer)
+            return default_8bit_quantize_registry.Default8BitQuantizeRegistry().get_quantize_config(
+                layer
+            )
+
+        registry.get_quantize_config = of
+        return registry
 
 
 class _PerChannel(clustering_algorithm.ClusteringAlgorithmPerChannel):

@@ -20,81 +20,20 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from labkit import training
+from labkit.compress.forwards import FORWARDS, Forward
 from labkit.compress.kernels import CompressionError, prunable
 from labkit.models.graph import copy_of
 from labkit.training import Recipe
 
 #: Width of the meta networks' layers, and the rate of their Adam, as in the paper.
 HIDDEN, META_RATE = 100, 1e-3
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A quantiser of weights.
-
-    Attributes:
-        bits: of a quantised weight, beside one scale a layer where it has one.
-        prepare: A: of latent weights, (W̃, ∂Ŵ/∂W if rounding were the identity).
-        quantise: Q: of latent weights W, the quantised ones Ŵ.
-    """
-
-    bits: int
-    prepare: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-    quantise: Callable[[tf.Tensor], tf.Tensor]
-
-
-def dorefa(bits: int = 1) -> Forward:
-    """DoReFa: W̃ = tanh W / (2 max|tanh W|) + ½, and Ŵ = 2 round((2^k - 1) W̃) / (2^k - 1) - 1.
-
-    2^k values, evenly from -1 to 1; of one bit they are -1 and 1, without a scale.
-
-    Args:
-        bits: k, from 1 to 8.
-
-    Raises:
-        CompressionError: other bits.
-
-    Source: Zhou et al., *DoReFa-Net*, arXiv:1606.06160, equation 9, for one bit too.
-    """
-    if bits not in range(1, 9):
-        raise CompressionError(f"DoReFa has 1 to 8 bits, not {bits!r}.")
-    steps = 2.0**bits - 1
-
-    def prepare(weights):
-        squashed = tf.tanh(weights)
-        largest = tf.maximum(tf.reduce_max(tf.abs(squashed)), 1e-12)
-        return squashed / (2 * largest) + 0.5, (1 - squashed**2) / largest
-
-    return Forward(bits, prepare, lambda w: 2 * tf.round(steps * prepare(w)[0]) / steps - 1)
-
-
-def bwn(bits: int = 1) -> Forward:
-    """Binary weights with a scale: W̃ = W, and Ŵ = mean|W| · sign W, where zero counts as positive.
-
-    The published code multiplies the baseline's derivative by mean|W|, and not the meta networks':
-    its baseline has a smaller learning rate. Here both are without.
-
-    Raises:
-        CompressionError: bits other than 1.
-
-    Source: Rastegari et al., *XNOR-Net*, ECCV 2016, section 3.1, with one scale a layer.
-    """
-    if bits != 1:
-        raise CompressionError(f"BWN has 1 bit, not {bits!r}: take 'dorefa' for more.")
-
-    def quantise(weights):
-        scale = tf.reduce_mean(tf.abs(weights))
-        return tf.where(weights >= 0, scale, -scale)
-
-    return Forward(1, lambda w: (w, tf.ones_like(w)), quantise)
 
 
 class StraightThrough:
@@ -183,7 +122,6 @@ class LSTMFC(StraightThrough):
         return (output @ last + last_bias)[:, 0], [output, cell]
 
 
-FORWARDS: dict[str, Callable[[int], Forward]] = {"dorefa": dorefa, "bwn": bwn}
 BACKWARDS = {"ste": StraightThrough, "fcgrad": FCGrad, "multifc": MultiFC, "lstmfc": LSTMFC}
 
 
@@ -194,7 +132,7 @@ class QuantizedTraining(tf.keras.Model):
 
     Args:
         model: a trained network, or an untrained one; it is not changed.
-        forward: "dorefa", "bwn", or a `Forward` of your own.
+        forward: one of `FORWARDS`, or a `Forward` of your own.
         bits: of a weight.
         backward: "ste", "fcgrad", "multifc" or "lstmfc".
         leave: names of layers that stay in floating point.
@@ -330,7 +268,7 @@ def train(
         recipe: its optimizer moves the weights; the paper has SGD or Adam at 1e-3, a batch of 128,
             and `Schedule.STEPS`.
         seed: of order, augmentation, and the meta network's beginning.
-        forward: "dorefa" or "bwn", see there.
+        forward: one of `FORWARDS`, or a `Forward` of your own.
         bits: of a weight: 1 to 8, of BWN 1.
         backward: "ste", or a meta network: "fcgrad", "multifc" or "lstmfc".
         leave: names of layers that stay in floating point.

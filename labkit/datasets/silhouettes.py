@@ -25,7 +25,7 @@ CLASS_NAMES = (
     *("dog", "frog", "horse", "ship", "truck"),
 )
 _BLOCK = 250
-_STREAMS = ("train", "test")
+_STREAMS = ("train", "test", "validation")
 
 
 def draw(
@@ -41,7 +41,7 @@ def draw(
         classes: (N,) integers 0..9, in the order of `CLASS_NAMES`.
         size: height and width in pixels.
         seed: the same seed, stream and classes draw the same images.
-        stream: "train" or "test", with other random numbers.
+        stream: "train", "test" or "validation", with other random numbers.
         clutter: any colour before any other, among blots; without, bright ones before dark ones,
             which a small network learns in seconds.
 

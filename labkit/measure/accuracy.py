@@ -18,7 +18,7 @@ def accuracy(source: str | Path | bytes, x: np.ndarray, y: np.ndarray, threads: 
     """Fraction of images whose largest output is their class (top-1).
 
     Outputs of few bits tie now and then; the class with the lower number wins, as in
-    `numpy.argmax`.
+    `numpy.argmax`. A single output is the probability of the second of two classes.
 
     Args:
         source: path of the model file, or its bytes.

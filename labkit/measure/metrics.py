@@ -93,7 +93,7 @@ def _single(outputs: np.ndarray) -> np.ndarray:
 
 def _classes(targets: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Classes that were shown and that were read (N,); of equal outputs the first."""
-    targets, outputs = np.asarray(targets), _single(outputs)
+    targets, outputs = np.asarray(targets), _of_each_class(_single(outputs))
     if targets.ndim != 1 or len(outputs) != len(targets) or targets.dtype.kind not in "iu":
         raise ValueError(
             f"outputs have the shape {outputs.shape} and y {targets.shape} ({targets.dtype}): "
@@ -107,6 +107,13 @@ def _classes(targets: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.n
     return targets, outputs.argmax(axis=1)
 
 
+def _of_each_class(outputs: np.ndarray) -> np.ndarray:
+    """Outputs (N, classes); a single one is the probability of the second of two classes."""
+    if outputs.ndim == 2 and outputs.shape[1] == 1:
+        return np.concatenate([1 - outputs, outputs], axis=1)
+    return outputs
+
+
 def _accuracy(targets: np.ndarray, outputs: np.ndarray) -> float:
     shown, read = _classes(targets, outputs)
     return float(np.mean(shown == read))
@@ -117,10 +124,11 @@ def confusion(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
 
     Args:
         targets: integer (N,).
-        outputs: (N, classes), or whatever orders the classes.
+        outputs: (N, classes), or whatever orders the classes; or (N, 1), the probability of the
+            second of two.
     """
     shown, read = _classes(targets, outputs)
-    matrix = np.zeros((np.shape(outputs)[1],) * 2, np.int64)
+    matrix = np.zeros((_of_each_class(_single(outputs)).shape[1],) * 2, np.int64)
     np.add.at(matrix, (shown, read), 1)
     return matrix
 

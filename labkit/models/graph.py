@@ -224,6 +224,23 @@ def rebuilt(
     return tf.keras.Model(inputs, structured, name=model.name)
 
 
+def walked(model: tf.keras.Model, inputs: list, called: Callable[[Layer, str, tuple, dict], Any]):
+    """What a network's outputs are if its layers are called as `called` says.
+
+    Args:
+        model: functional or sequential.
+        inputs: a value for each input, of any kind that `called` takes.
+        called: of (layer, name, arguments, options), the layer's outputs, as for `rebuilt`.
+
+    Returns:
+        the outputs, in the model's own structure.
+
+    Raises:
+        ValueError: an inner model is subclassed.
+    """
+    return tf.nest.pack_sequence_as(model.output, _run(model, inputs, "", called))
+
+
 def _run(model: tf.keras.Model, inputs: list, prefix: str, called: Callable) -> list:
     """Call a model's layers in its order; flat lists of values in and out."""
 

@@ -6,7 +6,13 @@ sets.
 
 from labkit.checkpoint import Checkpoint, CheckpointError
 from labkit.training import series
-from labkit.training.data import ArrayBatches, Batches, FolderBatches, steps
+from labkit.training.data import (
+    ArrayBatches,
+    Batches,
+    FolderBatches,
+    mirrored_and_shifted,
+    steps,
+)
 from labkit.training.engine import Trainer, TrainingError, fit
 from labkit.training.evaluation import accuracy, predictor, ranks
 from labkit.training.recipe import Recipe, Schedule, momentum_sgd
@@ -27,6 +33,7 @@ __all__ = [
     "fit",
     "fitted",
     "keep",
+    "mirrored_and_shifted",
     "momentum_sgd",
     "predictor",
     "provenance",

@@ -125,6 +125,19 @@ def _augmented(batches: Iterable[tuple], seed: int) -> Iterator[tuple]:
         yield _moved(tf.convert_to_tensor(images), tf.constant([seed, number], tf.int64)), classes
 
 
+def mirrored_and_shifted(images: tf.Tensor) -> tf.Tensor:
+    """Mirror a batch of images at random, and shift them by up to an eighth of their size.
+
+    Args:
+        images: float32 (N, height, width, channels).
+
+    Example:
+        >>> recipe = Recipe(epochs=30, augment=mirrored_and_shifted)
+    """
+    seed = tf.random.uniform([2], 0, 2**31 - 1, tf.int64)
+    return tf.ensure_shape(_moved(images, seed), images.shape)
+
+
 @tf.function(reduce_retracing=True)
 def _moved(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Mirrored at random, and shifted, each image by its own; what is missing is reflected."""

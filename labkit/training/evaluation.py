@@ -17,9 +17,12 @@ def ranks(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
     bits tie now and then, and those of a collapsed network all do.
 
     Args:
-        probabilities: (N, classes), or whatever orders the classes.
+        probabilities: (N, classes), or whatever orders the classes; or (N, 1), that of the second
+            of two classes.
         classes: integer (N,), the right ones.
     """
+    if probabilities.shape[1] == 1:
+        probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
     classes = np.asarray(classes)[:, None]
     right = np.take_along_axis(probabilities, classes, axis=1)
     before = np.arange(probabilities.shape[1]) < classes

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from labkit import measure, training
 from labkit.compress import clustering, minimal, post_training, quantization_aware
 from labkit.compress.clustering import INITIALISATIONS
+from labkit.compress.kernels import CompressionError
 
 WEIGHTS = arrays.arrays(np.float64, st.integers(8, 60), elements=st.floats(-4, 4, width=32))
 
@@ -176,6 +177,29 @@ def test_clusters_are_in_the_files_and_plain_qat_destroys_them(small_model, tiny
     losing = quantization_aware.quantize(plain)
     training.fit(losing, tiny_data, recipe.but(epochs=40, learning_rate=4e-4))
     assert unique_per_channel(quantization_aware.convert(losing)).max() > 8
+
+
+def test_some_layers_keep_clusters_and_the_others_are_trained_freely(
+    small_model, tiny_data, recipe
+):
+    plain = clustering.strip(clustering.cluster(small_model, {"conv2": 4}))
+    keeping = clustering.cluster_preserving(plain, only=["conv2"])
+    clustered = [weight.name for weight in keeping.weights if "cluster_centroids" in weight.name]
+    assert len(clustered) == 1 and "conv2" in clustered[0]
+    training.fit(keeping, tiny_data, recipe.but(epochs=20, learning_rate=2e-3))
+    stripped = clustering.convert(keeping)
+    table = measure.inspect(stripped).weights
+    unique = table[table["role"] == "weight"]["unique per channel"].tolist()
+    assert unique[1] <= 4 and unique[2] > 4
+    free = quantization_aware.quantize(plain)
+    for name in ("conv1", "letter"):
+        ours, theirs = (
+            next(layer for layer in aware.layers if layer.name == f"quant_{name}")
+            for aware in (keeping, free)
+        )
+        assert len(ours.weights) == len(theirs.weights)
+    with pytest.raises(CompressionError, match="'relu1' has no kernel whose clusters"):
+        clustering.cluster_preserving(plain, only=["relu1"])
 
 
 @pytest.mark.parametrize("preserve_sparsity", [False, True])

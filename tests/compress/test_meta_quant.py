@@ -4,42 +4,12 @@ import tensorflow as tf
 
 from labkit import measure, training
 from labkit.compress import clustering, meta_quant, post_training
+from labkit.compress.forwards import Forward, dorefa
 from labkit.compress.kernels import CompressionError
 from labkit.training import Recipe
 
 L = tf.keras.layers
 SGD = tf.keras.optimizers.SGD
-
-
-def test_dorefa_by_hand():
-    weights = tf.constant([0.5, -1.0, 0.0, 0.25])
-    squashed = np.tanh([0.5, -1.0, 0.0, 0.25]) / np.tanh(1.0)
-    prepared, slope = meta_quant.dorefa(2).prepare(weights)
-    np.testing.assert_allclose(prepared, squashed / 2 + 0.5, rtol=1e-6)
-    np.testing.assert_allclose(
-        slope, (1 - np.tanh([0.5, -1.0, 0.0, 0.25]) ** 2) / np.tanh(1.0), rtol=1e-6
-    )
-    # 3 W̃ = 2.41, 0, 1.5, 1.98: a half goes to the even one.
-    np.testing.assert_allclose(
-        meta_quant.dorefa(2).quantise(weights), [1 / 3, -1, 1 / 3, 1 / 3], rtol=1e-6
-    )
-    np.testing.assert_array_equal(meta_quant.dorefa(1).quantise(weights), [1, -1, -1, 1])
-
-
-def test_bwn_by_hand():
-    forward = meta_quant.bwn()
-    weights = tf.constant([0.5, -1.0, 0.0, 0.3])
-    np.testing.assert_allclose(forward.quantise(weights), [0.45, -0.45, 0.45, 0.45], rtol=1e-6)
-    prepared, slope = forward.prepare(weights)
-    np.testing.assert_array_equal(prepared, weights)
-    np.testing.assert_array_equal(slope, np.ones(4))
-
-
-@pytest.mark.parametrize("bits", [1, 2, 3, 8])
-def test_so_many_values_of_so_many_bits(bits):
-    weights = tf.linspace(-1.0, 1.0, 5001)
-    values = np.unique(meta_quant.dorefa(bits).quantise(weights))
-    np.testing.assert_allclose(values, np.linspace(-1, 1, 2**bits), atol=1e-6)
 
 
 def test_derivatives_by_hand():
@@ -123,7 +93,7 @@ def test_meta_gradient_against_finite_differences(backward):
 
     The quantiser is the identity here, so that the loss is differentiable.
     """
-    identity = meta_quant.Forward(32, lambda w: (w, tf.ones_like(w)), lambda w: w)
+    identity = Forward(32, lambda w: (w, tf.ones_like(w)), lambda w: w)
     quantised = meta_quant.QuantizedTraining(line(), identity, backward=backward, seed=3, hidden=2)
     quantised.meta_optimizer = SGD(1.0)
     rate, latent = 0.1, np.array([0.3, -0.6, 0.2])
@@ -255,9 +225,7 @@ def test_two_inputs_inner_models_layers_left_or_frozen_and_validation():
         leave=["last"],
         validation=(inputs, y),
     )
-    np.testing.assert_array_equal(
-        plain.get_layer("conv").kernel, meta_quant.dorefa(2).quantise(frozen.kernel)
-    )
+    np.testing.assert_array_equal(plain.get_layer("conv").kernel, dorefa(2).quantise(frozen.kernel))
     clusters = clustering.clusters_of(plain)
     assert list(clusters) == ["conv", "inner/first", "last"]
     assert clusters["conv"] <= 4 and clusters["inner/first"] <= 4 and clusters["last"] > 20
@@ -274,7 +242,7 @@ def test_steps_of_the_rate():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"forward": "ternary"}, "no 'ternary', only dorefa, bwn"),
+        ({"forward": "ternary"}, "no 'ternary', only dorefa, bwn, full_range"),
         ({"backward": "mlp"}, "no 'mlp', only ste, fcgrad, multifc, lstmfc"),
         ({"bits": 0}, "1 to 8 bits, not 0"),
         ({"forward": "bwn", "bits": 2}, "BWN has 1 bit, not 2"),

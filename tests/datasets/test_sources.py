@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from labkit.datasets import DataError, Origin, Part, Source, registry
+from labkit.datasets import DataError, Origin, Part, Source, cifar10_pairs, registry
 from labkit.datasets.source import in_rounds, one_of
 from labkit.runtime import SettingError
 
@@ -94,11 +94,14 @@ ROOM = Source(
 FEW = {
     "sign_mnist": ({"train": 48, "test": 24}, {"train": 24, "test": 24}),
     "cifar10": ({"train": 50, "test": 20}, {"train": 20, "test": 10}),
+    "cat_dog": ({"train": 10, "test": 2}, {"train": 6, "test": 2}),
+    "cat_dog_rotated": ({"train": 10, "test": 2}, {"train": 6, "test": 2}),
     "uci_har": ({"train": 48, "test": 36}, {"train": 24, "test": 18}),
     "walks": (WALKS.rows, WALKS.quick),
     "room": (ROOM.rows, ROOM.quick),
 }
-SOURCES = registry.SOURCES | {"walks": WALKS, "room": ROOM}
+PAIRS = {source.name: source for source in (cifar10_pairs.CAT_DOG, cifar10_pairs.ROTATED_CAT_DOG)}
+SOURCES = registry.SOURCES | PAIRS | {"walks": WALKS, "room": ROOM}
 
 
 @pytest.fixture(params=SOURCES)
@@ -119,7 +122,7 @@ def real(source, folder, csvs, batches, archive_of, make_zip, har_files, make_ha
         write_walks(folder, source.rows)
     elif source is ROOM:
         write_room(folder, source.rows)
-    elif source.name == "cifar10":
+    elif source.name in ("cifar10", *PAIRS):
         (folder / source.file).write_bytes(archive_of(batches))
     elif source.name == "uci_har":
         make_har(folder / source.file, har_files)

@@ -37,6 +37,14 @@ def test_a_class_that_is_never_read_counts_zero_and_of_equals_the_first():
     assert measure.MACRO_F1.compute(np.array([0, 0, 1, 1]), outputs) == pytest.approx(1 / 3)
 
 
+def test_a_single_output_is_the_probability_of_the_second_class():
+    outputs, targets = np.array([[0.2], [0.5], [0.7], [0.9]]), np.array([0, 1, 1, 0])
+    assert measure.ACCURACY.compute(targets, outputs) == 0.5
+    np.testing.assert_array_equal(measure.confusion(targets, outputs), [[1, 1], [1, 1]])
+    with pytest.raises(ValueError, match="expected classes from 0"):
+        measure.ACCURACY.compute(np.array([0, 1, 2, 0]), outputs)
+
+
 def test_errors_by_hand():
     wanted, found = np.array([[0.0, 0], [1, 1]]), np.array([[3.0, 4], [1, 1]])
     assert measure.AVERAGE_DISTANCE_ERROR.compute(wanted, found) == 2.5

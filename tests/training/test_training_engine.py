@@ -237,6 +237,11 @@ def test_ranks_count_who_comes_before():
     assert training.ranks(probabilities, [1, 0, 0, 2]).tolist() == [0, 2, 0, 2]
 
 
+def test_of_a_single_output_the_second_class_is_right_above_a_half():
+    found = training.ranks(np.array([[0.2], [0.5], [0.7], [0.7]]), np.array([0, 1, 1, 0]))
+    np.testing.assert_array_equal(found, [0, 1, 0, 1])
+
+
 # --- the user's own data, losses and callbacks
 
 
