@@ -6,6 +6,7 @@ sets.
 
 from labkit.checkpoint import Checkpoint, CheckpointError
 from labkit.training import series
+from labkit.training.best import Best
 from labkit.training.data import ArrayBatches, Batches, FolderBatches, steps
 from labkit.training.engine import Trainer, TrainingError, fit
 from labkit.training.evaluation import accuracy, predictor, ranks
@@ -15,6 +16,7 @@ from labkit.training.trained import Trained, fitted, keep, provenance
 __all__ = [
     "ArrayBatches",
     "Batches",
+    "Best",
     "Checkpoint",
     "CheckpointError",
     "FolderBatches",
