@@ -33,7 +33,7 @@ class Room:
             survives.
         plate: by recollection, m: the side of a plate. Nearer than that the change of the
             capacitance no longer rises as a power of the distance.
-        exponent: by recollection: the change falls with this power of the distance.
+        exponent: by recollection, from 2 to 3: the change falls with this power of the distance.
         touch: assumed: change of the capacitance at the wall, as a part of the capacitance that is
             always there.
         frequency: assumed, Hz: of the oscillator in the empty room. That sensors give frequencies
@@ -63,16 +63,16 @@ class Room:
     margin: float = 0.3
     height: float = 0.2
     plate: float = 0.16
-    exponent: float = 2.5
+    exponent: float = 2.0
     touch: float = 0.05
     frequency: float = 20_000.0
-    places: int = 10
-    speed: float = 0.5
-    pause: float = 2.0
-    turn: float = 0.06
-    noise: float = 4.0
-    drift: float = 1.5
-    interference: float = 8.0
+    places: int = 12
+    speed: float = 0.4
+    pause: float = 1.0
+    turn: float = 0.02
+    noise: float = 3.5
+    drift: float = 0.3
+    interference: float = 12.0
     step: float = 3.0
     truth: float = 0.02
 

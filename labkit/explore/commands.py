@@ -105,8 +105,7 @@ def sweep(
         function, default = FromFile(Path(path), name), f"{name}.sqlite"
     else:
         study = studies.study(target)
-        study.design(**levels)  # refuses names that it does not have
-        levels = {**study.levels, **levels}
+        levels = study.chosen(**levels)
         function, default, version = study.function, f"{target}.sqlite", version or study.version
     if random is None:
         if spans := [name for name, of in levels.items() if isinstance(of, sweeps.Span)]:

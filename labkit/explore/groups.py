@@ -134,11 +134,11 @@ class _Group(tf.Module):
 
     def _step(self, x, y, decay) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            ranges = [None] * self.ranges.shape[2]
+            ranges = []
             errors = tf.reduce_mean((self._forward(x, ranges) - y) ** 2, axis=[1, 2])
             loss = tf.reduce_sum(errors)
         gradients = tape.gradient(loss, self.parameters)
-        self.ranges.assign(tf.stack(ranges, axis=2))
+        self.ranges.assign(tf.concat(ranges, axis=2))
         self.steps.assign_add(1.0)
         factor = 1 - tf.pow(_BETA_1, self.steps)
         for i, gradient in enumerate(gradients):
@@ -188,7 +188,7 @@ class _Group(tf.Module):
         if ranges is not None:
             lowest, highest = tf.reduce_min(x, axes), tf.reduce_max(x, axes)
             low, high = _moved(low, high, lowest, highest, self._numbers[:, which])
-            ranges[place] = tf.stack([low, high])
+            ranges.append(tf.stack([low, high])[:, :, None])
         shape = [-1] + [1] * (x.shape.rank - 1)
         return _fake_quantized(x, low, high, self._numbers[:, which], shape)
 
@@ -204,8 +204,7 @@ class _Group(tf.Module):
             lowest = tf.where(per_channel, lowest, tf.reduce_min(lowest, 1, keepdims=True))
             highest = tf.where(per_channel, highest, tf.reduce_max(highest, 1, keepdims=True))
             low, high = _moved(low, high, lowest, highest, numbers)
-            for unit in range(units):
-                ranges[place + unit] = tf.stack([low[:, unit], high[:, unit]])
+            ranges.append(tf.stack([low, high]))
         return _fake_quantized(kernel, low, high, numbers, [-1, 1, units])
 
 

@@ -98,14 +98,20 @@ def model(member: Member, inputs: tuple[int, ...], outputs: int) -> tf.keras.Mod
         x = layer(_L.Dense, neurons, activation="relu")(x)
     built = tf.keras.Model(first, layer(_L.Dense, outputs)(x))
     built.kernels_and_ranges = [_variables(each) for each in wrapped]
-    values = initial(member, shapes_of(network, inputs, outputs))
+    begin(built, member)
+    return built
+
+
+def begin(built: tf.keras.Model, member: Member) -> None:
+    """Give a model from `model` the first weights of a member."""
+    inputs, outputs = built.input_shape[1:], built.output_shape[1]
+    values = initial(member, shapes_of(member.network, inputs, outputs))
     at = 0
     for kernel, bias, _ in built.kernels_and_ranges:
         for variable in (kernel, bias):
             size = int(np.prod(variable.shape))
             variable.assign(values[at : at + size].reshape(variable.shape))
             at += size
-    return built
 
 
 def weights_of(built: tf.keras.Model) -> list[np.ndarray]:

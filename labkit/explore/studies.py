@@ -42,12 +42,22 @@ class Study:
     levels: dict = field(default_factory=dict)
 
     def design(self, **changes) -> list[dict]:
-        """Its grid, some levels of it changed."""
+        """Its grid, some levels of it changed, see `chosen`."""
+        return grid(**self.chosen(**changes))
+
+    def chosen(self, **changes) -> dict:
+        """Its levels, some of them changed.
+
+        "auto" data is what is there now: results stay with the data that they are of.
+        """
         if unknown := set(changes) - set(self.levels):
             raise ExploreError(
                 f"{self.name} has no {unknown.pop()!r}; it has {', '.join(self.levels)}."
             )
-        return grid(**{**self.levels, **changes})
+        levels = {**self.levels, **changes}
+        here = "real" if localisation.SOURCE.found() else "synthetic"
+        levels["data"] = tuple(here if data == "auto" else data for data in levels["data"])
+        return levels
 
     @property
     def version(self) -> str:
@@ -79,7 +89,7 @@ def judged(members: list[Member], settings: Settings, data: str, seed: int) -> d
 
     Returns:
         "ADE (m)" the mean over the runs, "best ADE (m)", "chosen ADE (m)" of the run with the best
-        validation, "MSE (m²)" the mean, "ADE of runs (m)" and "best epochs" as lists, "data".
+        validation, "MSE (m²)" the mean, "ADE of runs (m)" and "best epochs" as lists, "parameters".
     """
     whole, held = samples(data, seed)
     if isinstance(members[0].network, Mlp):
@@ -95,7 +105,6 @@ def judged(members: list[Member], settings: Settings, data: str, seed: int) -> d
         "ADE of runs (m)": errors,
         "best epochs": found.record["best epoch"].to_numpy(),
         "parameters": sum(array.size for array in found.weights[0]),
-        "data": whole.source,
     }
 
 

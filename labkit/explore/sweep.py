@@ -251,11 +251,9 @@ class Results:
         )
         found = {}
         for key, configuration, version, figures, seconds in rows:
-            both = json.loads(configuration), json.loads(figures)
-            if common := set(both[0]) & set(both[1]):
-                raise ExploreError(f"{common.pop()!r} is in the configuration and in the figures.")
             extra = {"version": version} if keys is None else {}
-            found[key] = {**both[0], **both[1], "seconds": seconds, **extra}
+            both = json.loads(configuration) | json.loads(figures)
+            found[key] = both | {"seconds": seconds} | extra
         return pd.DataFrame([found[key] for key in (found if keys is None else keys)])
 
 
@@ -330,6 +328,8 @@ def _outcome(function: Callable, key: str, configuration: dict) -> tuple:
         figures = function(**configuration)
         if not isinstance(figures, Mapping):
             raise TypeError(f"it gave {type(figures).__name__}, expected figures by name")
+        if common := set(configuration) & set(figures):
+            raise TypeError(f"{common.pop()!r} is in the configuration and in the figures")
         text, error = json.dumps(_plain(figures)), None
     except Exception as fault:  # whatever a user's function raises
         text, error = None, f"{type(fault).__name__}: {' '.join(str(fault).split())}"
