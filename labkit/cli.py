@@ -16,6 +16,7 @@ import labkit
 from labkit import runtime
 from labkit.console import console, errors, say
 from labkit.errors import LabkitError
+from labkit.explore.commands import sweep
 from labkit.har.commands import app as har_app
 from labkit.net.commands import app as net_app
 
@@ -28,6 +29,7 @@ data_app = typer.Typer(help="Find, download and verify the data sets.", no_args_
 app.add_typer(data_app, name="data")
 app.add_typer(net_app, name="net")
 app.add_typer(har_app, name="har")
+app.command()(sweep)
 
 Profile = Enum("Profile", {name: name for name in runtime.PROFILES}, type=str)
 DataMode = Enum("DataMode", {name: name for name in runtime.DATA_MODES}, type=str)

@@ -37,7 +37,7 @@ def labkit(*arguments, cwd=None, **environment):
 
 def test_help_names_every_command():
     text = labkit("--help").stdout
-    for command in ("doctor", "data", "run", "build", "report", "net", "har"):
+    for command in ("doctor", "data", "run", "build", "report", "net", "har", "sweep"):
         assert command in text
 
 
@@ -53,6 +53,7 @@ def test_version():
         (["run", "77"], "there is no lab '77'; the labs are 00_start_here"),
         (["data", "verify", "nothing"], "there is no data set 'nothing'"),
         (["report", "nowhere"], "there is no ledger in nowhere"),
+        (["sweep", "nothing"], "there is no study 'nothing'"),
     ],
 )
 def test_a_users_mistake_is_one_line(arguments, message):

@@ -39,9 +39,12 @@ MAY_IMPORT = {
         *("plots", "console"),
     },
     "har": {"files", "measure", "console"},
+    "explore": {
+        *("runtime", "files", "checkpoint", "datasets", "training", "hwce", "measure", "console"),
+    },
     "cli": {
         *("runtime", "files", "datasets", "measure", "plots", "doctor", "authoring"),
-        *("grading", "console", "net", "har"),
+        *("grading", "console", "net", "har", "explore"),
     },
     "__init__": {"runtime"},
 }

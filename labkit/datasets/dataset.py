@@ -51,6 +51,8 @@ class Dataset:
         groups_train, groups_test: (N,) whose sample it is, for example the subject or the track.
         coordinates: one short name a coordinate, where there are no classes.
         unit: of the coordinates.
+        in_order: whether each sample follows the one before it in time. What is cut out of such a
+            part is one stretch of it: a sample drawn from between two others is known by them.
 
     Raises:
         DataError: these do not go together, or are not finite; or a group is in both parts.
@@ -67,6 +69,7 @@ class Dataset:
     groups_test: np.ndarray | None = None
     coordinates: tuple[str, ...] = ()
     unit: str = ""
+    in_order: bool = False
 
     def __post_init__(self):
         """Check the arrays against one another."""
@@ -84,6 +87,7 @@ class Dataset:
         class_names: tuple[str, ...] | None = None,
         coordinates: tuple[str, ...] = (),
         unit: str = "",
+        in_order: bool = False,
         origin: Origin = Origin.REAL,
     ) -> Dataset:
         """A data set of anybody's arrays, (x, y) or (x, y, groups) a part.
@@ -98,7 +102,7 @@ class Dataset:
             class_names = tuple(map(str, range(max(train.y.max(), test.y.max()) + 1)))
         return cls(
             *(name, origin, train.x, train.y, test.x, test.y, class_names),
-            *(train.groups, test.groups, coordinates, unit),
+            *(train.groups, test.groups, coordinates, unit, in_order),
         )
 
     def _faults(self) -> Iterator[str]:
@@ -173,23 +177,30 @@ class Dataset:
         )
 
     def subset(self, train: int, test: int, seed: int = 0) -> Dataset:
-        """A smaller data set with the same proportions of classes, drawn with `seed`."""
+        """A smaller data set with the same proportions of classes, drawn with `seed`.
+
+        Of samples in order of time, a stretch that begins where `seed` says.
+        """
+        chosen = _stretch if self.in_order else _drawn
         return self._of(
-            ("train", _drawn(self.y_train, train, seed)), ("test", _drawn(self.y_test, test, seed))
+            ("train", chosen(self.y_train, train, seed)), ("test", chosen(self.y_test, test, seed))
         )
 
     def holdout(self, fraction: float, seed: int = 0) -> Dataset:
         """The training part alone, a part of it held out as the test part: to choose on.
 
-        Whole groups are held out where there are groups; else every class in its proportion.
+        The last samples are held out where they are in order of time, whole groups where there are
+        groups; else every class in its proportion.
 
         Args:
             fraction: of the groups, or of the samples, that is held out.
-            seed: of the choice.
+            seed: of the choice, where there is one.
 
         Raises:
             DataError: there are too few samples or groups for both.
         """
+        if self.in_order:
+            return self._last_held_out(fraction)
         # It takes a while to import, and most who load data never hold any out.
         from sklearn import model_selection
 
@@ -208,6 +219,16 @@ class Dataset:
                 f"data set {self.name!r}: {fraction} of it cannot be held out: {error}"
             ) from error
         return self._of(("train", np.sort(kept)), ("train", np.sort(held)))
+
+    def _last_held_out(self, fraction: float) -> Dataset:
+        count = len(self.x_train)
+        kept = count - round(fraction * count)
+        if not 0 < kept < count:
+            raise DataError(
+                f"data set {self.name!r}: {fraction} of it cannot be held out: of {count:,} "
+                f"samples, {kept:,} would stay."
+            )
+        return self._of(("train", np.arange(kept)), ("train", np.arange(kept, count)))
 
     def standardised(self) -> Dataset:
         """Each channel with mean 0 and standard deviation 1 over the training images."""
@@ -249,6 +270,14 @@ def _part(x, y, groups=None) -> Part:
 def _drawn(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Indices of `count` samples: of classes in their proportions, of coordinates any."""
     return stratified(np.zeros(len(targets)) if targets.ndim > 1 else targets, count, seed)
+
+
+def _stretch(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Indices of `count` samples in a row, from one on that is drawn with `seed`."""
+    if not 0 < count <= len(targets):
+        raise ValueError(f"{count} items asked for, there are {len(targets)}.")
+    first = np.random.default_rng(seed).integers(len(targets) - count + 1)
+    return np.arange(first, first + count)
 
 
 def stratified(classes: np.ndarray, count: int, seed: int) -> np.ndarray:

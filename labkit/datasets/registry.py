@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from labkit.datasets import DataError, Source, cifar10, sign_mnist, uci_har
+from labkit.datasets import DataError, Source, cifar10, localisation, sign_mnist, uci_har
 
-SOURCES = {source.name: source for source in (sign_mnist.SOURCE, cifar10.SOURCE, uci_har.SOURCE)}
+SOURCES = {
+    module.SOURCE.name: module.SOURCE for module in (sign_mnist, cifar10, uci_har, localisation)
+}
 
 
 def source(name: str) -> Source:

@@ -58,7 +58,7 @@ class Source:
             names file, row and what was expected. Other errors of its mean damaged files.
         is_published: is_published(files) says whether they are the published ones; without, the
             files' checksums do.
-        class_names, coordinates, unit: as `Dataset` has them.
+        class_names, coordinates, unit, in_order: as `Dataset` has them.
         easy: options of `draw` for a quick run, so that a small network learns in seconds.
         version: of what `draw` draws, for the cache; None for what is drawn too quickly to be kept.
         synthetic: what `draw` makes, in words.
@@ -80,6 +80,7 @@ class Source:
     class_names: tuple[str, ...] | None = None
     coordinates: tuple[str, ...] = ()
     unit: str = ""
+    in_order: bool = False
     easy: dict = field(default_factory=dict)
     version: int | None = None
     synthetic: str = ""
@@ -182,6 +183,7 @@ class Source:
             class_names=self.class_names,
             coordinates=self.coordinates,
             unit=self.unit,
+            in_order=self.in_order,
             origin=origin,
         )
 

@@ -3,7 +3,7 @@
 Nothing here imports TensorFlow: a file is measured without the library that wrote it.
 """
 
-from labkit.measure import hardware, micro
+from labkit.measure import hardware, micro, trajectory
 from labkit.measure.accuracy import accuracy, evaluate
 from labkit.measure.coding import coding
 from labkit.measure.graph import ModelFileError, read_graph
@@ -54,5 +54,6 @@ __all__ = [
     "read_graph",
     "size",
     "summary",
+    "trajectory",
     "weights",
 ]

@@ -15,6 +15,7 @@ import pandas as pd
 
 from labkit import files
 from labkit.errors import LabkitError
+from labkit.measure import pareto
 from labkit.measure.metrics import ACCURACY, KNOWN, Metric
 
 #: What identifies a figure; one that is measured again takes the place of the old one.
@@ -221,11 +222,11 @@ def front(report: pd.DataFrame, size: str = "bytes", metric: Metric = ACCURACY) 
         those rows, from the smallest to the largest.
     """
     known = report.dropna(subset=[metric.column, size])
-    good = known[metric.column] * (1 if metric.higher_is_better else -1)
-    order = pd.DataFrame({"size": known[size], "good": good}).sort_values(
-        ["size", "good"], ascending=[True, False], kind="stable"
-    )
-    ordered, good = known.loc[order.index], order["good"]
-    groups = good.groupby([ordered["data"], ordered["profile"]])
-    best_of_smaller = groups.transform(lambda values: values.cummax().shift())
-    return ordered[good > best_of_smaller.fillna(-math.inf)]
+    bad = known[metric.column] * (-1 if metric.higher_is_better else 1)
+    costs = pd.DataFrame({"size": known[size], "bad": bad}, known.index)
+    best = [
+        group.index[(pareto.beaten(group) == 0) & ~group.duplicated()]
+        for _, group in costs.groupby([known["data"], known["profile"]], sort=False)
+    ]
+    chosen = costs.loc[[i for index in best for i in index]]
+    return known.loc[chosen.sort_values(["size", "bad"], kind="stable").index]

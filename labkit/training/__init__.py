@@ -6,6 +6,7 @@ sets.
 
 from labkit.checkpoint import Checkpoint, CheckpointError
 from labkit.training import series
+from labkit.training.best import Best
 from labkit.training.data import (
     ArrayBatches,
     Batches,
@@ -21,6 +22,7 @@ from labkit.training.trained import Trained, fitted, keep, provenance
 __all__ = [
     "ArrayBatches",
     "Batches",
+    "Best",
     "Checkpoint",
     "CheckpointError",
     "FolderBatches",
