@@ -94,7 +94,7 @@ def test_stored_outputs_are_of_the_full_profile_and_name_their_data(source):
     assert notebook.metadata["labkit"]["profile"] == "full"
     texts = [o.get("data", {}).get("text/markdown", "") for o in outputs(notebook)]
     (opening,) = [text for text in texts if text.startswith("**Data:**")]
-    assert "real images" in opening or "synthetic images" in opening
+    assert re.search(r"(real|synthetic) (images|samples)", opening)
     assert "**Profile:** full" in opening
 
 
