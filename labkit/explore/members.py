@@ -27,6 +27,9 @@ class Quantizer:
         narrow_range: the lowest code is not used.
         per_channel: weights have a range for each unit or filter. tfmot's own quantizer has it for
             "last value" alone, its operation for "moving average" too.
+        measured: a moving average of weights begins with their range, not with -6 to 6: few bits
+            round all weights to zero until that has come down, and a network that is pulled to
+            zero by a weight decay meanwhile does not come back.
 
     Source: tfmot, `quantizers.py` and `quant_ops.py`.
     """
@@ -36,6 +39,7 @@ class Quantizer:
     symmetric: bool = False
     narrow_range: bool = False
     per_channel: bool = False
+    measured: bool = False
 
     def __post_init__(self):
         """Refuse what there is not."""
@@ -45,6 +49,8 @@ class Quantizer:
             raise ExploreError(f"bits is {self.bits}, expected an integer from 2 to 16.")
         if self.per_channel and self.kind == "all values":
             raise ExploreError("'all values' has one range a tensor: per_channel is not for it.")
+        if self.measured and self.kind != "moving average":
+            raise ExploreError(f"measured is for a moving average, not for {self.kind!r}.")
 
 
 #: What tfmot puts behind the inputs of a quantised network.
@@ -73,19 +79,28 @@ class Scheme:
                 raise ExploreError(
                     f"{name} per channel: sums over channels could not be made of integers."
                 )
+            if quantizer is not None and quantizer.measured:
+                raise ExploreError(f"{name} measured: before a training only weights are known.")
 
     @classmethod
-    def of_thesis(cls, weights: int, activations: int, narrow_activations: bool = False) -> Scheme:
+    def of_thesis(
+        cls,
+        weights: int,
+        activations: int,
+        narrow_activations: bool = False,
+        measured: bool = False,
+    ) -> Scheme:
         """The scheme that the thesis settles on, with so many bits.
 
         Args:
             weights, activations: bits.
             narrow_activations: True for its CNN, False for its MLP.
+            measured: begin with the range of the weights; the thesis has tfmot's -6 to 6.
 
         Source: sections 3.2, 3.3.2 and 3.4.2.
         """
         return cls(
-            Quantizer("moving average", weights, symmetric=True, narrow_range=True),
+            Quantizer("moving average", weights, True, True, measured=measured),
             Quantizer("last value", activations, narrow_range=narrow_activations),
         )
 

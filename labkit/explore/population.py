@@ -411,7 +411,7 @@ def shapes_of(network: Mlp | Cnn, inputs: tuple[int, ...], outputs: int) -> list
 
 
 def initial_ranges(member: Member, shapes: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Ranges before the first step, float32 (2, R), as tfmot has them."""
+    """Ranges before the first step, float32 (2, R): as tfmot has them, or of the first weights."""
     scheme = member.scheme
     inputs, weights, activations = (
         _first(getattr(scheme, name, None)) for name in ("inputs", "weights", "activations")
@@ -419,7 +419,28 @@ def initial_ranges(member: Member, shapes: Sequence[tuple[int, int]]) -> np.ndar
     widths = [inputs]
     for _, units in shapes:
         widths += [weights] * units + [activations]
-    return np.array([[-width for width in widths], widths], np.float32)
+    ranges = np.array([[-width for width in widths], widths], np.float32)
+    if scheme is not None and scheme.weights is not None and scheme.weights.measured:
+        values, at, place = initial(member, shapes), 0, 1
+        for fan_in, units in shapes:
+            kernel = values[at : at + fan_in * units].reshape(fan_in, units)
+            ranges[:, place : place + units] = _reach(kernel, scheme.weights)
+            at, place = at + (fan_in + 1) * units, place + units + 1
+    return ranges
+
+
+def _reach(kernel: np.ndarray, quantizer: Quantizer) -> np.ndarray:
+    """The range of a kernel (inputs, units), (2, units), as the quantizer's next one would be."""
+    ends = np.stack([kernel.min(axis=0), kernel.max(axis=0)])
+    if not quantizer.per_channel:
+        ends = np.stack([np.full_like(ends[0], kernel.min()), np.full_like(ends[1], kernel.max())])
+    low, high = np.minimum(ends[0], 0), np.maximum(ends[1], 0)
+    if quantizer.symmetric:
+        whole = 2.0**quantizer.bits
+        ratio = 1.0 if quantizer.narrow_range else (whole - 2) / whole
+        low = np.minimum(low, -high / ratio)
+        high = np.maximum(high, -low * ratio)
+    return np.stack([low, high])
 
 
 def _first(quantizer: Quantizer | None) -> float:

@@ -11,7 +11,7 @@ from tensorflow_model_optimization.python.core.quantization.keras import (
 )
 
 from labkit.explore.members import Cnn, Member, Quantizer, Scheme
-from labkit.explore.population import Samples, initial, shapes_of
+from labkit.explore.population import Samples, initial, initial_ranges, shapes_of
 from labkit.training import Best
 
 _L = tf.keras.layers
@@ -105,9 +105,17 @@ def model(member: Member, inputs: tuple[int, ...], outputs: int) -> tf.keras.Mod
 def begin(built: tf.keras.Model, member: Member) -> None:
     """Give a model from `model` the first weights of a member."""
     inputs, outputs = built.input_shape[1:], built.output_shape[1]
-    values = initial(member, shapes_of(member.network, inputs, outputs))
     at = 0
-    for kernel, bias, _ in built.kernels_and_ranges:
+    shapes = shapes_of(member.network, inputs, outputs)
+    values = initial(member, shapes)
+    places, first = (
+        np.cumsum([1, *(units + 1 for _, units in shapes)]),
+        initial_ranges(member, shapes),
+    )
+    for place, (kernel, bias, ranges) in zip(places, built.kernels_and_ranges, strict=False):
+        for end, variable in enumerate(ranges.get("kernel", ())):
+            count = int(np.prod(variable.shape))
+            variable.assign(first[end, place : place + count].reshape(variable.shape))
         for variable in (kernel, bias):
             size = int(np.prod(variable.shape))
             variable.assign(values[at : at + size].reshape(variable.shape))

@@ -32,6 +32,9 @@ def schemes():
                 Quantizer(kind, w, symmetric, narrow, per_channel),
                 Quantizer(other, a, not symmetric, narrow),
             )
+    for symmetric, narrow, per_channel in itertools.product((False, True), repeat=3):
+        weights = Quantizer("moving average", 4, symmetric, narrow, per_channel, measured=True)
+        yield Scheme(weights, Quantizer("last value", 8))
     yield Scheme(Quantizer("last value", 4), None, None)
     yield Scheme(None, Quantizer("last value", 4), None)
 
@@ -234,6 +237,11 @@ def test_orders_are_permutations_and_differ():
         (lambda: Quantizer(bits=17), "bits is 17, expected an integer from 2 to 16"),
         (lambda: Quantizer("all values", per_channel=True), "one range a tensor"),
         (lambda: Scheme(None, Quantizer(per_channel=True)), "activations per channel"),
+        (lambda: Quantizer(measured=True), "measured is for a moving average"),
+        (
+            lambda: Scheme(None, Quantizer("moving average", measured=True)),
+            "only weights are known",
+        ),
         (lambda: Mlp((3, 0)), "hidden has 0"),
         (lambda: Cnn(kernel=2), "an odd kernel"),
         (lambda: Member(seed=-1), "seed is -1"),
