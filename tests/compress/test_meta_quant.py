@@ -195,8 +195,8 @@ def test_a_seed_decides_and_the_model_that_is_given_stays_as_it_was():
         meta_quant.train(given, (X, Y), recipe, seed, bits=4, backward="multifc")
         for seed in (1, 1, 2)
     ]
-    # The same but for rounding, which depends on where in memory a sum lies: the meta network's Adam
-    # makes steps of one size of gradients that are nearly zero.
+    # The same but for rounding, which depends on where in memory a sum lies: the meta network's
+    # Adam makes steps of one size of gradients that are nearly zero.
     first, same, other = (history for _, history in runs)
     np.testing.assert_allclose(same, first, rtol=0.03)
     assert not np.allclose(other["derivative"], first["derivative"], rtol=0.1)
