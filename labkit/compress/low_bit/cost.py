@@ -7,7 +7,6 @@ import io
 import logging
 from collections.abc import Iterator
 
-import absl.logging
 import pandas as pd
 import qkeras
 import tensorflow as tf
@@ -58,7 +57,7 @@ def bits(model: tf.keras.Model) -> pd.DataFrame:
 @contextlib.contextmanager
 def _kernels_of_any_rank() -> Iterator[None]:
     """QTools calls a 1-D convolution's kernel a fatal error, and then counts it as any other's."""
-    logger = absl.logging.get_absl_logger()
+    logger = logging.getLogger("absl")
 
     def is_other(record: logging.LogRecord) -> bool:
         return "unsupported kernel shape" not in record.getMessage()
