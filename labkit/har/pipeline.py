@@ -30,15 +30,27 @@ ACTIVITIES = (
 )
 
 
-@dataclass(frozen=True)
-class Median:
-    """Median of the last three samples of each channel: takes single outliers away."""
-
-    name: ClassVar[str] = "median"
+class _Plain:
+    """What most steps have in common: as many channels behind as before, and nothing remembered."""
 
     def outputs(self, channels: int) -> int:
         """Number of channels after this step."""
         return channels
+
+    def size(self, channels: int) -> int:
+        """Number of floats that the step remembers."""
+        return 0
+
+    def start(self, x: np.ndarray, rate: float) -> np.ndarray:
+        """What is remembered before the first sample: nothing."""
+        return np.empty(0, np.float32)
+
+
+@dataclass(frozen=True)
+class Median(_Plain):
+    """Median of the last three samples of each channel: takes single outliers away."""
+
+    name: ClassVar[str] = "median"
 
     def size(self, channels: int) -> int:
         """Number of floats that the step remembers."""
@@ -68,7 +80,7 @@ for (i = 0; i < {channels}; ++i) {{
 
 
 @dataclass(frozen=True)
-class LowPass:
+class LowPass(_Plain):
     """A causal Butterworth low-pass filter of every channel, in sections of second order.
 
     Attributes:
@@ -84,10 +96,6 @@ class LowPass:
         """Refuse what is no filter."""
         if self.order < 1 or not self.cutoff > 0:
             raise HarError(f"low_pass has order {self.order} and cutoff {self.cutoff} Hz.")
-
-    def outputs(self, channels: int) -> int:
-        """Number of channels after this step."""
-        return channels
 
     def size(self, channels: int) -> int:
         """Number of floats that the step remembers."""
@@ -147,7 +155,7 @@ for (i = 0; i < {channels}; ++i) {{
 
 
 @dataclass(frozen=True)
-class Gravity:
+class Gravity(_Plain):
     """Takes gravity out of the first three channels, and puts their total behind the others.
 
     Gravity is what a low-pass filter leaves of them: of (a, g) come (a - gravity, g, a).
@@ -193,7 +201,7 @@ for (i = 3; i < {channels}; ++i) y[i] = x[i];
 
 
 @dataclass(frozen=True)
-class Standardise:
+class Standardise(_Plain):
     """(x - mean) / deviation of each channel, as the network was trained on it."""
 
     mean: tuple[float, ...]
@@ -214,14 +222,6 @@ class Standardise:
             raise HarError(f"standardise has {len(self.mean)} means for {channels} channels.")
         return channels
 
-    def size(self, channels: int) -> int:
-        """Number of floats that the step remembers."""
-        return 0
-
-    def start(self, x: np.ndarray, rate: float) -> np.ndarray:
-        """What is remembered before the first sample: nothing."""
-        return np.empty(0, np.float32)
-
     def step(self, state: np.ndarray, x: np.ndarray, rate: float) -> np.ndarray:
         """The step's output for a sample x, float32 (..., C)."""
         return (x - np.float32(self.mean)) / np.float32(self.deviation)
@@ -236,7 +236,7 @@ for (i = 0; i < {channels}; ++i) y[i] = (x[i] - k[i][0]) / k[i][1];
 
 
 @dataclass(frozen=True)
-class Clip:
+class Clip(_Plain):
     """Cuts off what is beyond a limit, as the training windows were."""
 
     limit: float
@@ -247,18 +247,6 @@ class Clip:
         object.__setattr__(self, "limit", float(np.float32(self.limit)))
         if not self.limit > 0:
             raise HarError(f"clip has the limit {self.limit:g}, expected a positive one.")
-
-    def outputs(self, channels: int) -> int:
-        """Number of channels after this step."""
-        return channels
-
-    def size(self, channels: int) -> int:
-        """Number of floats that the step remembers."""
-        return 0
-
-    def start(self, x: np.ndarray, rate: float) -> np.ndarray:
-        """What is remembered before the first sample: nothing."""
-        return np.empty(0, np.float32)
 
     def step(self, state: np.ndarray, x: np.ndarray, rate: float) -> np.ndarray:
         """The step's output for a sample x, float32 (..., C)."""
