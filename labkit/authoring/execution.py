@@ -37,7 +37,8 @@ def execute_notebook(
                 kernel_name="python3",
                 progress_bar=progress,
                 cwd=str(cwd) if cwd else None,
-                extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of its own defaults
+                # It warns of its own defaults, and calls the interrupt that ends it an error.
+                extra_arguments=["--IPKernelApp.log_level=50"],
             )
     except PapermillExecutionError as error:
         return f"cell {error.cell_index} stopped with {error.ename}: {error.evalue}"
