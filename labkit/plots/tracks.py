@@ -26,8 +26,8 @@ def room(path: np.ndarray, plates: np.ndarray, side: float) -> Figure:
         ax.plot(*np.transpose(path), color=COLORS[0], linewidth=0.8)
         ax.plot(*np.transpose(plates), "s", color=COLORS[1], markersize=9, clip_on=False)
         for number, plate in enumerate(plates, start=1):
-            inside = plate + 0.06 * (np.full(2, side / 2) - plate) + (0.1, 0.1)
-            ax.annotate(f"plate {number}", inside, fontsize=9, color=COLORS[1])
+            place = {"xytext": (7, 7), "textcoords": "offset points", "fontsize": 9}
+            ax.annotate(f"plate {number}", plate, color=COLORS[1], **place)
         ax.set(xlabel="x (m)", ylabel="y (m)", aspect="equal")
         ax.set_xlim(-0.1, side + 0.1)
         ax.set_ylim(-0.1, side + 0.1)
@@ -86,7 +86,7 @@ def designs(
         for _, row in named.iterrows():
             text = "-".join(f"{row[label]:g}" for label in labels)
             place = (row[x], row[y])
-            ax.annotate(text, place, (4, -11), textcoords="offset points", fontsize=8)
+            ax.annotate(text, place, (5, 4), textcoords="offset points", fontsize=8)
         low, high = min(table[y].min(), level), np.quantile(table[y], 0.9)
         ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
         ax.set(xlabel=x, ylabel=y)
