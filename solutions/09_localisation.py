@@ -912,6 +912,16 @@ plots.show(
 )
 
 # %%
+plots.show(
+    plots.lines(as_map.loc[[2, 3, 4, 6, 8, 16]].T.rename(columns=lambda bits: f"{bits} bits"),
+                x="bits of activations", y="mean ADE (m)", levels=[errors_of(mlps).mean()]),
+    alt="Mean ADE of the MLP over the bits of activations, a line for 2, 3, 4, 6, 8 and 16 bits of weights, the "
+    "dotted line the mean of float networks: LINES_ALT",
+)
+least = table.loc[table.groupby("activation bits")["best ADE (m)"].idxmin()].set_index("activation bits")
+least[["weight bits", "best ADE (m)"]].T.round(3)
+
+# %%
 at = table.set_index(["weight bits", "activation bits"])["ADE (m)"]
 hurt = at[3, 8] - at[8, 8], at[8, 3] - at[8, 8]
 reveal("weights or activations", my_guess,
