@@ -82,11 +82,12 @@ def designs(
         ax.axhline(level, color=COLORS[4], linewidth=1.2)
         ax.plot(front[x], front[y], "o-", color=COLORS[0], markersize=6, linewidth=1.2)
         ax.plot(marked[x], marked[y], "s", color=COLORS[1], markersize=7)
-        named = pd.concat([front, marked]).drop_duplicates(list(labels))
-        for _, row in named.iterrows():
-            text = "-".join(f"{row[label]:g}" for label in labels)
-            place = (row[x], row[y])
-            ax.annotate(text, place, (5, 4), textcoords="offset points", fontsize=8)
+        others = marked[~marked.index.isin(front.index)]
+        for rows, above in ((front, 4), (others, -12)):
+            for _, row in rows.iterrows():
+                text = "-".join(f"{row[label]:g}" for label in labels)
+                place = {"xytext": (5, above), "textcoords": "offset points", "fontsize": 8}
+                ax.annotate(text, (row[x], row[y]), **place)
         low, high = min(table[y].min(), level), np.quantile(table[y], 0.9)
         ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
         ax.set(xlabel=x, ylabel=y)
