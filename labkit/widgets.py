@@ -7,7 +7,7 @@ first settings, with its alternative text.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -150,13 +150,7 @@ class EngineWindow:
 
     def _picture(self, *shown) -> str:
         """An HTML image with its alternative text."""
-        alt = self.alt(*shown)
-        data, metadata = plots.bundle(self.figure(*shown), alt)
-        width = metadata["image/png"]["width"]
-        return (
-            f'<img width="{width}" alt="{html.escape(alt, quote=True)}" '
-            f'src="data:image/png;base64,{data["image/png"]}">'
-        )
+        return _image(self.figure(*shown), self.alt(*shown))
 
 
 def engine_window(
@@ -185,6 +179,68 @@ def engine_window(
     # Both in one output: whoever cannot show the widget shows the figure.
     data, metadata = plots.bundle(figure, alt)
     display(controls._repr_mimebundle_() | data, metadata=metadata, raw=True)
+
+
+def choose(
+    draw: Callable[..., tuple[Figure, str]], shown: Mapping[str, object], **options: Sequence
+) -> None:
+    """Show a figure that depends on settings, and let the reader move a slider for each.
+
+    Without somebody to move them this is the figure at the first settings.
+
+    Args:
+        draw: of the settings as keywords: a figure, and what its alternative text says.
+        shown: the first settings, by name.
+        options: of each setting what there is to choose from, in order; `_` is shown as a space.
+
+    Raises:
+        ValueError: a first setting that is not there to choose.
+
+    Example:
+        >>> widgets.choose(draw, {"weight_bits": 6}, weight_bits=range(2, 17))  # doctest: +SKIP
+    """
+    for name, values in options.items():
+        if shown[name] not in values:
+            raise ValueError(f"{name} is {shown[name]!r}, expected one of {list(values)}.")
+    data, metadata = plots.bundle(*draw(**shown))
+    if _live():
+        data = _sliders(draw, shown, options)._repr_mimebundle_() | data
+    display(data, metadata=metadata, raw=True)
+
+
+def _sliders(draw: Callable, shown: Mapping, options: Mapping[str, Sequence]):
+    """The ipywidgets: a slider a setting, and the picture that follows."""
+    import ipywidgets
+
+    sliders = {
+        name: ipywidgets.SelectionSlider(
+            options=list(values),
+            value=shown[name],
+            description=name.replace("_", " "),
+            continuous_update=False,
+            style={"description_width": "120px"},
+            layout=ipywidgets.Layout(width="600px"),
+        )
+        for name, values in options.items()
+    }
+    picture = ipywidgets.HTML(_image(*draw(**shown)))
+
+    def follow(_change) -> None:
+        picture.value = _image(*draw(**{name: each.value for name, each in sliders.items()}))
+
+    for slider in sliders.values():
+        slider.observe(follow, "value")
+    return ipywidgets.VBox([*sliders.values(), picture])
+
+
+def _image(figure: Figure, alt: str) -> str:
+    """An HTML image with its alternative text."""
+    data, metadata = plots.bundle(figure, alt)
+    width = metadata["image/png"]["width"]
+    return (
+        f'<img width="{width}" alt="{html.escape(alt, quote=True)}" '
+        f'src="data:image/png;base64,{data["image/png"]}">'
+    )
 
 
 def _live() -> bool:

@@ -7,13 +7,14 @@ import sys
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from labkit import hwce, widgets
+from labkit import hwce, plots, widgets
 from labkit.hwce.formats import QFormat
 
 style = importlib.import_module("labkit.plots.style")  # the name is a function's, too
@@ -226,3 +227,31 @@ widgets.engine_window(w)
 def test_bad_requests(arguments, message):
     with pytest.raises(ValueError, match=message):
         widgets.EngineWindow(a_window(), **arguments)
+
+
+def drawn(weight_bits, kind):
+    return plots.heat_map(pd.DataFrame([[weight_bits]]), "x", "y", "z"), f"{weight_bits} {kind}"
+
+
+def test_a_choice_without_a_reader_is_the_figure(displayed):
+    widgets.choose(drawn, {"weight_bits": 4, "kind": "a"}, weight_bits=range(2, 9), kind=("a", "b"))
+    (output,) = displayed
+    assert set(output.data) == {"image/png", "text/plain"}
+    assert output.metadata["image/png"]["alt"] == "4 a"
+
+
+def test_sliders_redraw_a_choice():
+    pytest.importorskip("ipywidgets")
+    box = widgets._sliders(
+        drawn, {"weight_bits": 4, "kind": "a"}, {"weight_bits": range(2, 9), "kind": ("a", "b")}
+    )
+    bits, kind, picture = box.children
+    assert bits.description == "weight bits" and 'alt="4 a"' in picture.value
+    bits.value = 7
+    kind.value = "b"
+    assert 'alt="7 b"' in picture.value
+
+
+def test_a_choice_that_is_not_there():
+    with pytest.raises(ValueError, match="weight_bits is 1, expected one of"):
+        widgets.choose(drawn, {"weight_bits": 1}, weight_bits=(2, 3))

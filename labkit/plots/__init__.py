@@ -26,6 +26,7 @@ from labkit.plots.tensors import (
     rounded_values,
     weight_histogram,
 )
+from labkit.plots.tracks import designs, room, tracks
 
 __all__ = [
     "COLORS",
@@ -34,6 +35,7 @@ __all__ = [
     "centroids",
     "comparison",
     "confusion",
+    "designs",
     "energy",
     "engine_job",
     "front",
@@ -48,9 +50,11 @@ __all__ = [
     "phases",
     "quantization_steps",
     "quantizer_values",
+    "room",
     "rounded_values",
     "show",
     "style",
+    "tracks",
     "weight_histogram",
     "windows",
 ]

@@ -128,14 +128,22 @@ def lines(
     return figure
 
 
-def heat_map(table: pd.DataFrame, x: str, y: str, label: str, digits: int = 1) -> Figure:
-    """A value over two settings, as colours and in figures; the largest is framed.
+def heat_map(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    label: str,
+    digits: int = 1,
+    higher_is_better: bool = True,
+) -> Figure:
+    """A value over two settings, as colours and in figures; the best is framed.
 
     Args:
         table: a row a setting of the vertical axis, a column one of the horizontal.
         x, y: labels of the axes.
         label: of the values, with their unit.
         digits: decimals.
+        higher_is_better: which one is the best: the largest, or else the smallest.
     """
     values = table.to_numpy(float)
     rows, columns = values.shape
@@ -147,7 +155,8 @@ def heat_map(table: pd.DataFrame, x: str, y: str, label: str, digits: int = 1) -
         for (i, j), value in np.ndenumerate(values):
             colour = "white" if value < middle else "black"
             ax.text(j, i, f"{value:.{digits}f}", ha="center", va="center", fontsize=8, color=colour)
-        best = np.unravel_index(np.nanargmax(values), values.shape)
+        best = np.nanargmax(values) if higher_is_better else np.nanargmin(values)
+        best = np.unravel_index(best, values.shape)
         frame = {"fill": False, "edgecolor": COLORS[1], "linewidth": 2}
         ax.add_patch(mpl.patches.Rectangle((best[1] - 0.5, best[0] - 0.5), 1, 1, **frame))
         ax.set_xticks(range(columns), [f"{c:g}" for c in table.columns])

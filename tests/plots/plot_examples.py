@@ -94,7 +94,27 @@ def grid():
     )
 
 
+def a_path(seed=0, count=150):
+    return np.cumsum(np.random.default_rng(seed).normal(0, 0.1, (count, 2)), axis=0) + 1.5
+
+
+def a_room():
+    return plots.room(a_path(), np.array([[0, 1.5], [3, 1.5], [1.5, 0], [1.5, 3]]), 3)
+
+
+def some_designs():
+    bits = np.array([(w, a) for w in range(2, 9) for a in range(2, 9)])
+    table = pd.DataFrame(bits, columns=["w", "a"]).assign(bits=bits.sum(axis=1))
+    table["error (m)"] = 0.3 + 0.5 / table["w"] ** 2 + 0.3 / table["a"] ** 2
+    front = table[(table["w"] - table["a"]).between(0, 1)].sort_values("bits")
+    marked = table[(table["w"] == 4) & table["a"].isin((4, 8))]
+    return plots.designs(table, front, marked, "bits", "error (m)", 0.33, ["w", "a"])
+
+
 FIGURES = {
+    "room": a_room,
+    "tracks": lambda: plots.tracks({"the person": a_path(), "MLP": a_path(1), "CNN": a_path(2)}, 3),
+    "designs": some_designs,
     "windows": lambda: plots.windows(
         RNG.normal(size=(6, 128, 3)), [f"activity {i}" for i in range(6)], "xyz", 50, "signal (g)"
     ),

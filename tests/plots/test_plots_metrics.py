@@ -113,3 +113,5 @@ def test_a_heat_map_says_every_value_and_frames_the_largest():
     assert [text.get_text() for text in ax.texts] == ["1.00", "2.50", "3.25", "0.50"]
     (frame,) = ax.patches
     assert frame.get_xy() == (-0.5, 0.5)
+    (frame,) = plots.heat_map(table, "α", "σ", "error (m)", higher_is_better=False).axes[0].patches
+    assert frame.get_xy() == (0.5, 0.5)
