@@ -1,0 +1,431 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Lab 11 · Which layers matter?
+#
+# Not every layer of a network needs as many bits as the next one. A thesis of 2022 says how to find out
+# which: estimate how many dimensions the data has before and after each layer, and give many bits to
+# the layers that change it. Its network is small enough for something that no one can do with a large
+# one: here **all** plans are tried, and every way to guess which layers matter is held against what
+# really happened. On the way, most of what the labs before have taught is used once more, on one
+# network, two tasks and several seeds.
+#
+# **You will be able to**
+#
+# - read a table of accuracies and say which of its differences 2,400 test images can tell;
+# - quantise weights to one and two bits, and notice when two bits are one;
+# - estimate an intrinsic dimension from two nearest neighbours, and say when not to believe it;
+# - compute a binary layer with exclusive or and counting, and hold it against Keras;
+# - estimate the trace of a Hessian that is never written down;
+# - judge a measure of sensitivity by rank correlation, with an interval and with controls;
+# - design a network backwards from its number of bytes.
+#
+# **Time:** 120 minutes of work; the computer takes 1 minute (`quick`) or 30 (`full`).
+
+# %% [markdown]
+# ## What to hand in
+#
+# This notebook, executed and saved; `quantnet.tflite`, the network as you trained it; and
+# `quantnet_tiny.tflite`, an integer file of at most 50,000 bytes, input and output included, that tells
+# cats from dogs. The course scores the second by its size and asks that it be within a point of the
+# first.
+
+# %% tags=["parameters"]
+from labkit import runtime
+
+PROFILE = runtime.default_profile()
+DATA = runtime.default_data_mode()
+SEED = 0
+OUT = runtime.default_out()
+
+# %% tags=["setup"]
+import dataclasses
+import functools
+import itertools
+import warnings
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from scipy import stats
+
+from labkit import dimension, measure, plots, training
+from labkit.checks import check, predict, reveal
+from labkit.compress import (
+    clustering,
+    forwards,
+    hessian,
+    kernels,
+    minimal,
+    mixed_precision,
+    post_training,
+    pruning,
+    quantization_aware,
+    significance,
+)
+from labkit.compress.mixed_precision import Precision, packed
+from labkit.compress.mixed_precision.layers import input_codes, weight_codes
+from labkit.datasets import cifar10, cifar10_pairs
+from labkit.lab import Lab
+from labkit.models import quantnet
+
+lab = Lab("11_which_layers_matter", PROFILE, DATA, SEED, OUT, dataset=cifar10_pairs.CAT_DOG,
+          headline="quantnet_tiny.tflite")
+data = lab.dataset
+full = PROFILE == "full"
+CAT_DOG, HORSE_FROG, ROTATED = "QuantNET cat/dog", "QuantNET horse/frog", "QuantNET rotated cat/dog"
+tasks = {CAT_DOG: data,
+         HORSE_FROG: cifar10_pairs.HORSE_FROG.load(DATA, quick=not full, seed=0)}
+LAYERS = ["conv1", "conv2", "linear1", "linear2", "output"]
+INNER = LAYERS[1:-1]
+warnings.simplefilter("ignore", dimension.DimensionWarning)  # section 7 is about what it says
+
+
+def answers(network, x):
+    """What a Keras model, or a file as bytes, makes of images: (N, outputs)."""
+    if isinstance(network, bytes):
+        return measure.TFLiteModel(network).predict(x)
+    return network.predict(x, batch_size=256, verbose=0)
+
+
+def right_of(network, task=data):
+    """Bool (N,): which test images of a task a Keras model, or a file, gets right."""
+    found = answers(network, task.x_test)
+    classes = found[:, 0] > 0.5 if found.shape[1] == 1 else found.argmax(axis=1)
+    return classes == task.y_test
+
+
+def fitted(network, task, epochs, rate, seed=SEED, **changes):
+    """The network, trained on a task by so many epochs of the lab's recipe at another rate."""
+    recipe = quantnet.RECIPES[PROFILE].but(epochs=epochs, learning_rate=rate, **changes)
+    training.fit(network, task, recipe, seed)
+    return network
+
+
+# %% [markdown]
+# ## 1 · A network, counted before it is trained
+#
+# *QuantNET*: two convolutions of 3 × 3 with 32 and 64 filters, dense layers of 128 and 16, and one
+# output, the probability of the second class. The thesis gives the parameters of each layer: 896,
+# 18,496, 534,416, 2,064 and 17. It does not say whether there is any pooling.
+#
+# A dense layer of $m$ units behind $n$ numbers has $n\,m + m$ parameters. By hand: 2,064 parameters and 16
+# units are $(2064 - 16)/16 = 128$ inputs, and so it should be, behind a layer of 128.
+
+
+# %% [markdown]
+# ### Your turn: how many inputs?
+
+
+# %% tags=["exercise"] exercise="inputs_of"
+def inputs_of(parameters, units):
+    """Inputs (int) of a dense layer with biases; None if no number of inputs gives these parameters."""
+    ### BEGIN SOLUTION
+    inputs, rest = divmod(parameters - units, units)
+    return None if rest else inputs
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="inputs_of" points=2
+with check(
+    "inputs",
+    exercise="inputs_of",
+    what="the example by hand, layers that Keras counts, and the printed 534,416.",
+    why="a figure that no network can have is a misprint, and says which one was meant.",
+) as c:
+    c.equal("2,064 of 16 units", inputs_of(2064, 16), 128, misconceptions=[
+        (129, "A bias for each unit is among them."),
+    ])
+    for inputs, units in ((10, 7), (300, 1), (4097, 3)):
+        layer = tf.keras.layers.Dense(units)
+        layer.build((None, inputs))
+        c.equal(f"Keras's {inputs} to {units}", inputs_of(layer.count_params(), units), inputs)
+    c.equal("534,416 of 128", inputs_of(534_416, 128), None, misconceptions=[
+        (4174, "It does not come out: 4,174 inputs make 534,400 parameters. Say None."),
+        (4174.125, "A layer has a whole number of inputs, or it is not this layer."),
+    ])
+
+# %% [markdown]
+# So 534,416 is a misprint. One digit away lies a number that comes out:
+
+# %%
+candidates = {int(text): inputs_of(int(text), 128)
+              for i in range(6) for digit in "0123456789"
+              for text in ["534416"[:i] + digit + "534416"[i + 1:]] if text[0] != "0"}
+print({parameters: inputs for parameters, inputs in candidates.items() if inputs})
+untrained = quantnet.build()
+untrained.count_params()
+
+# %% [markdown]
+# 4,096 = 8 · 8 · 64 inputs are what *two* poolings leave of 32 × 32 pixels; the other numbers of inputs
+# are no multiple of 64 channels. That is the network here: 545,889 parameters, 96 % of them in one
+# layer.
+#
+# **How much smaller does a plan make it?** The thesis multiplies each layer's parameters by its bits. By
+# hand, two layers of 10 and 90 parameters, the second one in 2 bits: $100 \cdot 32$ bits become
+# $10 \cdot 32 + 90 \cdot 2 = 500$, $6.4$ times less. (That is *not* the mean of 1 and 16.)
+
+
+# %% [markdown]
+# ### Your turn: times smaller
+
+
+# %% tags=["exercise"] exercise="times_smaller"
+def times_smaller(parameters, bits):
+    """How many times a plan makes a network smaller (float).
+
+    parameters: of each layer by its name. bits: of some layers by name; all others have 32.
+    """
+    ### BEGIN SOLUTION
+    planned = sum(count * bits.get(name, 32) for name, count in parameters.items())
+    return 32 * sum(parameters.values()) / planned
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="times_smaller" points=3
+parameters = {name: untrained.get_layer(name).count_params() for name in LAYERS}
+with check(
+    "times smaller",
+    exercise="times_smaller",
+    what="two layers by hand, the thesis's table 4.7, and `mixed_precision.reduction`.",
+    why="these ratios are exact: with them a table can be checked to the last digit.",
+) as c:
+    c.close("by hand", times_smaller({"a": 10, "b": 90}, {"b": 2}), 6.4, misconceptions=[
+        (8.5, "Bits add up, ratios do not: add the bits of all layers first."),
+        (100 * 32 / 180, "Layers that the plan does not name have 32 bits."),
+        (500 / 3200, "The other way round: the larger by the smaller."),
+    ])
+    for printed, bits in ((30.42, dict.fromkeys(INNER, 1)), (14.42, {"linear1": 1}),
+                          (15.87, {"conv2": 1, "linear1": 2, "linear2": 2}), (1.03, {"conv2": 1})):
+        c.close(f"{printed} ×", times_smaller(parameters, bits), printed, tolerance=5e-4 if printed > 2
+                else 5e-3)
+    c.close("labkit's", times_smaller(parameters, {"conv1": 4, "linear1": 3}), mixed_precision.reduction(
+        mixed_precision.memory(untrained, {"conv1": 4, "linear1": 3}), "published (bits)"))
+print(f"conv1 alone in one bit: {times_smaller(parameters, {'conv1': 1}):.4f} ×; the thesis has 1.01")
+
+# %% [markdown]
+# All ratios of the thesis come out but one, which should be 1.00. And two things can be read off before
+# any training: whatever is done to the convolutions, the size hardly moves; and whatever is done to the
+# first dense layer, it is the size.
+#
+# ## 2 · What 2,400 images can tell
+#
+# The thesis compares methods by accuracies such as 65.6 and 66.0 %, on 2,400 test images. Two networks
+# are asked about the *same* images, so their difference is a mean over images, of +1 where only the
+# first is right, −1 where only the second is, and 0 where they agree. It has the standard error of a
+# mean, $s/\sqrt N$.
+#
+# By hand: right are $(1, 1, 0, 1)$ and $(1, 0, 0, 1)$. The differences are $(0, 1, 0, 0)$, their mean is
+# $25$ points, their standard deviation $43.3$, and the standard error $43.3/\sqrt 4 = 21.7$ points.
+
+
+# %% [markdown]
+# ### Your turn: a difference and its error
+
+
+# %% tags=["exercise"] exercise="paired"
+def paired(first, second):
+    """Accuracy of the first less that of the second, and its standard error, both in points.
+
+    first, second: bool (N,), which images each gets right; the same images. np.std as it is.
+    """
+    ### BEGIN SOLUTION
+    difference = 100 * (np.asarray(first, float) - np.asarray(second, float))
+    return difference.mean(), difference.std() / np.sqrt(len(difference))
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="paired" points=4
+with check(
+    "paired",
+    exercise="paired",
+    what="four images by hand, two networks that agree, and 3,000 simulated test sets.",
+    why="every comparison of this lab, and the verdict on every claim, goes through it.",
+) as c:
+    one, other = np.array([1, 1, 0, 1], bool), np.array([1, 0, 0, 1], bool)
+    difference, error = paired(one, other)
+    c.close("difference", difference, 25, misconceptions=[
+        (0.25, "In points: per cent."),
+        (-25, "The first less the second."),
+    ])
+    c.close("its standard error", error, 100 * np.sqrt(3) / 8, misconceptions=[
+        (100 * np.sqrt(0.1875 / 4 + 0.25 / 4), "That is for two different sets of images: here most of "
+         "what makes an image hard is the same for both."),
+        (100 * np.sqrt(3) / 4, "That is how single images scatter; a mean of N scatters √N less."),
+    ])
+    c.close("the same answers", paired(one, one), (0, 0))
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(3000):
+        first = random.random(200) < 0.7
+        found.append(paired(first ^ (random.random(200) < 0.1), first))
+    c.between("spread over the error that you give", np.std([d for d, _ in found])
+              / np.mean([e for _, e in found]), 0.95, 1.05)
+
+# %% [markdown]
+# **Predict.** Unpaired, on 2,400 images of which two thirds are right, each of the two accuracies has a
+# standard error of 0.97 points. The thesis's tables 4.2, 4.4, 4.5 and 4.8 print 20 accuracies for
+# cats and dogs.
+
+# %%
+my_guess = predict(
+    "decidable",
+    "of the 19 differences from the float network's 66.00 %, how many are more than two standard errors?",
+    choices=["none", "up to five", "more than five"],
+    answer=None,
+)
+
+# %%
+published = measure.published().query(f"model == '{CAT_DOG}' and metric == 'accuracy'")
+published = published.set_index("technique")["value"].groupby("technique").first()
+base = published["float"] / 100
+error = 100 * np.sqrt(2 * base * (1 - base) / 2400)
+told = (published["float"] - published).drop("float").sort_values(ascending=False)
+beyond = int((told.abs() > 2 * error).sum())
+reveal("decidable", my_guess, "none" if beyond == 0 else "up to five" if beyond <= 5 else
+       "more than five", f"{beyond} of {len(told)}, if the two networks erred independently: two standard "
+       f"errors are {2 * error:.1f} points. Paired it may be a third of that, but nobody printed it.")
+pd.DataFrame({"below float (points)": told, "standard errors": told / error}).head(5).round(2)
+
+# %% [markdown]
+# The thesis says that its errors are means of 20 runs. That takes the scatter of *training* out, not that
+# of the test images, which are the same in all runs. So: several seeds, and pairs.
+
+# %%
+floats, histories = {}, {}
+for name, task in tasks.items():
+    if name == HORSE_FROG and not full:
+        continue
+    for seed in lab.seeds:
+        network = lab.trained(quantnet, seed) if task is data else training.fitted(
+            lab.out, quantnet.build(name="quantnet_horse_frog"), task, quantnet.RECIPES[PROFILE], seed)
+        floats[name, seed] = network.model
+        histories[name, seed] = network.history
+
+
+def written(technique, content, task=CAT_DOG, seed=SEED, label=None, **options):
+    """Write a file, measure it on its task's test images, record it; which images it gets right."""
+    file = f"sweep/11_{label or task}_{technique}".translate(str.maketrans("/, ", "___"))
+    path = lab.write(options.pop("file", f"{file}.tflite"), content, seed, **{"hand_in": False} | options)
+    on = tasks[task]
+    if on is data and label is None:
+        lab.measure(technique, path, seed, model=task)
+    else:
+        figures = measure.evaluate(path, on.x_test, on.y_test, lab.metrics)
+        lab.record(technique, figures, model=label or task, seed=seed)
+    return right_of(content, on)
+
+
+right = {}  # of each task, technique and seed: which test images are read
+for (name, seed), network in floats.items():
+    options = {"file": "quantnet.tflite", "hand_in": True} if name == CAT_DOG else {}
+    right[name, "float", seed] = written("float", post_training.convert(network, "float"), name, seed,
+                                         **options)
+
+
+def against_float(technique, task=CAT_DOG):
+    """Mean accuracy (%), points lost against float, and twice the paired error, over the seeds."""
+    seeds = [s for s in lab.seeds if (task, technique, s) in right]
+    pairs = [paired(right[task, technique, s], right[task, "float", s]) for s in seeds]
+    return {
+        "seeds": len(seeds),
+        "accuracy (%)": 100 * np.mean([right[task, technique, s].mean() for s in seeds]),
+        "against float (points)": np.mean([d for d, _ in pairs]),
+        # Seeds share the test images: their errors are averaged, not divided by √seeds.
+        "± 2 s.e. (points)": 2 * np.mean([e for _, e in pairs]),
+    }
+
+
+pd.DataFrame({
+    (name, seed): {"training (%)": 100 * histories[name, seed]["accuracy"][-1],
+                   "test (%)": 100 * right[name, "float", seed].mean()}
+    for name, seed in floats}).T.rename_axis(["network", "seed"]).round(2)
+
+# %% [markdown]
+# FLOATS_SAY
+
+# %% [markdown]
+# ## 3 · After the training, or in it
+#
+# Tables 4.2 and 4.3. Post-training quantisation in all of TFLite's ways, then QAT (lab 04). **The control**
+# for QAT is as many epochs more without quantisation.
+
+# %%
+MODES = {"int8": "int8", "dynamic range": "dynamic_range", "float16": "float16", "16x8": "int16x8"}
+MORE = {"epochs": {"quick": 1, "full": 3}[PROFILE], "rate": 2e-4}
+images = {name: task.representative(300 if full else 100, seed=SEED) for name, task in tasks.items()}
+
+
+def qat(network, task, seed=SEED):
+    """The int8 file of a network after a little QAT on a task."""
+    aware = quantization_aware.quantize(network)
+    quantization_aware.calibrate(aware, images[task])
+    return quantization_aware.convert(fitted(aware, tasks[task], **MORE, seed=seed), batch=1)
+
+
+for (name, seed), network in floats.items():
+    for technique, mode in MODES.items():
+        if full or technique == "int8":
+            content = post_training.convert(network, mode, images[name] if "int" in mode else None)
+            right[name, technique, seed] = written(technique, content, name, seed)
+    right[name, "QAT int8", seed] = written("QAT int8", qat(network, name, seed), name, seed)
+    if full:
+        longer = fitted(kernels.copy_of(network), tasks[name], **MORE, seed=seed)
+        right[name, "as long, float", seed] = written(
+            "as long, float", post_training.convert(longer, "float"), name, seed)
+pd.DataFrame({(task, technique): against_float(technique, task)
+              for task, technique in dict.fromkeys((t, k) for t, k, _ in right)}
+             ).T.rename_axis(["network", "file"]).round(2)
+
+# %% [markdown]
+# QUANTISED_SAYS
+#
+# **Transfer.** A network for cats and dogs is trained on for horses and frogs, or for cats and dogs that are
+# turned, mirrored and zoomed. What the thesis does not show is the control: the same few epochs from nothing.
+
+# %%
+my_guess = predict(
+    "transfer",
+    "horses and frogs, a few epochs: the network that knew cats and dogs, against one that knew nothing",
+    choices=["is worse: it has to unlearn", "is as good within two standard errors", "is better"],
+    answer=None,
+)
+
+# %%
+if full:
+    tasks[ROTATED] = cifar10_pairs.ROTATED_CAT_DOG.load(DATA, seed=0)
+    images[ROTATED] = tasks[ROTATED].representative(300, seed=SEED)
+A_FEW = {"epochs": {"quick": 1, "full": 4}[PROFILE], "rate": 1e-3}
+rows, moved = {}, {}
+for name in [task for task in tasks if task != CAT_DOG]:
+    label = f"{name} after cat/dog"
+    moved[name] = fitted(kernels.copy_of(floats[CAT_DOG, SEED]), tasks[name], **A_FEW)
+    scratch = fitted(quantnet.build(), tasks[name], **A_FEW)
+    read = {"without any training": right_of(floats[CAT_DOG, SEED], tasks[name]),
+            "the same epochs from nothing": right_of(scratch, tasks[name]),
+            "float": written("float", post_training.convert(moved[name], "float"), name, label=label)}
+    for technique, mode in MODES.items():
+        if full:
+            content = post_training.convert(moved[name], mode, images[name] if "int" in mode else None)
+            read[technique] = written(technique, content, name, label=label)
+    if full:
+        read["QAT int8"] = written("QAT int8", qat(moved[name], name), name, label=label)
+    for technique, mine in read.items():
+        difference, error = paired(mine, read["float"])
+        rows[name, technique] = {"accuracy (%)": 100 * mine.mean(),
+                                 "against transfer, float (points)": difference, "± 2 s.e.": 2 * error}
+transfer = pd.DataFrame(rows).T.rename_axis(["to", "network"])
+gain, error = -transfer.loc[(HORSE_FROG, "the same epochs from nothing")].to_numpy()[1:]
+reveal("transfer", my_guess,
+       "is as good within two standard errors" if abs(gain) < abs(error) else
+       "is better" if gain > 0 else "is worse: it has to unlearn", f"{gain:+.1f} ± {abs(error):.1f} points.")
+transfer.round(2)
+
+# %% [markdown]
+# TRANSFER_SAYS
