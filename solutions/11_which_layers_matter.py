@@ -73,7 +73,7 @@ from labkit.compress.mixed_precision import Precision, packed
 from labkit.compress.mixed_precision.layers import input_codes, weight_codes
 from labkit.datasets import cifar10, cifar10_pairs
 from labkit.lab import Lab
-from labkit.models import quantnet
+from labkit.models import graph, quantnet
 
 lab = Lab("11_which_layers_matter", PROFILE, DATA, SEED, OUT, dataset=cifar10_pairs.CAT_DOG,
           headline="quantnet_tiny.tflite")
@@ -376,7 +376,7 @@ for (name, seed), network in floats.items():
             right[name, technique, seed] = written(technique, content, name, seed)
     right[name, "QAT int8", seed] = written("QAT int8", qat(network, name, seed), name, seed)
     if full:
-        longer = fitted(kernels.copy_of(network), tasks[name], **MORE, seed=seed)
+        longer = fitted(graph.copy_of(network), tasks[name], **MORE, seed=seed)
         right[name, "as long, float", seed] = written(
             "as long, float", post_training.convert(longer, "float"), name, seed)
 pd.DataFrame({(task, technique): against_float(technique, task)
@@ -405,7 +405,7 @@ A_FEW = {"epochs": {"quick": 1, "full": 4}[PROFILE], "rate": 1e-3}
 rows, moved = {}, {}
 for name in [task for task in tasks if task != CAT_DOG]:
     label = f"{name} after cat/dog"
-    moved[name] = fitted(kernels.copy_of(floats[CAT_DOG, SEED]), tasks[name], **A_FEW)
+    moved[name] = fitted(graph.copy_of(floats[CAT_DOG, SEED]), tasks[name], **A_FEW)
     scratch = fitted(quantnet.build(), tasks[name], **A_FEW)
     read = {"without any training": right_of(floats[CAT_DOG, SEED], tasks[name]),
             "the same epochs from nothing": right_of(scratch, tasks[name]),
@@ -429,3 +429,227 @@ transfer.round(2)
 
 # %% [markdown]
 # TRANSFER_SAYS
+
+# %% [markdown]
+# ## 4 · One layer at a time, down to one bit
+#
+# Eight bits are easy on every layer. With two or one they are not, and layers begin to differ. The
+# thesis's quantiser: take the mean off the weights, clip them to $[-1, 1]$, round to $2^b$ evenly spaced
+# values *without a zero*, and scale by α. For values $q$ the α of least squared error is
+#
+# $$\alpha = \frac{\sum w\,q}{\sum q^2}, \qquad\text{for one bit } \alpha = \operatorname{mean}|w|
+# \quad\text{(XNOR-Net)}.$$
+#
+# By hand: $w = (0.7,\ 0.1,\ -0.3,\ -0.5)$ has the mean 0. In one bit $q = (1, 1, -1, -1)$ and $\alpha =
+# 0.4$. In two bits the values are $-1, -\tfrac13, \tfrac13, 1$; $q = (1, \tfrac13, -\tfrac13,
+# -\tfrac13)$, $\alpha = 1.0/1.333 = 0.75$, and the weights become $(0.75, 0.25, -0.25, -0.25)$.
+
+
+# %% [markdown]
+# ### Your turn: few bits
+
+
+# %% tags=["exercise"] exercise="few_bits"
+def few_bits(w, bits):
+    """Weights w of any shape in 2^bits values: less their mean, clipped at ±1, rounded, scaled."""
+    w = w - w.mean()
+    ### BEGIN SOLUTION
+    steps = 2**bits - 1
+    q = 2 * np.round(steps * (np.clip(w, -1, 1) + 1) / 2) / steps - 1
+    if bits == 1:
+        q = np.where(w >= 0, 1.0, -1.0)  # np.round takes a half to the even side
+    return q * np.sum(w * q) / np.sum(q**2)
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="few_bits" points=5
+with check(
+    "few bits",
+    exercise="few_bits",
+    what="the example by hand, weights with a mean and beyond ±1, and `forwards.full_range`.",
+    why="two plans of the thesis are made of these values.",
+) as c:
+    by_hand = np.array([0.7, 0.1, -0.3, -0.5])
+    c.close("one bit", few_bits(by_hand, 1), [0.4, 0.4, -0.4, -0.4], misconceptions=[
+        ([1, 1, -1, -1], "The scale: α = mean |w|."),
+    ])
+    c.close("two bits", few_bits(by_hand, 2), [0.75, 0.25, -0.25, -0.25], misconceptions=[
+        ([1, 1 / 3, -1 / 3, -1 / 3], "The scale α."),
+        ([0.4, 0.4 / 3, -0.4 / 3, -0.4 / 3], "mean |w| is the least squares for one bit alone."),
+        ([0.8, 0, 0, -0.8], "Those are three values with a zero; 2² evenly spaced ones have none."),
+        ([0.6, 0, 0, -0.6], "Those are three values with a zero; 2² evenly spaced ones have none."),
+    ])
+    some = np.random.default_rng(0).normal(0.3, 0.8, (40, 30)).astype(np.float32)
+    for bits in (1, 2, 3, 4):
+        c.close(f"1,200 weights in {bits} bits", few_bits(some, bits),
+                forwards.full_range(bits, "unit").quantise(tf.constant(some)), tolerance=1e-4)
+
+# %% [markdown]
+# **Predict** before you look at a real layer.
+
+# %%
+my_guess = predict(
+    "two bits",
+    "the trained first dense layer in two bits, clipped at ±1: how many different values has it?",
+    choices=["four", "three", "two"],
+    answer=None,
+)
+
+# %%
+kernel = floats[CAT_DOG, SEED].get_layer("linear1").kernel.numpy()
+values = {name: np.unique(np.round(quantise(kernel), 6)) for name, quantise in {
+    "1 bit": functools.partial(few_bits, bits=1), "2 bits, clipped at ±1": functools.partial(few_bits, bits=2),
+    "2 bits, fitted": lambda w: forwards.full_range(2).quantise(tf.constant(w)).numpy()}.items()}
+shares = {name: [100 * np.mean(np.isclose(few_bits(kernel, 2), v, atol=1e-6)) for v in found]
+          for name, found in list(values.items())[1:2]}
+reveal("two bits", my_guess, {2: "two", 3: "three", 4: "four"}[len(values["2 bits, clipped at ±1"])],
+       f"weights have a standard deviation of {kernel.std():.3f}, and only what is beyond ±2/3 takes an outer "
+       f"value: the shares are {', '.join(f'{s:.2f} %' for s in shares['2 bits, clipped at ±1'])}.")
+plots.show(
+    plots.rounded_values(kernel.ravel()[::50], {
+        "1 bit": few_bits(kernel, 1).ravel()[::50],
+        "2 bits, at ±1": few_bits(kernel, 2).ravel()[::50],
+        "2 bits, fitted": forwards.full_range(2).quantise(tf.constant(kernel)).numpy().ravel()[::50]},
+        "weight of linear1"),
+    alt="Histogram of the first dense layer's weights with what one bit, two bits clipped at ±1 and two bits "
+    "fitted to their spread make of them: ALT_OF_TWO_BITS",
+)
+
+# %% [markdown]
+# TWO_BITS_SAY
+#
+# `mixed_precision.quantize` applies a plan; where nothing else is said, values lie where they fit the spread
+# of the weights (`span="fitted"`), and the inputs of a layer, clipped at ±1, have as many bits as its weights.
+# What clipping cuts off has no gradient, so `within_one` first divides each layer's outputs by their size
+# and multiplies the next layer's weights. Now one layer at a time, as in the thesis's figure 4.2: at once, and
+# after a short training.
+
+# %%
+SHORT = {"epochs": {"quick": 1, "full": 2}[PROFILE], "rate": {"quick": 5e-4, "full": 2e-4}[PROFILE]}
+scaled = {key: mixed_precision.within_one(network, images[key[0]]) for key, network in floats.items()}
+
+
+def mixed(plan, task=CAT_DOG, seed=SEED, train=True):
+    """The network of a task in the precision of a plan, trained a little or not at all."""
+    network = mixed_precision.quantize(scaled[task, seed], plan)
+    network = mixed_precision.within_one(network, images[task])
+    return fitted(network, tasks[task], **SHORT, seed=seed) if train else network
+
+
+exact = right_of(scaled[CAT_DOG, SEED])
+rows = {}
+for name in LAYERS:
+    for bits in (1, 2, 4) if full else (1, 2):
+        both = {name: bits}
+        weights_only = {name: Precision(bits, inputs=32)}
+        rows[name, bits] = {
+            "weights alone, at once": paired(right_of(mixed(weights_only, train=False)), exact)[0],
+            "with inputs, at once": paired(right_of(mixed(both, train=False)), exact)[0],
+        }
+        if full:
+            rows[name, bits]["with inputs, trained"] = paired(right_of(mixed(both)), exact)[0]
+one_layer = pd.DataFrame(rows).T.rename_axis(["layer", "bits"])
+one_layer.round(1)
+
+# %%
+plots.show(
+    plots.lines(one_layer.xs(1, level="bits"), "the layer of one bit", "against float (points)", levels=[0]),
+    alt="Points of accuracy against float with one layer of one bit: ALT_OF_ONE_LAYER",
+)
+
+# %% [markdown]
+# ONE_LAYER_SAYS
+
+# %% [markdown]
+# ## 5 · Weights, neurons and bytes
+#
+# The thesis's figure 4.3: a share of the weights is set to zero, or that share of the neurons, and weights
+# win at every share. That they win at the same *share* is what lab 06 found, too.
+
+# %%
+my_guess = predict(
+    "bytes",
+    "at the same size of the file after gzip instead of the same share, without any training",
+    choices=["weights still win", "it is a draw", "neurons win"],
+    answer=None,
+)
+
+# %%
+base = floats[CAT_DOG, SEED]
+rows = []
+for share in (0.1, 0.25, 0.5, 0.75, 0.9, 0.95) if full else (0.25, 0.5, 0.9):
+    keep = {name: pruning.filter_mask(kernels.prunable(base)[name].numpy(), share) for name in LAYERS[:-1]}
+    for pattern, network in (
+        ("weights", pruning.masked(base, pruning.layer_masks(base, share))),
+        ("neurons", pruning.remove_filters(base, keep)),
+    ):
+        content = post_training.convert(network, "float")
+        rows.append({"pattern": pattern, "sparsity (%)": 100 * share, "accuracy (%)": 100 * right_of(content).mean(),
+                     "gzip (bytes)": measure.size(content).gzip_bytes})
+pruned = pd.DataFrame(rows)
+level = 100 * right[CAT_DOG, "float", SEED].mean()
+plots.show(plots.over_sparsity(pruned, level), alt="Accuracy over the share of zeros: ALT_OF_SPARSITY")
+plots.show(plots.over_size(pruned, level), alt="Accuracy over bytes after gzip: ALT_OF_SPARSITY_BYTES")
+
+# %%
+of_weights, of_neurons = (pruned[pruned["pattern"] == p].sort_values("gzip (bytes)") for p in ("weights", "neurons"))
+there = of_neurons[of_neurons["gzip (bytes)"].between(*of_weights["gzip (bytes)"].agg(["min", "max"]))]
+gap = float((there["accuracy (%)"] - np.interp(there["gzip (bytes)"], of_weights["gzip (bytes)"],
+                                               of_weights["accuracy (%)"])).mean())
+reveal("bytes", my_guess, "weights still win" if gap < -1 else "it is a draw" if gap < 1 else "neurons win",
+       f"neurons are {gap:+.1f} points from weights, mean over {len(there)} sizes that both have.")
+pruned.pivot_table(index="sparsity (%)", columns="pattern", values=["accuracy (%)", "gzip (bytes)"]).round(1)
+
+# %% [markdown]
+# PRUNING_SAYS
+
+# %% [markdown]
+# ## 6 · Clusters, and training that keeps them
+#
+# Figure 4.4 and tables 4.4, 4.5. Weights of a layer that are alike share a value (lab 05). The thesis takes
+# sixteen.
+
+# %%
+CLUSTERED = {"epochs": {"quick": 1, "full": 2}[PROFILE], "rate": 2e-4}
+counts = (2, 4, 8, 16, 32, 64) if full else (4, 16)
+shared, sweep = {}, {}
+for count in counts:
+    by_layer = {name: min(count, int(np.prod(kernel.shape)) // 2)
+                for name, kernel in kernels.prunable(base).items()}
+    shared[count] = clustering.strip(fitted(clustering.cluster(base, by_layer), data, **CLUSTERED))
+    content = post_training.convert(shared[count], "float")
+    mine = written(f"{count} clusters", content)
+    right[CAT_DOG, f"{count} clusters", SEED] = mine
+    sweep[count] = against_float(f"{count} clusters") | {"gzip (bytes)": measure.size(content).gzip_bytes}
+pd.DataFrame(sweep).T.rename_axis("clusters").round(2)
+
+# %%
+def kernels_of(file_or_network):
+    """Different values in each layer's kernel, of a Keras model or of a file."""
+    if not isinstance(file_or_network, bytes):
+        return list(clustering.clusters_of(file_or_network).values())
+    found = [w for w in measure.weights(file_or_network) if np.ndim(w.codes) > 1]
+    return [len(np.unique(w.codes)) for w in found]
+
+
+plain = quantization_aware.quantize(shared[16])
+quantization_aware.calibrate(plain, images[CAT_DOG])
+kept = clustering.cluster_preserving(shared[16])
+quantization_aware.calibrate(kept, images[CAT_DOG])
+files = {
+    "16 clusters": post_training.convert(shared[16], "float"),
+    "16 clusters, QAT int8": quantization_aware.convert(fitted(plain, data, **MORE)),
+    "16 clusters, CQAT int8": clustering.convert(fitted(kept, data, **MORE)),
+}
+if full:
+    files |= {f"16 clusters, {technique}": post_training.convert(
+        shared[16], mode, images[CAT_DOG] if "int" in mode else None) for technique, mode in MODES.items()}
+rows = {}
+for technique, content in files.items():
+    right[CAT_DOG, technique, SEED] = written(technique, content)
+    rows[technique] = against_float(technique) | {"gzip (bytes)": measure.size(content).gzip_bytes}
+clusters = pd.DataFrame(rows).T.drop(columns="seeds").rename_axis("file")
+clusters.astype({"gzip (bytes)": int}).round(2)
+
+# %% [markdown]
+# CLUSTERS_SAY
