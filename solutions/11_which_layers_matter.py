@@ -270,13 +270,14 @@ with check(
 
 # %% [markdown]
 # **Predict.** Unpaired, on 2,400 images of which two thirds are right, each of the two accuracies has a
-# standard error of 0.97 points. The thesis's tables 4.2, 4.4, 4.5 and 4.8 print 20 accuracies for
-# cats and dogs.
+# standard error of 0.97 points. What do the thesis's tables for cats
+# and dogs show?
 
 # %%
 my_guess = predict(
     "decidable",
-    "of the 19 differences from the float network's 66.00 %, how many are more than two standard errors?",
+    "of the accuracies that are printed beside the float network's 66.00 %, how many differ from it by more than "
+    "two standard errors?",
     choices=["none", "up to five", "more than five"],
     answer=None,
 )
@@ -624,12 +625,10 @@ for count in counts:
 pd.DataFrame(sweep).T.rename_axis("clusters").round(2)
 
 # %%
-def kernels_of(file_or_network):
-    """Different values in each layer's kernel, of a Keras model or of a file."""
-    if not isinstance(file_or_network, bytes):
-        return list(clustering.clusters_of(file_or_network).values())
-    found = [w for w in measure.weights(file_or_network) if np.ndim(w.codes) > 1]
-    return [len(np.unique(w.codes)) for w in found]
+def values_of(content):
+    """Different values that the weights of one output have in a file, the most of each layer."""
+    return {name: max(len(np.unique(row)) for row in w.reshape(len(w), -1))
+            for name, w in measure.weights(content).items()}
 
 
 plain = quantization_aware.quantize(shared[16])
@@ -652,4 +651,368 @@ clusters = pd.DataFrame(rows).T.drop(columns="seeds").rename_axis("file")
 clusters.astype({"gzip (bytes)": int}).round(2)
 
 # %% [markdown]
+# And do the sixteen values survive? Different weights that one output of a layer has, in the files:
+
+# %%
+pd.DataFrame({technique: values_of(files[technique]) for technique in list(files)[:3]}).T.set_axis(LAYERS, axis=1)
+
+# %% [markdown]
 # CLUSTERS_SAY
+
+# %% [markdown]
+# ## 7 · How many dimensions?
+#
+# 4,096 numbers leave the second convolution for each image; the images do not fill a space of 4,096
+# dimensions. How many *do* they take? By **principal components**: how many explain 99 % of the variance.
+# That counts straight directions: a circle is two of them. By **two nearest neighbours** (Facco et al.,
+# 2017): where points lie evenly on $d$ dimensions, the ratio $\mu = r_2/r_1$ of the distances to the second
+# and the first neighbour has the distribution
+#
+# $$F(\mu) = 1 - \mu^{-d}, \qquad\text{so that}\quad -\log(1 - F) = d\,\log\mu,$$
+#
+# a line through the origin whose slope is the dimension. (The thesis prints $d + 1$ for the exponent.)
+# For $N$ ratios in rising order $F = i/N$; the largest tenth, outliers and noise, is left out of the fit.
+#
+# By hand: four ratios $1.155, 1.414, 2, 7$ have $F = \tfrac14, \tfrac12, \tfrac34, 1$. With the last one left
+# out, $\log\mu = 0.144, 0.347, 0.693$ and $-\log(1-F) = 0.288, 0.693, 1.386$: twice as much each, $d = 2$.
+
+
+# %% [markdown]
+# ### Your turn: a dimension from two distances
+
+
+# %% tags=["exercise"] exercise="slope"
+def slope(nearest, discard=0.1):
+    """The dimension (float) of points from the distances to their two nearest neighbours (N, 2).
+
+    A least-squares line through the origin: Σ x y / Σ x². int(N (1 - discard)) ratios are fitted, N - 1
+    at most.
+    """
+    ### BEGIN SOLUTION
+    logs = np.sort(np.log(nearest[:, 1] / nearest[:, 0]))
+    kept = min(int(len(logs) * (1 - discard)), len(logs) - 1)
+    x, y = logs[:kept], -np.log1p(-np.arange(1, kept + 1) / len(logs))
+    return x @ y / (x @ x)
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="slope" points=5
+with check(
+    "slope",
+    exercise="slope",
+    what="the example by hand, points on a circle, a Swiss roll and in a cube, and labkit's estimate.",
+    why="everything that this section says about layers is this slope.",
+) as c:
+    far = np.array([2.0, 7.0, np.sqrt(4 / 3), np.sqrt(2)])
+    c.close("by hand", slope(np.stack([np.full(4, 3.0), 3 * far], axis=1), 0.25), 2, misconceptions=[
+        (1, "The slope is d. With the thesis's exponent, d + 1, it would be one too much."),
+        (3, "The slope is d: nothing is added."),
+        (0.5, "y over x: −log(1 − F) over log μ."),
+    ])
+    random = np.random.default_rng(0)
+    angle = random.uniform(0, 2 * np.pi, 2000)
+    turns = 4 + 8 * random.random(2000)
+    shapes = {
+        "circle": (np.stack([np.cos(angle), np.sin(angle)], axis=1), 1, 0.05),
+        "Swiss roll": (np.stack([turns * np.cos(turns), 20 * random.random(2000), turns * np.sin(turns)], axis=1),
+                       2, 0.1),
+        "cube": (random.random((2000, 5)), 5, 0.1),
+    }
+    for name, (points, true, tolerance) in shapes.items():
+        nearest = dimension.two_nearest(points)
+        c.close(f"{name}, {true}", slope(nearest), true, tolerance=tolerance)
+        c.close(f"{name}, as labkit has it", slope(nearest), dimension.two_nn(points).dimension, tolerance=1e-6)
+
+# %% [markdown]
+# **Before it is used, where does it fail?** Five shapes whose dimension is known, and noise in ever more
+# dimensions, from as many points as the layers will get.
+
+# %%
+COUNT = 5000 if full else 800
+
+
+def ball(dimensions, width):
+    """Points on a sphere of so many dimensions, turned into a space of `width`."""
+    random = np.random.default_rng(dimensions)
+    points = random.standard_normal((COUNT, dimensions + 1))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points @ np.linalg.qr(random.standard_normal((width, dimensions + 1)))[0].T
+
+
+grid = np.round(np.random.default_rng(0).random((COUNT, 3)) * 8)
+clouds = {("circle", 1): shapes["circle"][0], ("Swiss roll", 2): shapes["Swiss roll"][0], ("sphere", 10): ball(10, 64),
+          ("cube", 5): shapes["cube"][0]}
+clouds |= {("Gaussian noise", d): np.random.default_rng(d).standard_normal((COUNT, d)).astype(np.float32)
+           for d in ((10, 20, 50, 100, 1024) if full else (10, 50))}
+rows = {}
+for (name, true), points in clouds.items():
+    estimate = dimension.two_nn(points)
+    low, high = estimate.interval(resamples=200)
+    rows[name, true] = {
+        "TwoNN": estimate.dimension, "95 % from": low, "to": high,
+        "censored": dimension.two_nn(points, "censored").dimension,
+        "half of the points": dimension.two_nn(points[::2]).dimension,
+        "components, 99 %": dimension.components(points)}
+pd.DataFrame(rows).T.rename_axis(["points", "dimension"]).round(2)
+
+# %% [markdown]
+# BIAS_SAYS
+#
+# **Predict.** Ansuini et al. (2019) found that through a trained network the dimension first rises, then
+# falls: a *hunchback*. The thesis sees it in QuantNET, too. Two controls: the same network before its
+# training, and one that has learned random labels by heart.
+
+# %%
+my_guess = predict(
+    "the hunchback",
+    "the dimension behind the second convolution less that of the images, by TwoNN: in the trained network",
+    choices=["rises by a fifth and more, in the untrained one not", "rises in both", "does not rise"],
+    answer=None,
+)
+
+# %%
+BY_HEART = 3000 if full else 200
+if full:
+    random = np.random.default_rng(0)
+    memorised = (data.x_train[:BY_HEART], random.integers(0, 2, BY_HEART))
+    by_heart = fitted(quantnet.build(dropout=0.0), memorised, 60, 1e-3, augment=None)
+    print(f"random labels: {100 * np.mean((answers(by_heart, memorised[0])[:, 0] > 0.5) == memorised[1]):.1f} % by heart")
+looked_at = data.x_train[:COUNT]
+networks = {("trained", seed): floats[CAT_DOG, seed] for seed in lab.seeds}
+for seed in lab.seeds:
+    runtime.set_seed(seed)
+    networks["untrained", seed] = quantnet.build()
+if full:
+    networks["random labels", SEED] = by_heart
+profiles, by_components = {}, {}
+for key, network in networks.items():
+    table = significance.intrinsic_dimensions(network, looked_at)
+    profiles[key] = pd.Series([table["read"].iloc[0], *table["given"]], ["images", *LAYERS])
+    table = significance.principal_components(network, looked_at[:1000])
+    by_components[key] = pd.Series([table["read"].iloc[0], *table["given"]], ["images", *LAYERS])
+through = pd.DataFrame(profiles).T.groupby(level=0, sort=False).agg(["mean", "std"] if full else ["mean"])
+mean = through.xs("mean", axis=1, level=1)
+rise = mean["conv2"] / mean["images"]
+reveal("the hunchback", my_guess,
+       "does not rise" if rise["trained"] < 1.2 else "rises in both" if rise["untrained"] >= 1.2 else
+       "rises by a fifth and more, in the untrained one not",
+       f"trained × {rise['trained']:.2f}, untrained × {rise['untrained']:.2f}.")
+through.round(1)
+
+# %%
+plots.show(
+    plots.lines(mean.T, "behind", "intrinsic dimension, TwoNN"),
+    alt="Intrinsic dimension of the images and behind each layer, by TwoNN: ALT_OF_HUNCHBACK",
+)
+plots.show(
+    plots.lines(pd.DataFrame(by_components).T.groupby(level=0, sort=False).mean().T, "behind",
+                "principal components, 99 %"),
+    alt="Principal components that explain 99 % of the variance among channels: ALT_OF_COMPONENTS",
+)
+
+# %% [markdown]
+# HUNCHBACK_SAYS
+
+# %% [markdown]
+# ## 8 · Which layers are significant?
+#
+# A layer is *significant* if it changes the dimension: $|ID_l - ID_{l-1}| > \Delta$, says the thesis;
+# Hybrid-Net (Chakraborty et al., 2020) counts increases of principal components alone. The first and the last
+# layer are left in full precision either way; significant ones get two bits, the others one.
+#
+# By hand: dimensions $20, 50, 45, 10$ of the input and three layers have the changes $30, -5, -35$. With
+# $\Delta = 20$ the first and the third layer are significant by the change, the first one alone by the increase.
+
+
+# %% [markdown]
+# ### Your turn: choose layers
+
+
+# %% tags=["exercise"] exercise="chosen"
+def chosen(dimensions, threshold, rule="change"):
+    """Names (list) of the significant layers, the first and the last layer aside.
+
+    dimensions: of the input and behind each layer, by name, in order. rule: "change" or "increase".
+    """
+    names = list(dimensions)
+    ### BEGIN SOLUTION
+    steps = {name: dimensions[name] - dimensions[before] for before, name in itertools.pairwise(names)}
+    inside = names[2:-1]
+    size = abs if rule == "change" else float
+    return [name for name in inside if size(steps[name]) > threshold]
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="chosen" points=3
+TABLE_4_6 = {  # the thesis, cats and dogs
+    "PCA": dict(zip(["input", *LAYERS], (2, 13, 48, 31, 1, 1))),
+    "TwoNN": dict(zip(["input", *LAYERS], (25.61, 33.19, 49.48, 23.76, 0.98, 0.98))),
+    "TwoNN*": dict(zip(["input", *LAYERS], (4.15, 6.72, 5.25, 19.54, 0.82, 0.82))),
+}
+with check(
+    "significant layers",
+    exercise="chosen",
+    what="the example by hand with a first and a last layer, and the thesis's table 4.6.",
+    why="the rule, the estimator and Δ are three choices; the table shows what each of them decides.",
+) as c:
+    toy = {"input": 20, "a": 99, "b": 129, "c": 124, "d": 89, "e": 5}
+    c.equal("by the change", chosen(toy, 20), ["b", "d"], misconceptions=[
+        (["a", "b", "d", "e"], "The first and the last layer stay in full precision."),
+        (["b"], "A fall of 35 is a change, too: the magnitude."),
+        (["b", "c", "d"], "More than Δ."),
+    ])
+    c.equal("by the increase", chosen(toy, 20, "increase"), ["b"])
+    c.equal("TwoNN, Δ = 20", chosen(TABLE_4_6["TwoNN"], 20), ["linear1", "linear2"])
+    c.equal("PCA's increase, Δ = 20", chosen(TABLE_4_6["PCA"], 20, "increase"), ["conv2"])
+    c.equal("exactly Δ is not more", chosen(toy, 30), ["d"])
+
+# %%
+rows = []
+for estimator, dimensions in TABLE_4_6.items():
+    for rule in ("change", "increase"):
+        by_threshold = [tuple(chosen(dimensions, t / 4, rule)) for t in range(161)]
+        for layers, group in itertools.groupby(enumerate(by_threshold), key=lambda pair: pair[1]):
+            group = [t / 4 for t, _ in group]
+            rows.append({"estimator": estimator, "rule": rule, "Δ from": group[0], "to": group[-1],
+                         "significant": ", ".join(layers) or "none"})
+choices = pd.DataFrame(rows)
+choices[choices["Δ from"].le(20) & choices["to"].ge(20)].set_index(["estimator", "rule"])
+
+# %% [markdown]
+# What the table says: from the thesis's own figures. Its two columns of TwoNN, both at Δ = 20, choose
+# different layers: the second one, TwoNN*, chooses *none*. And PCA disagrees with TwoNN because of the rule: by
+# the change instead of the increase it would have chosen `linear2`, too.
+#
+# Now with the dimensions that were measured here:
+
+# %%
+measured = {"TwoNN": pd.DataFrame({s: profiles["trained", s] for s in lab.seeds}),
+            "PCA": pd.DataFrame({s: by_components["trained", s] for s in lab.seeds})}
+rows = {}
+for estimator, table in measured.items():
+    change = table.diff().loc[INNER]
+    for rule in ("change", "increase"):
+        rows[estimator, rule] = change.mean(axis=1).round(1).to_dict() | {
+            "significant at Δ = 20": [", ".join(chosen(table[s], 20, rule)) or "none" for s in lab.seeds]}
+pd.DataFrame(rows).T.rename_axis(["estimator", "rule"])
+
+# %% [markdown]
+# SIGNIFICANCE_SAYS
+#
+# **Which one do the accuracies bear out?** Table 4.7 once more, every plan of it.
+
+# %%
+PLANS = {
+    "all three inner layers binary": dict.fromkeys(INNER, 1),
+    "conv1 binary": {"conv1": 1},
+    "conv2 binary": {"conv2": 1},
+    "linear1 binary": {"linear1": 1},
+    "conv2 binary, linear1 and linear2 of 2 bits": {"conv2": 1, "linear1": 2, "linear2": 2},
+}
+as_printed = {name: Precision(bits, span="unit") for name, bits in
+              PLANS["conv2 binary, linear1 and linear2 of 2 bits"].items()}
+PLANS["the same, clipped at ±1 as printed"] = as_printed
+PLANS["conv2 of 2 bits, the others binary (PCA's)"] = {"conv2": 2, "linear1": 1, "linear2": 1}
+trained_plans, rows = {}, {}
+for name, plan in PLANS.items():
+    if not full and name not in list(PLANS)[2:5]:
+        continue
+    for task in floats if full else [(CAT_DOG, SEED)]:
+        if task[1] != SEED and name in ("conv1 binary", "the same, clipped at ±1 as printed"):
+            continue
+        network = trained_plans[(name, *task)] = mixed(plan, *task)
+        right[task[0], name, task[1]] = right_of(network, tasks[task[0]])
+        table = mixed_precision.memory(network)
+        lab.record(name, {"accuracy": right[task[0], name, task[1]].mean(), "bytes": int(
+            table["size (bits)"].sum() // 8)}, model=task[0], seed=task[1])
+    for task in tasks:
+        if (task, name, SEED) in right:
+            rows[task, name] = against_float(name, task) | {
+                "smaller (×), as the thesis counts": mixed_precision.reduction(table, "published (bits)"),
+                "with biases and scales": mixed_precision.reduction(table)}
+pd.DataFrame(rows).T.rename_axis(["task", "plan"]).round(2)
+
+# %% [markdown]
+# PLANS_SAY
+
+# %% [markdown]
+# ## 9 · One bit is one bit
+#
+# So far one bit was a float of two values. In memory a row of $K$ signs is $K/8$ bytes, a 1 for a plus, and
+# the product of two rows needs no multiplication: where the bits are the same the product is $+1$, elsewhere
+# $-1$, so that
+#
+# $$a \cdot b = K - 2 \cdot \text{(number of bits that differ)}.$$
+#
+# By hand: $(+,-,-,+) \cdot (+,+,-,-)$, bits 1001 and 1100. They differ in 0101, two places: $4 - 2 \cdot 2 = 0$.
+
+
+# %% [markdown]
+# ### Your turn: a product without multiplying
+
+
+# %% tags=["exercise"] exercise="xnor_products"
+def xnor_products(left, right, width):
+    """Products (N, M) of all pairs of rows of signs; packed uint8 (N, ⌈K/8⌉), (M, ⌈K/8⌉), K = width.
+
+    The bits behind the last sign are zero in all rows. np.bitwise_count counts the ones of each byte.
+    """
+    ### BEGIN SOLUTION
+    differing = np.bitwise_count(left[:, None] ^ right[None]).sum(axis=2, dtype=np.int64)
+    return width - 2 * differing
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="xnor_products" points=4
+with check(
+    "xnor",
+    exercise="xnor_products",
+    what="the example by hand, 19 signs (three bytes with five idle bits), and `packed.product`.",
+    why="a hundred multiplications become two instructions; that is what one bit is for.",
+) as c:
+    four = np.packbits(np.array([[1, 0, 0, 1], [1, 1, 0, 0]], np.uint8), axis=1)
+    c.equal("by hand", xnor_products(four[:1], four[1:], 4), [[0]], misconceptions=[
+        ([[4]], "Bytes have eight bits, of which four are idle here: count where they differ, or take "
+         "the idle ones off."),
+        ([[2]], "That is how many differ, or are the same: K − 2 · differing."),
+    ])
+    signs = np.random.default_rng(0).choice([-1, 1], (9, 19))
+    bits = packed.planes(signs, 1)[0]
+    c.equal("19 signs", xnor_products(bits[:4], bits[4:], 19), signs[:4] @ signs[4:].T, misconceptions=[
+        (signs[:4] @ signs[4:].T + 10, "Idle bits are the same in all rows: counting those that are the "
+         "same counts them."),
+    ])
+    c.equal("labkit's", xnor_products(bits[:4], bits[4:], 19), packed.product(bits[None, :4], bits[None, 4:], 19))
+
+# %% [markdown]
+# **Does it really?** The first dense layer of a binary network: Keras multiplies floats, you count bits.
+
+# %%
+binary = trained_plans.get(("linear1 binary", CAT_DOG, SEED)) or mixed({"linear1": 1}, train=False)
+layer = binary.get_layer("linear1")
+read, given = graph.layer_outputs(binary, data.x_test[:64], ["linear1"])["linear1"]
+weights, step = weight_codes(layer.kernel, layer.precision)
+left = packed.planes(input_codes(tf.constant(read), 1).numpy(), 1)[0]
+stored = packed.planes(weights.numpy().T, 1)[0]
+with check("bits against floats", exercise="xnor_products",
+           what="your products, scaled, with the bias and the ReLU, against the Keras layer's outputs.",
+           why="if they differ anywhere, the simulation was not one of bits.") as c:
+    ours = xnor_products(left, stored, read.shape[1]).astype(np.float32) * step.numpy().ravel()
+    ours = np.maximum(ours + layer.bias.numpy(), 0)
+    c.equal("outputs that differ", int(np.count_nonzero(ours != given)), 0)
+print(f"{ours.size:,} outputs, the same to the last bit; the weights are {stored.nbytes:,} bytes "
+      f"instead of {layer.kernel.numpy().nbytes:,}")
+
+# %% [markdown]
+# Two bits are two planes of signs, $c = s_0 + 2 s_1$, and a product four counts; a convolution's border has no
+# sign at all and is masked. `packed.predict` does both:
+
+# %%
+name, one = list(trained_plans.items())[-1]
+some = data.x_test[: 256 if full else 64]
+simulated, bits = answers(one, some), packed.predict(one, some)
+print(f"{name[0]}: largest difference {np.abs(simulated - bits).max()}, "
+      f"{np.count_nonzero(simulated != bits)} of {len(some)} answers differ")
+pd.DataFrame({layer.name: {"bytes, packed": packed.pack(layer).nbytes,
+                           "bytes, float": 4 * layer.count_params()}
+              for layer in one.layers if layer.name in mixed_precision.plan_of(one)}).T
