@@ -479,7 +479,7 @@ with check(
     c.close("two bits", few_bits(by_hand, 2), [0.75, 0.25, -0.25, -0.25], misconceptions=[
         ([1, 1 / 3, -1 / 3, -1 / 3], "The scale α."),
         ([0.4, 0.4 / 3, -0.4 / 3, -0.4 / 3], "mean |w| is the least squares for one bit alone."),
-        ([0.8, 0, 0, -0.8], "Those are three values with a zero; 2² evenly spaced ones have none."),
+        ([0.7, 0, 0, 0], "Those are three values with a zero; 2² evenly spaced ones have none."),
         ([0.6, 0, 0, -0.6], "Those are three values with a zero; 2² evenly spaced ones have none."),
     ])
     some = np.random.default_rng(0).normal(0.3, 0.8, (40, 30)).astype(np.float32)
@@ -709,7 +709,7 @@ with check(
 ) as c:
     far = np.array([2.0, 7.0, np.sqrt(4 / 3), np.sqrt(2)])
     c.close("by hand", slope(np.stack([np.full(4, 3.0), 3 * far], axis=1), 0.25), 2, misconceptions=[
-        (1, "The slope is d. With the thesis's exponent, d + 1, it would be one too much."),
+        (1, "The slope is d itself: it is the thesis's exponent, d + 1, that takes one off."),
         (3, "The slope is d: nothing is added."),
         (0.5, "y over x: −log(1 − F) over log μ."),
     ])
@@ -774,7 +774,7 @@ my_guess = predict(
 )
 
 # %%
-BY_HEART = 3000 if full else 200
+BY_HEART = min(3000, len(data.x_train))
 if full:
     random = np.random.default_rng(0)
     memorised = (data.x_train[:BY_HEART], random.integers(0, 2, BY_HEART))
@@ -1002,8 +1002,8 @@ with check(
 ) as c:
     four = np.packbits(np.array([[1, 0, 0, 1], [1, 1, 0, 0]], np.uint8), axis=1)
     c.equal("by hand", xnor_products(four[:1], four[1:], 4), [[0]], misconceptions=[
-        ([[4]], "Bytes have eight bits, of which four are idle here: count where they differ, or take "
-         "the idle ones off."),
+        ([[4]], "K is the number of signs, four, not that of the bits in a byte."),
+        ([[8]], "Four bits are idle, and the same in all rows: count where rows differ."),
         ([[2]], "That is how many differ, or are the same: K − 2 · differing."),
     ])
     signs = np.random.default_rng(0).choice([-1, 1], (9, 19))
