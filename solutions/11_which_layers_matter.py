@@ -903,7 +903,7 @@ for estimator, table in measured.items():
     change = table.diff().loc[INNER]
     for rule in ("change", "increase"):
         rows[estimator, rule] = change.mean(axis=1).round(1).to_dict() | {
-            "significant at Δ = 20": [", ".join(chosen(table[s], 20, rule)) or "none" for s in lab.seeds]}
+            "significant at Δ = 20": [", ".join(chosen(table[s].to_dict(), 20, rule)) or "none" for s in lab.seeds]}
 pd.DataFrame(rows).T.rename_axis(["estimator", "rule"])
 
 # %% [markdown]
