@@ -1537,10 +1537,10 @@ report[[name for name in ("model", "accuracy (%)", "± (%)", "bytes", "gzip (byt
 # %%
 everything = measure.summary(lab.ledger.table(), lab.metrics).query(f"lab == '{lab.number}'")
 everything = everything[(everything["data"] == data.label) & (everything["profile"] == PROFILE)
-                        & everything["bytes"].notna() & (everything["model"] == CAT_DOG)]
+                        & everything["gzip (bytes)"].notna() & (everything["model"] == CAT_DOG)]
 plots.show(
-    plots.front(everything, measure.front(everything)),
-    alt="Test accuracy over the size of all cat and dog files of this lab; not beaten are ALT_OF_FRONT",
+    plots.front(everything, measure.front(everything, "gzip (bytes)"), "gzip (bytes)"),
+    alt="Test accuracy over bytes after gzip of all cat and dog files of this lab; not beaten are ALT_OF_FRONT",
 )
 
 # %% [markdown]
