@@ -361,7 +361,7 @@ pd.DataFrame({
 
 # %%
 MODES = {"int8": "int8", "dynamic range": "dynamic_range", "float16": "float16", "16x8": "int16x8"}
-MORE = {"epochs": {"quick": 1, "full": 3}[PROFILE], "rate": 2e-4}
+MORE = {"epochs": {"quick": 0.25, "full": 3}[PROFILE], "rate": 2e-4}
 images = {name: task.representative(300 if full else 100, seed=SEED) for name, task in tasks.items()}
 
 
@@ -404,7 +404,7 @@ my_guess = predict(
 if full:
     tasks[ROTATED] = cifar10_pairs.ROTATED_CAT_DOG.load(DATA, seed=0)
     images[ROTATED] = tasks[ROTATED].representative(300, seed=SEED)
-A_FEW = {"epochs": {"quick": 1, "full": 4}[PROFILE], "rate": 1e-3}
+A_FEW = {"epochs": {"quick": 0.5, "full": 4}[PROFILE], "rate": 1e-3}
 rows, moved = {}, {}
 for name in [task for task in tasks if task != CAT_DOG]:
     label = f"{name} after cat/dog"
@@ -528,7 +528,7 @@ plots.show(
 # after a short training.
 
 # %%
-SHORT = {"epochs": {"quick": 1, "full": 2}[PROFILE], "rate": {"quick": 5e-4, "full": 2e-4}[PROFILE]}
+SHORT = {"epochs": {"quick": 0.5, "full": 2}[PROFILE], "rate": {"quick": 5e-4, "full": 2e-4}[PROFILE]}
 scaled = {key: mixed_precision.within_one(network, images[key[0]]) for key, network in floats.items()}
 
 
@@ -614,7 +614,7 @@ pruned.pivot_table(index="sparsity (%)", columns="pattern", values=["accuracy (%
 # sixteen.
 
 # %%
-CLUSTERED = {"epochs": {"quick": 1, "full": 2}[PROFILE], "rate": 2e-4}
+CLUSTERED = {"epochs": {"quick": 0.25, "full": 2}[PROFILE], "rate": 2e-4}
 counts = (2, 4, 8, 16, 32, 64) if full else (16,)
 shared, sweep = {}, {}
 for count in counts:
@@ -1361,7 +1361,7 @@ my_guess = predict(
 # %%
 GRAPH_BYTES = 4_000  # of an int8 file without names, beside its weights
 DESIGNS = {"≤ 50 kB": (50_000, (32, 48)), "≤ 20 kB": (20_000, (16, 24))}
-TRAIN_ON = {"epochs": {"quick": 2, "full": 15}[PROFILE], "rate": 1e-3}
+TRAIN_ON = {"epochs": {"quick": 1, "full": 15}[PROFILE], "rate": 1e-3}
 
 
 def cut(network, filters, units):
