@@ -1414,7 +1414,7 @@ for bits in (8, 4, 2) if full else ():
     name = f"{bits} bits, {units} units"
     right[CAT_DOG, name, SEED] = noted(name, network)
     rows[name] = against_float(name) | {"bytes": len(stored(network))}
-pd.DataFrame(rows).T.drop(columns="seeds", errors="ignore").rename_axis("network").round(2)
+pd.DataFrame(rows).T.drop(columns="seeds").rename_axis("network").round(2) if full else "the full profile trains them"
 
 # %% [markdown]
 # TINY_SAYS
