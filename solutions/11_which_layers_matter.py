@@ -426,7 +426,7 @@ for name in [task for task in tasks if task != CAT_DOG]:
 transfer = pd.DataFrame(rows).T.rename_axis(["to", "network"])
 gain, error = -transfer.loc[(HORSE_FROG, "the same epochs from nothing")].to_numpy()[1:]
 reveal("transfer", my_guess,
-       "is as good within two standard errors" if abs(gain) < abs(error) else
+       "is as good within two standard errors" if abs(gain) <= abs(error) else
        "is better" if gain > 0 else "is worse: it has to unlearn", f"{gain:+.1f} ± {abs(error):.1f} points.")
 transfer.round(2)
 
@@ -1395,7 +1395,7 @@ for design, (budget, filters) in DESIGNS.items():
                 rows[name, design, kind] = {"units": units} | against_float(f"{design}, {kind}", name) | (
                     {"bytes": tiny[design, name, SEED]} if kind == "int8" else {})
 gain, error = paired(right[CAT_DOG, "≤ 50 kB, cut, float", SEED], right[CAT_DOG, "≤ 50 kB, from nothing, float", SEED])
-reveal("cut down", my_guess, "no difference that 2,400 images can tell" if abs(gain) < 2 * error else
+reveal("cut down", my_guess, "no difference that 2,400 images can tell" if abs(gain) <= 2 * error else
        "the cut one is better" if gain > 0 else "from nothing is better", f"{gain:+.1f} ± {2 * error:.1f} points.")
 small_ones = pd.DataFrame(rows).T.rename_axis(["task", "design", "network"])
 small_ones.astype(object).where(small_ones.notna(), "").map(lambda v: round(v, 2) if isinstance(v, float) else v)
@@ -1515,7 +1515,7 @@ for claim, task, better, worse, printed in CLAIMS:
     found = np.array([paired(right[task, better, s], right[task, worse, s]) for s in seeds])
     difference, error = found[:, 0].mean(), 2 * found[:, 1].mean()
     rows.append({"claim": claim, "thesis": printed, "here": difference, "± 2 s.e.": error, "seeds": len(seeds),
-                 "verdict": "not decidable" if abs(difference) < error else
+                 "verdict": "not decidable" if abs(difference) <= error else
                  "confirmed" if difference * printed > 0 else "refuted"})
 rows += [{"claim": "30.42, 14.42 and 15.87 times smaller", "verdict": "confirmed, exactly"},
          {"claim": "conv1 in one bit is 1.01 times smaller", "verdict": "refuted: 1.00"},
