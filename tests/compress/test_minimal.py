@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from labkit import measure
-from labkit.compress import minimal, post_training
+from labkit.compress import minimal, post_training, quantization_aware
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,21 @@ def test_for_a_device_it_computes_the_same_from_less(small_model, tiny_data, mod
         before, after = measure.micro.run_all([whole, least], x, compare=False)
         assert before.arena_bytes == after.arena_bytes
         np.testing.assert_array_equal(before.outputs, after.outputs)
+
+
+def test_a_dense_layer_of_small_differences_runs_too():
+    """0.1 of outputs from inputs of 3: the bias's scale is a tenth of the output's."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200, 1)) + 0.1 * random.normal(size=(200, 2))
+    model = tf.keras.Sequential([tf.keras.layers.Input((2,)), tf.keras.layers.Dense(1)])
+    model.set_weights([np.array([[1.0], [-1.0]]), np.array([0.05])])
+    aware = quantization_aware.quantize(model)
+    quantization_aware.calibrate(aware, x.astype(np.float32))
+    whole = quantization_aware.convert(aware, batch=1)
+    least = minimal.for_device(whole)
+    assert len(least) < len(minimal.without_names(whole))
+    expected, found = (measure.TFLiteModel(c, reference=True).predict(x) for c in (whole, least))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_not_a_file():
