@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+
+from labkit import runtime
 
 
 def execute_notebook(
@@ -29,7 +29,7 @@ def execute_notebook(
     source = result.with_suffix(".source.ipynb")
     nbformat.write(notebook, source)
     try:
-        with _environment(environment or {}):
+        with runtime.environment(environment or {}):
             papermill.execute_notebook(
                 str(source),
                 str(result),
@@ -47,17 +47,3 @@ def execute_notebook(
     finally:
         source.unlink(missing_ok=True)
     return ""
-
-
-@contextmanager
-def _environment(settings: dict[str, str]):
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -154,10 +154,10 @@ def quantization_noise(
     for name in mixed_precision.quantizable(model):
         mixed = mixed_precision.quantize(model, {name: precision})
         layer = mixed.get_layer(name)
-        codes, step = weight_codes(layer.kernel, layer.precision)
+        rounded = _rounded(layer.kernel, layer.precision)
         rows[name] = {
-            "squared error": _squared_error(layer.kernel, layer.precision),
-            "SQNR (dB)": _sqnr(layer.kernel, codes * step),
+            "squared error": _squared_error(layer.kernel, rounded),
+            "SQNR (dB)": _sqnr(layer.kernel, rounded),
             "output SQNR (dB)": _sqnr(exact, mixed.predict(images, verbose=0)),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
@@ -186,7 +186,7 @@ def sensitivities(
     for width in widths:
         precisions = mixed_precision.checked(model, dict.fromkeys(traces.index, width))
         found[width] = [
-            trace * _squared_error(kernels[name], precisions.get(name))
+            trace * _squared_error(kernels[name], _rounded(kernels[name], precisions.get(name)))
             for name, trace in traces.items()
         ]
     return pd.DataFrame(found, index=traces.index)
@@ -210,15 +210,14 @@ def pareto(model: tf.keras.Model, sensitivities: pd.DataFrame) -> pd.DataFrame:
     """
     names = list(sensitivities.index)
     sizes = {
-        (name, width): int(memory(model, {name: width}).loc[name, "size (bits)"])
-        for name in names
+        width: memory(model, dict.fromkeys(names, width))["size (bits)"].to_dict()
         for width in sensitivities
     }
     whole = memory(model, {})["size (bits)"]
     front = [(int(whole.drop(names).sum()), 0.0, ())]
     for name in names:
         longer = [
-            (size + sizes[name, width], cost + sensitivities.loc[name, width], (*chosen, width))
+            (size + sizes[width][name], cost + sensitivities.loc[name, width], (*chosen, width))
             for size, cost, chosen in front
             for width in sensitivities
         ]
@@ -235,11 +234,16 @@ def pareto(model: tf.keras.Model, sensitivities: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _squared_error(kernel: tf.Variable, precision: Precision | None) -> float:
+def _rounded(kernel: tf.Variable, precision: Precision | None) -> np.ndarray:
+    """The kernel's quantised values; its own in full precision."""
     if precision is None:
-        return 0.0
+        return kernel.numpy()
     codes, step = weight_codes(kernel, precision)
-    return float(np.sum((kernel.numpy() - codes * step) ** 2, dtype=np.float64))
+    return (codes * step).numpy()
+
+
+def _squared_error(kernel: tf.Variable, rounded: np.ndarray) -> float:
+    return float(np.sum((kernel.numpy() - rounded) ** 2, dtype=np.float64))
 
 
 def _sqnr(exact, found) -> float:

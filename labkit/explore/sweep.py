@@ -12,7 +12,6 @@ import inspect
 import itertools
 import json
 import math
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -293,15 +292,9 @@ def _in_processes(calls: Sequence[tuple], jobs: int) -> Iterator[Iterator[tuple]
 
     threads = max(1, processors() // jobs)
     settings = {"backend": "loky", "inner_max_num_threads": threads}
-    before = dict(os.environ)
-    os.environ.update(runtime.thread_settings(threads))
-    try:
-        with parallel_config(**settings):
-            parallel = Parallel(jobs, return_as="generator_unordered", batch_size=1)
-            yield parallel(delayed(_outcome)(*call) for call in calls)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with runtime.environment(runtime.thread_settings(threads)), parallel_config(**settings):
+        parallel = Parallel(jobs, return_as="generator_unordered", batch_size=1)
+        yield parallel(delayed(_outcome)(*call) for call in calls)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import secrets
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 import nbformat
 
 import labkit
-from labkit import files
+from labkit import files, runtime
 from labkit.authoring.build import student_notebook
 from labkit.authoring.source import Source, sources
 from labkit.datasets import folders
@@ -115,15 +114,9 @@ class Prepared:
         """The folder of the public drawn data, drawn once for all: executions may read it."""
         folder = folders.cache() / "grading"
         if not self.real and self.labs:
-            before = os.environ.get("LABKIT_CACHE")
-            os.environ["LABKIT_CACHE"] = str(folder)
-            try:
-                quick = self.assignment.profile == "quick"
+            quick = self.assignment.profile == "quick"
+            with runtime.environment({"LABKIT_CACHE": str(folder)}):
                 hidden.offered(self.assignment.dataset).load("synthetic", quick=quick)
-            finally:
-                os.environ.pop("LABKIT_CACHE")
-                if before is not None:
-                    os.environ["LABKIT_CACHE"] = before
         return folder
 
     @property

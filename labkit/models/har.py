@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import tensorflow as tf
 
 from labkit.datasets import Dataset, uci_har
-from labkit.training import Recipe, series
+from labkit.training import Network, Recipe, recipes, series
 
 WINDOW = (128, 9)
 ACTIVITIES = 6
@@ -281,26 +281,10 @@ def _both_ways(x, units: int, sequences: bool, name: str):
     return _L.Concatenate(name=f"{name}_concat")(found)
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network with the recipes it is trained by, as `Lab.trained` takes it.
-
-    Attributes:
-        build: makes it, untrained.
-        RECIPES: by profile.
-    """
-
-    build: Callable[[], tf.keras.Model]
-    RECIPES: dict[str, Recipe]
-
-
 def _recipes(quick: float, full: float, rate: float = 3e-3, **options) -> dict[str, Recipe]:
     """Epochs of the two profiles; everything else is the same."""
     whole = {"batch": 64, "augment": series.augment, **options}
-    return {
-        name: Recipe(epochs, rate, name=name, **whole)
-        for name, epochs in (("quick", quick), ("full", full))
-    }
+    return recipes(quick, full, rate, **whole)
 
 
 #: For `Lab.trained`. Epochs and rates of the light and the separable networks were chosen on

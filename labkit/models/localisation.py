@@ -14,12 +14,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from labkit.models.har import Network
-from labkit.training import Recipe, Schedule
-
-SENSORS, COORDINATES = 4, 2
-#: Samples of a window: 10 s, three a second.
-WINDOW = 30
+from labkit.datasets.localisation import COORDINATES, SENSORS, WINDOW
+from labkit.training import Network, Recipe, Schedule, recipes
 
 _L = tf.keras.layers
 
@@ -39,7 +35,7 @@ def mlp(hidden: Sequence[int] = (32,)) -> tf.keras.Model:
                 _L.Dense(neurons, "relu", name=f"hidden{i}")
                 for i, neurons in enumerate(hidden, start=1)
             ),
-            _L.Dense(COORDINATES, name="place"),
+            _L.Dense(len(COORDINATES), name="place"),
         ],
         name="localisation_mlp_" + "_".join(map(str, hidden)),
     )
@@ -83,7 +79,7 @@ def cnn(
                 _L.Dense(neurons, "relu", name=f"hidden{i}")
                 for i, neurons in enumerate(hidden, start=1)
             ),
-            _L.Dense(COORDINATES, name="place"),
+            _L.Dense(len(COORDINATES), name="place"),
         ],
         name="localisation_cnn",
     )
@@ -102,7 +98,7 @@ def lstm(cells: int = 2, window: int = WINDOW) -> tf.keras.Model:
         [
             _L.Input((window, SENSORS), name="window"),
             _L.LSTM(cells, name="lstm"),
-            _L.Dense(COORDINATES, name="place"),
+            _L.Dense(len(COORDINATES), name="place"),
         ],
         name=f"localisation_lstm_{cells}",
     )
@@ -118,10 +114,7 @@ def _recipes(quick: float, full: float, rate: float, **options) -> dict[str, Rec
         "metrics": (),
         **options,
     }
-    return {
-        name: Recipe(epochs, rate, name=name, **whole)
-        for name, epochs in (("quick", quick), ("full", full))
-    }
+    return recipes(quick, full, rate, **whole)
 
 
 #: For `Lab.trained`. One rate for all, as in the thesis, but ten times its 1e-4 over fewer epochs:

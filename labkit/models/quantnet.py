@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from labkit.training import Recipe, mirrored_and_shifted
+from labkit.training import mirrored_and_shifted, recipes
 
 
 def build(
@@ -51,14 +51,4 @@ def build(
 #: For `Lab.trained`, of two classes. Epochs and rate of the full one were judged on the validation
 #: images of cats and dogs, those of the quick one on held-out drawn ones. The thesis has a rate of
 #: 0.001 for up to 100 epochs, and no augmentation.
-RECIPES = {
-    name: Recipe(
-        epochs,
-        2e-3,
-        batch=64,
-        loss="binary_crossentropy",
-        augment=mirrored_and_shifted,
-        name=name,
-    )
-    for name, epochs in (("quick", 8), ("full", 30))
-}
+RECIPES = recipes(8, 30, 2e-3, batch=64, loss="binary_crossentropy", augment=mirrored_and_shifted)

@@ -17,7 +17,7 @@ from labkit.training.data import (
 from labkit.training.engine import Trainer, TrainingError, fit
 from labkit.training.evaluation import accuracy, predictor, ranks
 from labkit.training.recipe import Recipe, Schedule, momentum_sgd
-from labkit.training.trained import Trained, fitted, keep, provenance
+from labkit.training.trained import Network, Trained, fitted, keep, provenance, recipes
 
 __all__ = [
     "ArrayBatches",
@@ -26,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "FolderBatches",
+    "Network",
     "Recipe",
     "Schedule",
     "Trained",
@@ -40,6 +41,7 @@ __all__ = [
     "predictor",
     "provenance",
     "ranks",
+    "recipes",
     "series",
     "steps",
 ]

@@ -47,6 +47,27 @@ class Trained:
         )
 
 
+@dataclass(frozen=True)
+class Network:
+    """A network with the recipes it is trained by, as `Lab.trained` takes it.
+
+    Attributes:
+        build: makes it, untrained.
+        RECIPES: by profile, for example from `recipes`.
+    """
+
+    build: Callable[[], tf.keras.Model]
+    RECIPES: dict[str, Recipe]
+
+
+def recipes(quick: float, full: float, rate: float, **options) -> dict[str, Recipe]:
+    """Recipes of the two profiles, which differ in their epochs alone."""
+    return {
+        name: Recipe(epochs, rate, name=name, **options)
+        for name, epochs in (("quick", quick), ("full", full))
+    }
+
+
 def fitted(
     folder: str | Path,
     model: tf.keras.Model,
