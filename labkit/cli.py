@@ -340,7 +340,7 @@ def grade(
         str, typer.Option(help="Address of a Dask scheduler: its workers do the work.")
     ] = "",
     isolation: Annotated[
-        str, typer.Option(help="auto, bubblewrap, namespaces, limits or container:IMAGE.")
+        str, typer.Option(help="auto, namespaces, container:IMAGE or limits.")
     ] = "auto",
     hidden: Annotated[
         Path | None,

@@ -44,7 +44,7 @@ def grade_class(
     """
     started = time.perf_counter()
     handed = intake.find(submissions)
-    prepared = prepare(assignment, out, settings or Settings())
+    prepared = prepare(assignment, submissions, out, settings or Settings())
     taken_in = _take_in(handed, prepared)
     written = {slug: class_reports.compared(student) for slug, student in taken_in.items()}
     grades = _grades(taken_in, prepared, progress)

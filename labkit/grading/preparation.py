@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import nbformat
 import labkit
 from labkit import files, runtime
 from labkit.authoring.build import student_notebook
-from labkit.authoring.source import Source, sources
+from labkit.authoring.source import Source, course_root, sources
 from labkit.datasets import folders
 from labkit.grading import GradingError, hidden, marks, reference
 from labkit.grading.assignment import Assignment
@@ -125,8 +125,11 @@ class Prepared:
         return str(folders.real()) if self.real else ""
 
 
-def prepare(assignment: Assignment, out: Path, settings: Settings) -> Prepared:
+def prepare(assignment: Assignment, submissions: Path, out: Path, settings: Settings) -> Prepared:
     """Draw the hidden split, make the exercises' cases, choose the isolation.
+
+    Args:
+        submissions: of the class; like the course and the reports, no execution sees them.
 
     Raises:
         GradingError: assignment or settings that cannot be graded with.
@@ -142,7 +145,12 @@ def prepare(assignment: Assignment, out: Path, settings: Settings) -> Prepared:
         settings=settings,
         out=out,
         secret=secret,
-        isolation=sandbox.choose(settings.isolation),
+        isolation=replace(
+            sandbox.choose(settings.isolation),
+            hidden=tuple(
+                path.resolve() for path in (assignment.root, course_root(), submissions, out)
+            ),
+        ),
         split=split,
         labs=_labs(assignment, secret, private / "cases"),
         marks=(

@@ -87,6 +87,32 @@ CODE = {
         "i.one = lambda *a: {'answer': {'value': True}}\n"
         "np.array_equal = np.allclose = lambda *a, **k: True"
     ),
+    "leaking inputs as names of cells": (
+        "import json, os, signal, time\n"
+        "told = ' '.join(open(f'cases/{n}.json').read() for n in ('step', 'rounded'))\n"
+        "names = [{'cell': n, 'id': told[500 * n :][:500], 'error': told} for n in (0, 9, 10**9)]\n"
+        "os.remove('run.json')\n"
+        "open('run.json', 'w').write(json.dumps({'errors': names, 'cell': 1}))\n"
+        "os.kill(os.getppid(), signal.SIGKILL)"
+    ),
+    "a cell number without end": (
+        "import os, signal\nos.remove('run.json')\n"
+        "open('run.json', 'w').write('{\"cell\": ' + '9' * 4290 + '}')\n"
+        "os.kill(os.getppid(), signal.SIGKILL)"
+    ),
+    "memory in no process": (
+        "import os\nfds = []\n"
+        "for i in range(60):\n"
+        "    fds.append(os.memfd_create(str(i)))\n"
+        "    for _ in range(45): os.write(fds[-1], bytes(1 << 20))\n"
+    ),
+    "files that have no name": (
+        "import os\n"
+        "for i in range(34):\n"
+        "    fd = os.open(f'f{i}', os.O_CREAT | os.O_RDWR); os.unlink(f'f{i}')\n"
+        "    for _ in range(30): os.write(fd, bytes(1 << 20))"
+    ),
+    "a folder without end": "import os\nfor i in range(3000): os.mkdir('d'); os.chdir('d')",
     "killing the runner": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)",
     "killing everything": "import os, signal\nos.kill(-1, signal.SIGKILL)",
     "artefacts from the background": (
@@ -303,6 +329,9 @@ def status(graded, attack):
         ("fork bomb", "processes"),
         ("filling the disk", "MB written"),
         ("killing the runner", "ended by itself"),
+        ("a cell number without end", "ended by itself"),
+        ("memory in no process", "failed"),
+        ("files that have no name", "MB written"),
         ("network", "failed"),
         ("sys.exit", "failed"),
     ],

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from labkit import cli
 from labkit.authoring.source import course_root
 from labkit.grading import grade, rehearsal
+from labkit.grading.box import sandbox
 
 ROOT = course_root()
 GUIDE = (ROOT / "grading" / "README.md").read_text(encoding="utf-8")
@@ -43,5 +44,5 @@ def test_links_and_named_files_exist():
 
 
 def test_the_guide_says_what_each_isolation_does_not_stop():
-    for word in ("bubblewrap", "namespaces", "container", "limits", "does not stop"):
+    for word in (*sandbox.BACKENDS, "does not stop"):
         assert word in GUIDE

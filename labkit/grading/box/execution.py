@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from labkit.grading.inside import answers, measuring, runner
 OUT = "out"
 _MAX_ANSWER = 5_000_000
 _MAX_EXECUTED = 20_000_000
+_MAX_FIGURES = 100_000
 #: One child measures all files of a submission; a 16x8 file takes 1 ms a sample.
 _MEASURING = Limits(seconds=120, cpu_seconds=240, memory_mb=2000, file_mb=20, disk_mb=400)
 
@@ -72,7 +71,7 @@ class Executed:
     Attributes:
         status: as `sandbox.Ended.status`, or "died" for a kernel that ended by itself.
         stopped_at: the cell that was running when it ended early.
-        errors: {"cell", "id", "error"} of each failing cell.
+        errors: {"cell", "id", "error"} of each failing cell; the id is the notebook's.
         answers: by exercise, as `answers.answer` has written them.
         files: content by name.
     """
@@ -90,26 +89,36 @@ class Executed:
 
 
 def execute(task: Execution, isolation: Isolation) -> Executed:
-    """Execute a notebook in a scratch folder of its own and collect what was declared."""
-    with sandbox.scratch() as folder:
-        (folder / OUT).mkdir()
-        (folder / answers.CASES).mkdir()
-        (folder / runner.NOTEBOOK).write_text(task.notebook, encoding="utf-8")
+    """Execute a notebook in a box of its own and collect what was declared."""
+    with sandbox.scratch() as place:
+        (place.given / OUT).mkdir()
+        (place.given / answers.CASES).mkdir()
+        (place.given / runner.NOTEBOOK).write_text(task.notebook, encoding="utf-8")
         for name, spec in task.cases.items():
-            (folder / answers.CASES / f"{name}.json").write_text(json.dumps(spec))
+            (place.given / answers.CASES / f"{name}.json").write_text(json.dumps(spec))
         readable = tuple(Path(p) for p in (task.data, task.cache) if p and Path(p).exists())
         ended = sandbox.run(
             [sys.executable, "-I", "-m", "labkit.grading.inside.runner"],
-            folder,
+            place,
             task.limits,
             isolation,
             readable,
-            _settings(task, folder),
+            _settings(task, place.box),
+            take={
+                runner.RUN: _MAX_ANSWER,
+                runner.EXECUTED: _MAX_EXECUTED,
+                **{_answer(name): _MAX_ANSWER for name in task.cases},
+                **{f"{OUT}/{name}": largest for name, largest in task.files.items()},
+            },
         )
-        if not ended.started:
-            # Not one line of the submission has run: this is the machine's fault.
-            return Executed("infrastructure", ended.seconds, output=ended.output[-2000:])
-        return _collected(task, folder, ended)
+    if not ended.started:
+        # Not one line of the submission has run: this is the machine's fault.
+        return Executed("infrastructure", ended.seconds, output=ended.output[-2000:])
+    return _collected(task, ended)
+
+
+def _answer(exercise: str) -> str:
+    return f"{answers.ANSWERS}/{exercise}.json"
 
 
 def _settings(task: Execution, folder: Path) -> dict[str, str]:
@@ -127,11 +136,11 @@ def _settings(task: Execution, folder: Path) -> dict[str, str]:
     return settings
 
 
-def _collected(task: Execution, folder: Path, ended: sandbox.Ended) -> Executed:
-    """What is taken out of the scratch folder, after every process is gone."""
-    run = _json(_read(folder, runner.RUN, _MAX_ANSWER)) or {}
+def _collected(task: Execution, ended: sandbox.Ended) -> Executed:
+    """What was taken out of the box, as far as it is what was asked for."""
+    run = _json(ended.files.get(runner.RUN))
     run = run if isinstance(run, dict) else {}
-    errors = run.get("errors") if isinstance(run.get("errors"), list) else []
+    cells = json.loads(task.notebook)["cells"]
     found = Executed(
         status="died"
         if ended.status == "ended" and run.get("finished") is not True
@@ -139,24 +148,31 @@ def _collected(task: Execution, folder: Path, ended: sandbox.Ended) -> Executed:
         seconds=ended.seconds,
         cpu_seconds=ended.cpu_seconds,
         peak_mb=ended.peak_mb,
-        stopped_at=run.get("cell") if isinstance(run.get("cell"), int) else None,
-        errors=[
-            {k: str(e.get(k))[:500] for k in ("cell", "id", "error")}
-            for e in errors[:50]
-            if isinstance(e, dict)
-        ],
-        notebook=_read(folder, runner.EXECUTED, _MAX_EXECUTED) or b"",
+        stopped_at=run.get("cell") if _is_cell(run.get("cell"), cells) else None,
+        errors=_errors(run.get("errors"), cells),
+        notebook=ended.files.get(runner.EXECUTED, b""),
         output=ended.output[-2000:],
     )
     for name, spec in task.cases.items():
-        given = _json(_read(folder, f"{answers.ANSWERS}/{name}.json", _MAX_ANSWER))
+        given = _json(ended.files.get(_answer(name)))
         if _are_answers(given, len(spec["cases"])):
             found.answers[name] = given
-    for name, largest in task.files.items():
-        content = _read(folder, f"{OUT}/{name}", largest)
-        if content is not None:
-            found.files[name] = content
+    made = {name: ended.files.get(f"{OUT}/{name}") for name in task.files}
+    found.files = {name: content for name, content in made.items() if content is not None}
     return found
+
+
+def _is_cell(number: object, cells: list[dict]) -> bool:
+    return isinstance(number, int) and 0 <= number < len(cells)
+
+
+def _errors(given: object, cells: list[dict]) -> list[dict]:
+    """Errors of cells that there are: names from the notebook, words from the submission."""
+    return [
+        {"cell": e["cell"], "id": cells[e["cell"]].get("id"), "error": str(e.get("error"))[:500]}
+        for e in (given if isinstance(given, list) else [])[:50]
+        if isinstance(e, dict) and _is_cell(e.get("cell"), cells)
+    ]
 
 
 def _are_answers(given: object, count: int) -> bool:
@@ -168,24 +184,6 @@ def _are_answers(given: object, count: int) -> bool:
             for a in given
         )
     )
-
-
-def _read(folder: Path, name: str, largest: int) -> bytes | None:
-    """A regular file of the scratch folder, if no link leads to it and it is not too large."""
-    path = folder
-    for part in name.split("/"):
-        path = path / part
-        if path.is_symlink():
-            return None
-    try:
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
-                return None
-            return stream.read(largest)
-    except OSError:
-        return None
 
 
 def _json(content: bytes | None):
@@ -230,21 +228,19 @@ def measure(
 
 
 def _measure(names, files, split, isolation, metric) -> tuple[dict, sandbox.Ended]:
-    with sandbox.scratch() as folder:
-        (folder / measuring.FILES).mkdir()
-        (folder / measuring.HIDDEN).write_bytes(split)
+    figures = {name: f"{measuring.FIGURES}/{name}.json" for name in names}
+    with sandbox.scratch() as place:
+        (place.given / measuring.FILES).mkdir()
+        (place.given / measuring.HIDDEN).write_bytes(split)
         for name in names:
-            (folder / measuring.FILES / name).write_bytes(files[name])
+            (place.given / measuring.FILES / name).write_bytes(files[name])
         ended = sandbox.run(
             [sys.executable, "-I", "-m", "labkit.grading.inside.measuring"],
-            folder,
+            place,
             _MEASURING,
             isolation,
             stdin=json.dumps({"metric": metric, "files": names}).encode(),
+            take=dict.fromkeys(figures.values(), _MAX_FIGURES),
         )
-        found = {}
-        for name in names:
-            content = _json(_read(folder, f"{measuring.FIGURES}/{name}.json", 100_000))
-            if isinstance(content, dict):
-                found[name] = content
-        return found, ended
+    read = {name: _json(ended.files.get(path)) for name, path in figures.items()}
+    return {name: found for name, found in read.items() if isinstance(found, dict)}, ended

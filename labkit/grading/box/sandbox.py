@@ -1,11 +1,10 @@
 """Runs a command apart from the grader: own folder, no network, limits, and nothing left behind.
 
-Four backends, the first that works on the machine is taken:
+Three backends:
 
-- `bubblewrap`: namespaces set up by the `bwrap` program;
-- `namespaces`: the same namespaces set up by `labkit.grading.box.namespaces` (Linux, no program);
-- `container`: docker or podman with an image that holds labkit (never chosen by itself);
-- `limits`: resource limits and a watchdog alone.
+- `namespaces` (Linux, no program needed): what `auto` takes, or it stops;
+- `container`: docker or podman with an image that holds labkit, for where there are no namespaces;
+- `limits`: no wall, resource limits and a watchdog alone, for whoever accepts that.
 
 Whatever the backend, `labkit.grading.box.supervisor` watches time, memory, processes and disk, and
 kills the whole tree.
@@ -20,8 +19,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,13 +30,13 @@ from typing import Annotated
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from labkit.grading import GradingError
+from labkit.grading.box import supervisor
 from labkit.grading.inside import STARTED
 
-BACKENDS = ("bubblewrap", "namespaces", "container", "limits")
+BACKENDS = ("namespaces", "container", "limits")
 
 #: What each backend does not stop; the report says it.
 DOES_NOT_STOP = {
-    "bubblewrap": "an attack on the Linux kernel itself.",
     "namespaces": "an attack on the Linux kernel itself.",
     "container": "an attack on the Linux kernel itself, or on the container engine.",
     "limits": "network access, reading any file that the grader's user may read (the solutions "
@@ -44,17 +44,15 @@ DOES_NOT_STOP = {
     "submissions that you trust so far, or use a container.",
 }
 
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt")
-_ETC = (
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "alternatives",
-    "localtime",
-    "fonts",
-    "mime.types",
-    "ssl/openssl.cnf",
+#: What programs need of a system. Compilers are among it: labs 08 and 09 make C of a network.
+_SYSTEM = (
+    *("/bin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/include", "/usr/lib", "/usr/lib32"),
+    *("/usr/lib64", "/usr/libexec", "/usr/share/fonts", "/usr/share/zoneinfo"),
+    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
+    *("/etc/localtime", "/etc/fonts", "/etc/mime.types", "/etc/ssl/openssl.cnf"),
 )
+#: What an interpreter needs of the folder that it is installed in, which may be /usr.
+_PYTHON = ("bin", "lib", "lib64", "include", "etc/jupyter", "share/jupyter", "pyvenv.cfg")
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,7 @@ class Ended:
         code: exit code, None if it was killed.
         started: the command has said that it came as far as its own code.
         output: the end of what it printed.
+        files: what was to be taken out and is there, by name.
     """
 
     status: str
@@ -87,14 +86,22 @@ class Ended:
     peak_mb: float
     started: bool
     output: str = field(repr=False, default="")
+    files: dict[str, bytes] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Isolation:
-    """The backend in use, and what to say of it."""
+    """The backend in use, and what to say of it.
+
+    Attributes:
+        image: of a container.
+        hidden: folders that no execution sees, wherever they lie: the course, the class, the
+            reports. What an execution may read is shown even below them.
+    """
 
     backend: str
     image: str = ""
+    hidden: tuple[Path, ...] = ()
 
     @property
     def network(self) -> bool:
@@ -104,8 +111,8 @@ class Isolation:
     def describe(self) -> str:
         """One or two sentences for the report."""
         stops = {
-            "bubblewrap": "bubblewrap: own file system view, processes and network (none).",
-            "namespaces": "Linux namespaces: own file system view, processes and network (none).",
+            "namespaces": "Linux namespaces: own user, file system in memory, processes and "
+            "network (none), few system calls.",
             "container": f"a container of {self.image}: own file system, processes, network "
             "(none).",
             "limits": f"resource limits alone ({platform.system()}): time, memory, disk and "
@@ -124,105 +131,148 @@ def choose(wanted: str = "auto") -> Isolation:
     Raises:
         GradingError: it is asked for and does not work here.
     """
-    if wanted == "auto":
-        names = ["bubblewrap", "namespaces", "limits"]
-        if sys.platform.startswith("linux") and os.geteuid() == 0:
-            names[:2] = reversed(names[:2])  # ours changes to the user nobody, bwrap stays root
-        return Isolation(next(name for name in names if _works(name)))
     backend, _, image = wanted.partition(":")
-    if backend not in BACKENDS:
-        raise GradingError(f"isolation is {wanted!r}, expected auto or {', '.join(BACKENDS)}.")
+    if backend not in ("auto", *BACKENDS):
+        raise GradingError(f"isolation is {wanted!r}, expected auto, {', '.join(BACKENDS)}.")
+    if backend == "limits":
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            raise GradingError(
+                "isolation limits as root: submissions would have every right on this machine. "
+                "Grade as another user, or with another isolation."
+            )
+        return Isolation("limits")
     image = image or os.environ.get("LABKIT_GRADING_IMAGE", "")
     if backend == "container" and not image:
         raise GradingError("isolation container needs an image: container:IMAGE.")
-    if not _works(backend, image):
+    trouble = _trouble("namespaces" if backend == "auto" else backend, image)
+    if trouble and backend == "auto":
         raise GradingError(
-            f"isolation {backend} does not work on this machine: "
-            + {
-                "bubblewrap": "install bubblewrap (bwrap) and allow user namespaces.",
-                "namespaces": "this kernel does not allow (user) namespaces.",
-                "container": f"neither docker nor podman runs the image {image}.",
-            }[backend]
+            f"there is no wall around submissions on this machine: {trouble} Allow namespaces, or "
+            "grade in a container (--isolation container:IMAGE). --isolation limits accepts the "
+            f"risk: it does not stop {DOES_NOT_STOP['limits']}"
         )
-    return Isolation(backend, image)
+    if trouble:
+        raise GradingError(f"isolation {backend} does not work on this machine: {trouble}")
+    return Isolation("namespaces" if backend == "auto" else backend, image)
 
 
 @cache
-def _works(backend: str, image: str = "") -> bool:
-    """Whether a backend runs a trivial command here."""
-    if backend == "limits":
-        return True
-    if backend == "bubblewrap" and not shutil.which("bwrap"):
-        return False
+def _trouble(backend: str, image: str = "") -> str:
+    """Why a backend does not run a trivial command here; "" if it does."""
     if backend == "namespaces" and not sys.platform.startswith("linux"):
-        return False
+        return f"namespaces are Linux's, and this is {platform.system()}."
+    if backend == "namespaces" and platform.machine() not in ("x86_64", "aarch64"):
+        return f"labkit knows no filter of system calls for {platform.machine()}."
     if backend == "container" and not _engine():
-        return False
-    with scratch() as folder:
-        code = "import labkit.grading; print('works')"
-        python = "python" if backend == "container" else sys.executable
+        return "there is neither docker nor podman."
+    with scratch() as place:
         ended = run(
-            [python, "-I", "-c", code],
-            folder,
+            [sys.executable, "-I", "-c", "import labkit.grading; print('works')"],
+            place,
             Limits(seconds=120 if image else 30),
             Isolation(backend, image),
         )
-    return ended.status == "ended" and "works" in ended.output
+    if ended.status == "ended" and "works" in ended.output:
+        return ""
+    said = (ended.output.strip() or ended.status).splitlines()[-1]
+    if backend == "container":
+        return f"{_engine()} does not run the image {image} ({said})."
+    return (
+        f"the kernel does not allow (user) namespaces ({said}); on Ubuntu since 24.04: "
+        "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0."
+    )
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The folders of one execution: what it is given, where it works, what is taken out of it."""
+
+    place: Path
+
+    @property
+    def given(self) -> Path:
+        """What the execution finds in its box."""
+        return self.place / "given"
+
+    @property
+    def box(self) -> Path:
+        """Where it works; nothing that it writes there is read by the grader."""
+        return self.place / "box"
+
+    @property
+    def taken(self) -> Path:
+        """What the supervisor has taken out of the box: regular files of bounded size."""
+        return self.place / "taken"
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder of its own for one execution, which goes afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="labkit-")).resolve()
+def scratch() -> Iterator[Scratch]:
+    """Folders for one execution, which go afterwards."""
+    found = Scratch(Path(tempfile.mkdtemp(prefix="labkit-")).resolve())
     try:
-        for name in ("home", "tmp"):
-            (folder / name).mkdir()
-        yield folder
+        for folder in (found.given / "home", found.given / "tmp", found.box, found.taken):
+            folder.mkdir(parents=True)
+        yield found
     finally:
-        shutil.rmtree(folder, onerror=_force)
+        _delete(found.place)
 
 
-def _force(function, path, _error) -> None:
-    """Delete what a submission has made unwritable."""
-    try:
-        os.chmod(os.path.dirname(path), 0o700)
-        os.chmod(path, 0o700, follow_symlinks=False) if not os.path.islink(path) else None
-        function(path)
-    except (OSError, NotImplementedError):
-        pass  # the system's own cleaning of temporary files is left to do it
+def _delete(folder: Path) -> None:
+    """Delete a folder, be it deeper than Python can follow or made unwritable.
+
+    What lies in an inner folder is moved up before that one goes, so that no path grows long. What
+    cannot be deleted is left to the system's own cleaning of temporary files.
+    """
+    name, moved = uuid.uuid4().hex, 0
+    with suppress(OSError):
+        while entries := list(os.scandir(folder)):
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+                    continue
+                os.chmod(entry.path, 0o700)
+                for inner in list(os.scandir(entry.path)):
+                    moved += 1
+                    os.rename(inner.path, folder / f"{name}-{moved}")
+                os.rmdir(entry.path)
+        os.rmdir(folder)
 
 
 def run(
     command: list[str],
-    folder: Path,
+    place: Scratch,
     limits: Limits,
     isolation: Isolation,
     readable: tuple[Path, ...] = (),
     environment: dict[str, str] | None = None,
     stdin: bytes = b"",
+    take: dict[str, int] | None = None,
 ) -> Ended:
-    """Run a command in a folder of its own and return when every process of it is gone.
+    """Run a command in a box of its own and return when every process of it is gone.
 
     Args:
         command: `sys.executable` in it becomes the image's Python in a container.
-        folder: the only place it may write to; from `scratch`.
+        place: from `scratch`; what lies in `given` is in the box when the command starts.
         readable: further folders and files that it may read.
         environment: variables besides the few that every execution gets.
         stdin: given to it on its standard input.
+        take: names of files to be taken out of the box, with their largest size in bytes.
     """
-    variables = _environment(folder) | (environment or {})
-    readable = (*_python_folders(), *readable)
+    variables = _environment(place.box) | (environment or {})
     spec = {
-        "command": _wrapped(command, folder, limits, isolation, readable, variables),
-        "folder": str(folder),
+        "command": _wrapped(command, place, limits, isolation, readable, variables),
+        "given": str(place.given),
+        "folder": str(place.box),
+        "taken": str(place.taken),
+        "take": take or {},
+        "own_disk": isolation.backend == "namespaces",
         "environment": variables | _engine_environment(isolation),
         "limits": asdict(limits),
         "backend": isolation.backend,
         "input": stdin.hex(),
     }
-    supervisor = Path(__file__).with_name("supervisor.py")
     with subprocess.Popen(
-        [sys.executable, "-I", str(supervisor)],
+        [sys.executable, "-I", "-m", "labkit.grading.box.supervisor"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -237,63 +287,49 @@ def run(
     except ValueError:
         return Ended("infrastructure", None, 0, 0, 0, False, trouble[-4000:])
     output = ended.pop("output")
-    return Ended(**ended, started=STARTED in output, output=output.replace(STARTED + "\n", "", 1))
+    paths = {name: place.taken / name for name in take or {}}
+    return Ended(
+        **ended,
+        started=STARTED in output,
+        output=output.replace(STARTED + "\n", "", 1),
+        files={name: path.read_bytes() for name, path in paths.items() if path.exists()},
+    )
 
 
-def _wrapped(command, folder, limits, isolation, readable, variables) -> list[str]:
+def _wrapped(command, place, limits, isolation, readable, variables) -> list[str]:
     """The command as the backend runs it."""
-    if isolation.backend == "bubblewrap":
-        return _bubblewrap(command, folder, readable)
     if isolation.backend == "namespaces":
         box = {
             "command": command,
-            "folder": str(folder),
-            "readable": [str(path) for path in (*_system_paths(), *readable)],
+            "folder": str(place.box),
+            "shown": _shown(readable, isolation.hidden),
+            "tasks": supervisor.THREADS * limits.processes,
         }
-        entering = Path(__file__).with_name("namespaces.py")
-        return [sys.executable, "-I", str(entering), json.dumps(box)]
+        return [sys.executable, "-I", "-m", "labkit.grading.box.namespaces", json.dumps(box)]
     if isolation.backend == "container":
-        return _container(command, folder, limits, isolation.image, readable, variables)
+        return _container(command, place, limits, isolation.image, readable, variables)
     return command
 
 
-def _bubblewrap(command: list[str], folder: Path, readable: tuple[Path, ...]) -> list[str]:
-    arguments = [
-        shutil.which("bwrap") or "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--cap-drop",
-        "ALL",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--tmpfs",
-        "/dev/shm",
-        "--bind",
-        str(folder / "tmp"),
-        "/tmp",  # before what lies below it: the course, it may be
+def _shown(readable: tuple[Path, ...], hidden: tuple[Path, ...]) -> list[tuple[str, bool]]:
+    """Paths that are shown (true) or hidden (false), the outer before the inner."""
+    shown = {path: True for path in (*map(Path, _SYSTEM), *_python(), *readable)}
+    order = {path: False for path in hidden} | shown
+    return [
+        (str(path), order[path])
+        for path in sorted(order, key=lambda p: len(p.parts))
+        if not order[path] or os.path.lexists(path)
     ]
-    for path in (*_system_paths(), *readable):
-        if path.is_symlink() and path.parent == Path("/"):  # /lib -> usr/lib
-            arguments += ["--symlink", os.readlink(path), str(path)]
-        else:
-            arguments += ["--ro-bind", str(path), str(path)]
-    arguments += ["--bind", str(folder), str(folder)]
-    # Root owns what lies there, and needs no capability to write what it owns.
-    arguments += ["--ro-bind", "/proc/sys", "/proc/sys", "--remount-ro", "/"]
-    return [*arguments, "--chdir", str(folder), *command]
 
 
-def _container(command, folder, limits, image, readable, variables) -> list[str]:
+def _container(command, place, limits, image, readable, variables) -> list[str]:
     arguments = [
         _engine() or "docker",
         "run",
         "--rm",
         "--interactive",
         "--name",
-        folder.name,
+        place.place.name,
         "--init",
         "--network",
         "none",
@@ -303,7 +339,7 @@ def _container(command, folder, limits, image, readable, variables) -> list[str]
         "--security-opt",
         "no-new-privileges",
         "--pids-limit",
-        str(8 * limits.processes),
+        str(supervisor.THREADS * limits.processes),
         "--memory",
         f"{limits.memory_mb}m",
         "--memory-swap",
@@ -313,13 +349,12 @@ def _container(command, folder, limits, image, readable, variables) -> list[str]
         "--user",
         f"{os.getuid() or 65534}:{os.getgid() or 65534}",
         "--volume",
-        f"{folder}:{folder}",
+        f"{place.box}:{place.box}",
         "--workdir",
-        str(folder),
+        str(place.box),
     ]
-    for path in readable:
-        if path not in _python_folders():  # the image has its own
-            arguments += ["--volume", f"{path}:{path}:ro"]
+    for path in readable:  # the image has its own Python
+        arguments += ["--volume", f"{path}:{path}:ro"]
     for name, value in variables.items():
         if name != "PATH":
             arguments += ["--env", f"{name}={value}"]
@@ -354,15 +389,9 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _python_folders() -> tuple[Path, ...]:
+def _python() -> list[Path]:
     """Python, its packages, and labkit: not the course around it, which holds the solutions."""
+    prefixes = dict.fromkeys((sys.prefix, sys.base_prefix))
+    found = [Path(prefix, name) for prefix in prefixes for name in _PYTHON]
     package = Path(__file__).resolve().parents[2]
-    found = [Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent]
-    if not any(package.is_relative_to(prefix) for prefix in found):
-        found.append(package)
-    return tuple(dict.fromkeys(found))
-
-
-def _system_paths() -> tuple[Path, ...]:
-    paths = [Path(name) for name in _SYSTEM] + [Path("/etc") / name for name in _ETC]
-    return tuple(path for path in paths if path.exists())
+    return [*found, Path(os.path.realpath(sys.executable)).parent, package]

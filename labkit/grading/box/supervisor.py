@@ -1,16 +1,22 @@
-"""Watches one execution and kills all of it at a limit; run by `labkit.grading.box.sandbox`.
+"""Watches one execution, kills all of it at a limit, and takes out what was asked for.
 
-It reads a specification, one line of JSON, from its standard input and prints how the execution
-ended as JSON. If its standard input ends first, the grader is gone and the execution is killed.
+Run by `labkit.grading.box.sandbox`. It reads a specification, one line of JSON, from its standard
+input and prints how the execution ended as JSON. If its standard input ends first, the grader is
+gone and the execution is killed.
+
+Behind the wall of namespaces the folder that an execution writes to is a file system in memory, of
+the size that it may fill: it is not the machine's disk, whatever is done to it, and goes with this
+process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -20,15 +26,24 @@ import psutil
 
 _POLL = 0.05  # seconds
 _KEPT = 20_000  # bytes of output
-_PR_SET_CHILD_SUBREAPER = 36
+_PLACE = 4096  # bytes that even an empty file takes
+THREADS = 8  # of a process, on average
 
 
 def main() -> None:
     """Run and watch what the first line of standard input says; print how it ended."""
     spec = json.loads(sys.stdin.readline())
     if sys.platform.startswith("linux"):
+        from labkit.grading.box import linux
+
         # What a submission leaves in the background becomes our child, wherever it hides.
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        linux.call("prctl", linux.CHILD_SUBREAPER, 1, 0, 0, 0)
+        if spec["own_disk"]:
+            linux.enter(linux.NEW_NS)
+            size = spec["limits"]["disk_mb"] * 1_000_000
+            options = f"mode=0700,size={size},nr_inodes={size // _PLACE}"
+            linux.mount("tmpfs", spec["folder"], "tmpfs", linux.NOSUID | linux.NODEV, options)
+    shutil.copytree(spec["given"], spec["folder"], dirs_exist_ok=True)
     gone = threading.Event()
     threading.Thread(target=_watch_grader, args=(gone,), daemon=True).start()
     json.dump(_run(spec, gone), sys.stdout)
@@ -42,7 +57,6 @@ def _watch_grader(gone: threading.Event) -> None:
 
 
 def _run(spec: dict, gone: threading.Event) -> dict:
-    limits = spec["limits"]
     started = time.monotonic()
     process = subprocess.Popen(
         spec["command"],
@@ -59,7 +73,7 @@ def _run(spec: dict, gone: threading.Event) -> dict:
     with contextlib.suppress(OSError):
         process.stdin.write(bytes.fromhex(spec["input"]))
         process.stdin.close()
-    watch = _Watch(process.pid, spec["folder"], limits, started)
+    watch = _Watch(spec, started)
     status = None
     while status is None and process.poll() is None:
         status = "gone" if gone.is_set() else watch.violation()
@@ -75,9 +89,12 @@ def _run(spec: dict, gone: threading.Event) -> dict:
         # The kernel's own limits end a process by a signal.
         status = (
             {-signal.SIGXCPU: "cpu", -signal.SIGXFSZ: "disk"}.get(code)
-            if os.name == ("posix")
+            if os.name == "posix"
             else None
         )
+    if status is None and spec["own_disk"] and _is_full(spec["folder"]):
+        status = "disk"
+    _take(spec)
     return {
         "status": status or "ended",
         "code": code,
@@ -105,8 +122,9 @@ def _at_start(spec: dict) -> dict:
         # Of private memory: TensorFlow reserves far more addresses than it uses. The watch comes
         # first; this holds back a process that grows between two of its looks.
         own["RLIMIT_DATA"] = int(1.5 * limits["memory_mb"]) * 1_000_000
+    if spec["backend"] == "limits":
         # Threads count, and so does whatever else this user runs.
-        own["RLIMIT_NPROC"] = 8 * limits["processes"] + _tasks_of_user()
+        own["RLIMIT_NPROC"] = THREADS * limits["processes"] + _tasks_of_user()
 
     def limit() -> None:
         os.setsid()
@@ -143,8 +161,9 @@ def _drain(stream, kept: bytearray) -> None:
 class _Watch:
     """Measures the tree of processes against the limits."""
 
-    def __init__(self, pid: int, folder: str, limits: dict, started: float):
-        self.folder, self.limits, self.started = folder, limits, started
+    def __init__(self, spec: dict, started: float):
+        self.folder, self.limits, self.started = spec["folder"], spec["limits"], started
+        self.own_disk = spec["own_disk"]
         self.cpu = self.peak = 0.0
         self._cpu_of: dict[tuple[int, float], float] = {}
         self._next_disk = 0.0
@@ -157,10 +176,11 @@ class _Watch:
         tree = _children(self._own)
         if len(tree) > limits["processes"]:
             return "processes"
-        memory = 0
+        memory = threads = 0
         for process in tree:
             with contextlib.suppress(psutil.Error), process.oneshot():
                 memory += process.memory_info().rss
+                threads += process.num_threads()
                 times = process.cpu_times()
                 self._cpu_of[process.pid, process.create_time()] = times.user + times.system
         self.cpu = sum(self._cpu_of.values())
@@ -169,13 +189,25 @@ class _Watch:
             return "memory"
         if self.cpu > limits["cpu_seconds"]:
             return "cpu"
+        if threads > THREADS * limits["processes"]:
+            return "processes"
         if now >= self._next_disk:
-            used = _disk(self.folder, limits["disk_mb"] * 1e6)
+            full = _is_full(self.folder) if self.own_disk else self._is_too_large()
             # Walking a large folder must not take the time of the watch.
             self._next_disk = now + max(0.2, 10 * (time.monotonic() - now))
-            if used > limits["disk_mb"] * 1e6:
+            if full:
                 return "disk"
         return None
+
+    def _is_too_large(self) -> bool:
+        enough = self.limits["disk_mb"] * 1e6
+        return _disk(self.folder, enough) > enough
+
+
+def _is_full(folder: str) -> bool:
+    """Whether a file system of one's own has no place for one more file."""
+    found = os.statvfs(folder)
+    return found.f_bfree * found.f_frsize < _PLACE or not found.f_ffree
 
 
 def _disk(folder: str, enough: float) -> float:
@@ -184,7 +216,7 @@ def _disk(folder: str, enough: float) -> float:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    total += 4096  # even an empty file takes a place
+                    total += _PLACE
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     else:
@@ -194,6 +226,35 @@ def _disk(folder: str, enough: float) -> float:
         except OSError:
             continue
     return total
+
+
+def _take(spec: dict) -> None:
+    """Take the files that were asked for out of the folder, now that every process is gone."""
+    for name, largest in spec["take"].items():
+        content = _read(spec["folder"], name, largest)
+        if content is not None:
+            target = os.path.join(spec["taken"], name)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with open(target, "wb") as stream:
+                stream.write(content)
+
+
+def _read(folder: str, name: str, largest: int) -> bytes | None:
+    """A regular file of the folder, if no link leads to it and it is not too large."""
+    path = folder
+    for part in name.split("/"):
+        path = os.path.join(path, part)
+        if os.path.islink(path):
+            return None
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        with open(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+                return None
+            return stream.read(largest)
+    except OSError:
+        return None
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
