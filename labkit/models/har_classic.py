@@ -201,23 +201,6 @@ def _feature_network(
     )
 
 
-def accuracy_under_dropout(share: float, rate: float = 0.5, classes: int = 3) -> float:
-    """Training accuracy of a network that is always right, if its probabilities are dropped.
-
-    It is right where the true class is kept; and where every class is dropped, since the first one
-    is taken then, if that is the true one: (1 - p) + pᶜ · share.
-
-    Args:
-        share: of the samples, that belong to the first class.
-        rate: p, of the dropout behind the softmax.
-        classes: C, its outputs.
-
-    Returns:
-        a fraction: 0.54 for the static CNN, 0.55 for the dynamic one.
-    """
-    return (1 - rate) + rate**classes * share
-
-
 @dataclass
 class DivideAndConquer:
     """A decision tree for static or dynamic, and a CNN for each of the two.

@@ -109,18 +109,6 @@ def test_divided_networks_of_the_slides(build, parameters, shapes):
     assert "drop" not in [layer.name for layer in build(dropout=0).layers]
 
 
-def test_training_accuracy_behind_dropped_outputs():
-    """By hand: three outputs, and eight equally likely ways to drop them."""
-    kept = np.array([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)])
-    sure = np.full((3, 3), 1e-6) + np.eye(3)  # a softmax gives no exact zero
-    right = [np.mean(np.argmax(kept * sure[true], axis=1) == true) for true in range(3)]
-    assert right == [0.5 + 1 / 8, 0.5, 0.5]
-    assert classic.accuracy_under_dropout(share=0.2) == pytest.approx(
-        np.dot(right, (0.2, 0.4, 0.4))
-    )
-    assert classic.accuracy_under_dropout(share=0.2, rate=0) == 1
-
-
 def test_sharpening_by_hand():
     x = np.zeros((2, 9), np.float32)
     x[0, 4] = 1
