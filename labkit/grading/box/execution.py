@@ -17,6 +17,7 @@ from labkit import runtime
 from labkit.grading.box import sandbox
 from labkit.grading.box.sandbox import Isolation, Limits
 from labkit.grading.inside import answers, measuring, runner
+from labkit.grading.intake import readable
 
 OUT = "out"
 _MAX_ANSWER = 5_000_000
@@ -72,8 +73,8 @@ class Executed:
     Attributes:
         status: as `sandbox.Ended.status`, or "died" for a kernel that ended by itself.
         stopped_at: the cell that was running when it ended early.
-        errors: {"cell", "id", "error"} of each failing cell.
-        answers: by exercise, as `answers.answer` has written them.
+        errors: {"cell", "error"} of each failing cell.
+        answers: by exercise, as `answers.answer` has written them, after its cell and at the end.
         files: content by name.
     """
 
@@ -83,7 +84,7 @@ class Executed:
     peak_mb: float = 0.0
     stopped_at: int | None = None
     errors: list[dict] = field(default_factory=list)
-    answers: dict[str, list[dict]] = field(default_factory=dict)
+    answers: dict[str, list[list[dict]]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     notebook: bytes = b""
     output: str = ""
@@ -139,9 +140,9 @@ def _collected(task: Execution, folder: Path, ended: sandbox.Ended) -> Executed:
         seconds=ended.seconds,
         cpu_seconds=ended.cpu_seconds,
         peak_mb=ended.peak_mb,
-        stopped_at=run.get("cell") if isinstance(run.get("cell"), int) else None,
+        stopped_at=_place(run.get("cell")),
         errors=[
-            {k: str(e.get(k))[:500] for k in ("cell", "id", "error")}
+            {"cell": _place(e.get("cell")), "error": readable(str(e.get("error"))[:500])}
             for e in errors[:50]
             if isinstance(e, dict)
         ],
@@ -149,14 +150,20 @@ def _collected(task: Execution, folder: Path, ended: sandbox.Ended) -> Executed:
         output=ended.output[-2000:],
     )
     for name, spec in task.cases.items():
-        given = _json(_read(folder, f"{answers.ANSWERS}/{name}.json", _MAX_ANSWER))
-        if _are_answers(given, len(spec["cases"])):
-            found.answers[name] = given
+        for part in ("", answers.AGAIN):
+            given = _json(_read(folder, f"{answers.ANSWERS}/{name}{part}.json", _MAX_ANSWER))
+            if _are_answers(given, len(spec["cases"])):
+                found.answers.setdefault(name, []).append(given)
     for name, largest in task.files.items():
         content = _read(folder, f"{OUT}/{name}", largest)
         if content is not None:
             found.files[name] = content
     return found
+
+
+def _place(number: object) -> int | None:
+    """The number of a cell, if it is one."""
+    return number if type(number) is int and 0 <= number < 10_000 else None
 
 
 def _are_answers(given: object, count: int) -> bool:
@@ -191,7 +198,7 @@ def _read(folder: Path, name: str, largest: int) -> bytes | None:
 def _json(content: bytes | None):
     try:
         return None if content is None else json.loads(content)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         return None
 
 
