@@ -141,19 +141,31 @@ def resolved(rows: list[Row], path: Path, folders: Iterable[str]) -> tuple[Given
     folders = list(folders)
     bare = Counter(folder.lstrip("0") for folder in folders)
     by_bare = {f.lstrip("0"): f for f in folders if bare[f.lstrip("0")] == 1}
-    given, unknown = Given({}, set()), {}
+    given, unknown, found = Given({}, set()), {}, {}
     for row in rows:
         folder = row.folder if row.folder in folders else by_bare.get(row.folder.lstrip("0"))
         if folder is None:
             unknown.setdefault(row.folder, []).append(row.number)
-        elif row.mark is None:
+            continue
+        if folder != row.folder:
+            found[row.folder] = folder
+        if row.mark is None:
             given.withdrawn.add((folder, row.item))
         else:
             given.marks.setdefault(folder, {})[row.item] = row.mark
-    listed = ", ".join(f"{folder!r} (row {rows[0]})" for folder, rows in list(unknown.items())[:10])
-    more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
-    told = f"{path}: marks for folders that no submission has, not counted: {listed}{more}."
-    return given, [told] if unknown else []
+    notices = []
+    if unknown:
+        listed = [f"{folder!r} (row {rows[0]})" for folder, rows in unknown.items()]
+        told = "marks for folders that no submission has, not counted"
+        notices.append(f"{path}: {told}: {', '.join(listed[:10])}{_more(listed)}.")
+    if found:
+        listed = [f"{name!r} for {folder!r}" for name, folder in found.items()]
+        notices.append(f"{path}: marks of {', '.join(listed[:10])}{_more(listed)} are counted.")
+    return given, notices
+
+
+def _more(listed: list[str]) -> str:
+    return f" and {len(listed) - 10} more" if len(listed) > 10 else ""
 
 
 def merged(known: Marks, given: Given) -> Marks:
