@@ -8,15 +8,14 @@ import json
 from labkit import files
 from labkit.grading import exports, marks, report, similarity
 from labkit.grading.assignment import schema_fault
+from labkit.grading.intake import readable
 from labkit.grading.preparation import Prepared
 from labkit.grading.students import Student
-
-_COMPARED = 50_000  # characters of a cell that are compared with others
 
 
 def kept(student: Student, prepared: Prepared) -> dict | None:
     """The grade of an earlier run, if it is complete and nothing has changed since."""
-    path = prepared.folder(student.submission.slug) / "grade.json"
+    path = prepared.folder(student.folder) / "grade.json"
     try:
         grade = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -30,23 +29,29 @@ def write_student(grade: dict, student: Student, prepared: Prepared) -> None:
     fault = schema_fault(grade, "grade")
     if fault:
         raise AssertionError(f"grade.json breaks its own schema: {fault}")
-    folder = prepared.folder(student.submission.slug)
+    folder = prepared.folder(student.folder)
     for lab, executed in student.executed.items():
         if executed.notebook:
             files.write_bytes(folder / "executed" / f"{lab}.ipynb", executed.notebook)
-    files.write_text(folder / "feedback.html", report.feedback(grade, prepared.assignment))
+    page = report.feedback(grade, prepared.assignment)
+    files.write_text(folder / "feedback.html", readable(page))
     files.write_text(folder / "results.json", exports.gradescope(grade))
     # Last: what says that the others are there.
     files.write_text(folder / "grade.json", _json(grade))
 
 
 def write_class(
-    grades: list[dict], written: dict[str, tuple], prepared: Prepared, seconds: float
+    grades: list[dict],
+    written: dict[str, tuple],
+    notices: list[str],
+    prepared: Prepared,
+    seconds: float,
 ) -> None:
     """What is written once for all: tables, the class's page, the front, the answers.
 
     Args:
         written: what submissions are compared by, as `compared`, by folder.
+        notices: what was to be known before anything ran.
         seconds: that the grading took.
     """
     out, assignment, labs = prepared.out, prepared.assignment, prepared.labs.values()
@@ -55,9 +60,8 @@ def write_class(
     pairs = similarity.pairs(written, [*given, *solved], given)
     board = exports.leaderboard(grades, assignment, prepared.secret)
     roster = prepared.settings.roster
-    page = report.summary(grades, assignment, prepared.environment(), pairs, seconds)
+    page = report.summary(grades, assignment, prepared.environment(), pairs, seconds, notices)
     for name, content in {
-        "marks.json": _json(prepared.marks),
         "grades.csv": exports.grades_csv(grades),
         "canvas.csv": exports.canvas_csv(grades, assignment, roster),
         "written.csv": marks.table(grades, assignment, prepared.marks),
@@ -66,18 +70,13 @@ def write_class(
         "similarity.csv": exports.similarity_csv(pairs),
         "index.html": page,
     }.items():
-        files.write_text(out / name, content)
+        files.write_text(out / name, readable(content))
 
 
 def compared(student: Student) -> tuple[list[str], list[str], dict[str, str]]:
     """What a student wrote or handed in: code, texts, and digests of model files."""
-    code = [
-        cell.source[:_COMPARED]
-        for restored in student.restored.values()
-        for cell in restored.cells
-        if cell.cell_type == "code"
-    ]
-    texts = [text for restored in student.restored.values() for text in restored.answers.values()]
+    texts = [text for lab in student.content.labs.values() for text in lab.answers.values()]
+    code = student.content.code
     digests = {n: hashlib.sha256(content).hexdigest() for n, content in student.models.items()}
     return code, texts, digests
 

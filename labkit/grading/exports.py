@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from labkit.grading import GradingError
+from labkit.grading import GradingError, tables
 from labkit.grading.assignment import Assignment
-from labkit.grading.scoring import FAULT, SCORED, WAITING
+from labkit.grading.scoring import FAULT, SCORED, UNREAD, WAITING
 
 
 def cell(value: object) -> str:
@@ -53,6 +53,8 @@ def state(grade: dict) -> str:
     """ "complete", or what is missing."""
     if grade["score"]["faults"]:
         return FAULT
+    if grade["score"]["unread"]:
+        return UNREAD
     return WAITING if grade["score"]["waiting"] else "complete"
 
 
@@ -62,54 +64,67 @@ def canvas_csv(grades: list[dict], assignment: Assignment, roster: Path | None) 
     A student without a complete grade gets an empty cell, which Canvas leaves as it is.
 
     Args:
-        roster: the grade book as Canvas exports it: it supplies names and numbers.
+        roster: the grade book as Canvas exports it: it supplies names, numbers and the column;
+            who is not in it is left out.
 
     Raises:
         GradingError: the roster is no such file.
     """
-    title = f"{assignment.title}"
-    header = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", title]
-    possible = ["    Points Possible", "", "", "", "", f"{assignment.points:g}"]
+    names = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
     points = {
         g["submission"]["id"]: f"{g['score']['earned']:g}" if state(g) == "complete" else ""
         for g in grades
     }
+    title = assignment.title
     if roster is None:
+        of = [(g["submission"]["name"], g["submission"]["id"]) for g in grades]
+        rows = [[line(name), line(key), "", "", "", points[key]] for name, key in of]
+    else:
+        students = _roster(roster)
+        # Canvas finds an assignment by its number: "Title (55501)".
+        title = next((c for c in students[0] if _is_column(c, title)), title)
         rows = [
             [
-                line(g["submission"]["name"]),
-                line(g["submission"]["id"]),
-                "",
-                "",
-                "",
-                points[g["submission"]["id"]],
+                *(cell(s.get(name) or "") for name in names),
+                next((points[key] for key in _keys(s) if key in points), ""),
             ]
-            for g in grades
+            for s in students
         ]
-        return _csv([header, possible, *rows])
-    students = _roster(roster)
-    unknown = sorted(set(points) - {s["ID"] for s in students})
-    rows = [
-        [*(cell(s.get(name) or "") for name in header[:5]), points.get(s["ID"], "")]
-        for s in students
-    ]
-    if unknown:
-        raise GradingError(
-            f"{roster} does not list {', '.join(line(u) for u in unknown[:5])}: its column ID must "
-            "hold Canvas's numbers, which are in the names of the bulk download."
-        )
-    return _csv([header, possible, *rows])
+    possible = ["    Points Possible", "", "", "", "", f"{assignment.points:g}"]
+    return _csv([[*names, title], possible, *rows])
+
+
+def gaps(roster: Path, ids: Iterable[str]) -> list[str]:
+    """A line that names the submissions which a roster does not list.
+
+    Raises:
+        GradingError: the roster is no such file.
+    """
+    listed = {key for student in _roster(roster) for key in _keys(student)}
+    unknown = sorted(line(key) for key in ids if key not in listed)
+    more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+    told = (
+        f"{roster} does not list {', '.join(unknown[:10])}{more}: graded, but not in canvas.csv. "
+        "Its columns ID, SIS User ID or SIS Login ID must hold what the submissions are called by."
+    )
+    return [told] if unknown else []
+
+
+def _is_column(column: str, title: str) -> bool:
+    return bool(re.fullmatch(re.escape(title) + r" \(\d+\)", column.strip()))
+
+
+def _keys(student: dict) -> list[str]:
+    """What a student's submission may be called by."""
+    found = [(student.get(name) or "").strip() for name in ("ID", "SIS User ID", "SIS Login ID")]
+    return [key for key in found if key]
 
 
 def _roster(path: Path) -> list[dict]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise GradingError(f"{path}: cannot read the roster: {error}") from error
+    rows = tables.read(path, "the roster")
     if not rows or not {"Student", "ID"} <= rows[0].keys():
         raise GradingError(f"{path}: expected Canvas's exported grade book (Student, ID, …).")
-    return [row for row in rows if (row["ID"] or "").strip()]
+    return [row for row in rows if _keys(row)]
 
 
 def gradescope(grade: dict) -> str:
@@ -125,16 +140,16 @@ def gradescope(grade: dict) -> str:
             "output": "\n".join([*item["reasons"], *item["hints"]]),
         }
         if item["earned"] is None:
-            test["output"] = item["status"]
-            test["score"] = 0.0
-            test["status"] = "failed"
+            # Neither passed nor failed, and no score: it is not known yet.
+            test["output"] = "\n".join([item["status"], *item["reasons"]])
         else:
             test["score"] = item["earned"]
             test["status"] = "passed" if item["earned"] == item["points"] else "failed"
         tests.append(test)
     content: dict = {"output_format": "text", "visibility": "visible", "tests": tests}
-    if grade["score"]["faults"]:
-        content |= {"tests": [], "output": FAULT + ": not graded yet."}
+    if grade["score"]["faults"] or grade["score"]["unread"]:
+        content |= {"output": f"{state(grade)}: not graded yet."}
+        content["tests"] = [] if grade["score"]["faults"] else tests
     else:
         content["score"] = grade["score"]["earned"]
     return json.dumps(content, indent=2) + "\n"
@@ -203,4 +218,4 @@ def similarity_csv(pairs: Iterable[dict]) -> str:
 def _csv(rows: list[list[str]]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
+    return tables.MARK + buffer.getvalue()

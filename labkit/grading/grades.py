@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import labkit
 from labkit.grading import scoring
 from labkit.grading.assignment import Assignment, Item
 from labkit.grading.box.execution import Executed
+from labkit.grading.environment import digest_of
 from labkit.grading.inside import plain
 from labkit.grading.preparation import Prepared
 from labkit.grading.students import SCHEMA, Student
@@ -18,8 +17,9 @@ def grade_of(student: Student, prepared: Prepared) -> dict:
     """The grade, as in grade.json, of a submission whose tasks have all ended."""
     for lab, executed in student.executed.items():
         note = student.notebooks[lab]
-        note["status"] = _told_status(executed, prepared.assignment)
-        note["errors"] = [f"{e['id']}: {e['error']}" for e in executed.errors]
+        where = student.called(lab, executed.stopped_at)
+        note["status"] = _told_status(executed, where, prepared.assignment)
+        note["errors"] = [_told_error(student, lab, error) for error in executed.errors]
     scores = [
         _score(item, student, prepared).to_dict(part.title)
         for part in prepared.assignment.parts
@@ -30,20 +30,22 @@ def grade_of(student: Student, prepared: Prepared) -> dict:
 
 def _score(item: Item, student: Student, prepared: Prepared) -> scoring.Score:
     if item.by_hand:
-        mark = prepared.marks.get(student.submission.slug, {}).get(item.id)
-        return scoring.by_hand(
-            item,
-            mark and (mark["points"], mark["comment"]),
-            empty=item.kind == "written" and not _text(student, item),
-        )
+        mark = prepared.marks.get(student.folder, {}).get(item.id)
+        empty = item.kind == "written" and not _text(student, item)
+        read = student.content.labs.get(item.lab)
+        if mark is None and (student.content.trouble or (empty and read and read.unread)):
+            return scoring.unread(item, student.content.trouble or f"{read.status}.")
+        return scoring.by_hand(item, mark and (mark["points"], mark["comment"]), empty)
     if item.kind == "model":
         figures = student.figures.get(item.target)
         if figures and "fault" in figures:
-            return scoring.fault(item, figures["fault"])
+            return scoring.fault(item)
+        if figures is None and item.target in student.content.unread:
+            return scoring.unread(item, student.absent[item.target])
         if figures is None and item.target in prepared.made_by_execution:
-            for lab, executed in student.executed.items():
+            for executed in student.executed.values():
                 if executed.status == "infrastructure":
-                    return scoring.fault(item, f"{lab} could not be executed.")
+                    return scoring.fault(item)
         return scoring.model(
             item, figures, student.absent.get(item.target, "no file."), prepared.assignment.samples
         )
@@ -53,22 +55,43 @@ def _score(item: Item, student: Student, prepared: Prepared) -> scoring.Score:
 def _score_exercise(item: Item, student: Student, prepared: Prepared) -> scoring.Score:
     note, executed = student.notebooks[item.lab], student.executed.get(item.lab)
     if executed is None:
-        why = f"{item.lab}.ipynb: {note['status']}."
-        return scoring.exercise(item, None, [], why)
+        if student.content.labs[item.lab].unread:
+            return scoring.unread(item, f"{note['status']}.")
+        return scoring.exercise(item, None, {}, f"{note['status']}.")
     if executed.status == "infrastructure":
-        return scoring.fault(item, f"{item.lab} could not be executed: {executed.output}")
-    answers = executed.answers.get(item.name)
-    cases = prepared.labs[item.lab].cases[item.name]
-    right = [
-        _agrees(expected, answer, item.tolerance)
-        for expected, answer in zip(cases.expected, answers or (), strict=False)
+        return scoring.fault(item)
+    expected = prepared.labs[item.lab].cases[item.name].expected
+    readings = [
+        (answers, _wrong(expected, answers, item.tolerance))
+        for answers in executed.answers.get(item.name, [])
     ]
     why = f"the notebook gave no answer ({note['status']})."
-    return scoring.exercise(item, answers, right, why)
+    answers, wrong = min(readings, key=lambda reading: len(reading[1]), default=(None, {}))
+    if readings and answers is not readings[0][0]:
+        note["repairs"].append(f"exercise {item.name}: what it is at the notebook's end counts")
+    return scoring.exercise(item, answers, wrong, why)
+
+
+def _wrong(expected: tuple, answers: list[dict], tolerance: float) -> dict[int, str]:
+    """How the answers differ that are not the solution's, by number."""
+    pairs = enumerate(zip(expected, answers, strict=True))
+    told = {number: _difference(*pair, tolerance) for number, pair in pairs}
+    return {number: how for number, how in told.items() if how}
+
+
+def _difference(expected: dict, answer: dict, tolerance: float) -> str:
+    """How an answer differs from the solution's, compared here as plain data; "" if it does not."""
+    if "answer" not in answer:
+        return "no answer"
+    try:
+        right, got = plain.decode(expected), plain.decode(answer["answer"])
+        return "" if plain.agrees(right, got, tolerance) else plain.difference(right, got)
+    except Exception:  # whatever a forged answer provokes
+        return "another result than the solution's"
 
 
 def _grade(student: Student, prepared: Prepared, items: list[dict]) -> dict:
-    submission, assignment = student.submission, prepared.assignment
+    content, assignment = student.content, prepared.assignment
     return {
         "schema": SCHEMA,
         "key": student.key,
@@ -80,16 +103,14 @@ def _grade(student: Student, prepared: Prepared, items: list[dict]) -> dict:
             "sha256": assignment.digest,
         },
         "submission": {
-            "id": submission.id,
-            "name": submission.name,
-            "folder": submission.slug,
-            "sha256": submission.digest,
-            "late": submission.late,
-            "problems": list(submission.problems),
-            "files": [
-                {"path": path, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                for path, content in sorted(submission.files.items())
-            ],
+            "id": student.id,
+            "name": student.name,
+            "folder": student.folder,
+            "sha256": digest_of(content.files),
+            "late": student.late,
+            "trouble": content.trouble,
+            "problems": list(content.problems),
+            "files": [{"path": path, **facts} for path, facts in content.files.items()],
         },
         "environment": prepared.environment(),
         "score": {
@@ -97,6 +118,7 @@ def _grade(student: Student, prepared: Prepared, items: list[dict]) -> dict:
             "possible": assignment.points,
             "waiting": sum(i["points"] for i in items if i["status"] == scoring.WAITING),
             "faults": sum(i["status"] == scoring.FAULT for i in items),
+            "unread": sum(i["status"] == scoring.UNREAD for i in items),
         },
         "items": items,
         "notebooks": list(student.notebooks.values()),
@@ -112,25 +134,24 @@ def _grade(student: Student, prepared: Prepared, items: list[dict]) -> dict:
     }
 
 
-def _agrees(expected: dict, answer: dict, tolerance: float) -> bool:
-    """Whether what a submission answered is the solution's answer; compared here, as plain data."""
-    if "answer" not in answer:
-        return False
-    try:
-        return plain.agrees(plain.decode(expected), plain.decode(answer["answer"]), tolerance)
-    except ValueError:
-        return False
-
-
 def _text(student: Student, item: Item) -> str:
-    restored = student.restored.get(item.lab)
-    return restored.answers.get(item.name, "")[:20_000] if restored else ""
+    read = student.content.labs.get(item.lab)
+    return read.answers.get(item.name, "")[:20_000] if read else ""
 
 
 def _remarks(student: Student, assignment: Assignment) -> list[str]:
     """What a person should look at; none of it changes the points."""
     metric, samples = assignment.metric, assignment.samples
-    found = []
+    found = [
+        f"{lab}: {scoring.FAULT}: {' '.join(executed.output.split())[-300:]}"
+        for lab, executed in student.executed.items()
+        if executed.status == "infrastructure"
+    ]
+    found += [
+        f"{name}: {scoring.FAULT}: {figures['fault'][-300:]}"
+        for name, figures in student.figures.items()
+        if "fault" in figures
+    ]
     for name, figures in student.figures.items():
         hidden, public = (figures.get(f"{of}{metric.name}") for of in ("", "public_"))
         if hidden is None or public is None:
@@ -147,11 +168,16 @@ def _remarks(student: Student, assignment: Assignment) -> list[str]:
     return found
 
 
-def _told_status(executed: Executed, assignment: Assignment) -> str:
+def _told_error(student: Student, lab: str, error: dict) -> str:
+    """A failing cell's error, "where: kind: text"."""
+    return f"{student.called(lab, error['cell']) or 'a cell'}: {error['error']}"
+
+
+def _told_status(executed: Executed, where: str, assignment: Assignment) -> str:
     """How an execution ended, for people."""
     limits = assignment.limits
     failed = f"{len(executed.errors)} cell{'s' if len(executed.errors) > 1 else ''}"
-    where = "" if executed.stopped_at is None else f", in code cell {executed.stopped_at + 1}"
+    where = where and f", in {where}"
     return {
         "ended": "executed" + (f", {failed} failed" if executed.errors else ""),
         "timeout": f"stopped: it took longer than {limits.seconds:g} s{where}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,12 @@ from labkit import files, runtime
 from labkit.authoring.build import student_notebook
 from labkit.authoring.source import Source, course_root, sources
 from labkit.datasets import folders
-from labkit.grading import GradingError, hidden, marks, reference
+from labkit.grading import GradingError, exports, hidden, marks, reference
 from labkit.grading.assignment import Assignment
 from labkit.grading.box import sandbox
 from labkit.grading.box.sandbox import Isolation
 from labkit.grading.environment import digest_of, environment_digest
+from labkit.grading.intake import Handed
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Prepared:
         secret: seeds hidden split, cases and pseudonyms.
         labs: by name.
         marks: points given by hand.
+        notices: what is to be known before anything runs; none of it stops the grading.
         real: the notebooks are executed on real data.
     """
 
@@ -75,6 +78,7 @@ class Prepared:
     split: hidden.Split
     labs: dict[str, Lab]
     marks: marks.Marks
+    notices: tuple[str, ...]
     real: bool
 
     @property
@@ -125,17 +129,33 @@ class Prepared:
         return str(folders.real()) if self.real else ""
 
 
-def prepare(assignment: Assignment, submissions: Path, out: Path, settings: Settings) -> Prepared:
-    """Draw the hidden split, make the exercises' cases, choose the isolation.
+def prepare(
+    assignment: Assignment,
+    submissions: Path,
+    out: Path,
+    settings: Settings,
+    folders: Mapping[str, Handed],
+) -> Prepared:
+    """Read marks and roster, draw the hidden split, make the exercises' cases, choose isolation.
 
     Args:
         submissions: of the class; like the course and the reports, no execution sees them.
+        folders: the submissions by the names of their folders.
 
     Raises:
         GradingError: assignment or settings that cannot be graded with.
     """
     out = out.resolve()
     private = _private(out)
+    given, notices = marks.Given({}, set()), []
+    if settings.marks:
+        given, notices = marks.resolved(
+            marks.read(settings.marks, assignment), settings.marks, folders
+        )
+    known = marks.merged(marks.kept(out / "marks.json"), given)
+    files.write_text(out / "marks.json", json.dumps(known, indent=2) + "\n")
+    if settings.roster:
+        notices += exports.gaps(settings.roster, (each.id for each in folders.values()))
     secret = _secret(settings.secret or private / "secret")
     split = hidden.make(
         assignment.data, assignment.hidden.count, secret, settings.hidden, assignment.dataset
@@ -148,16 +168,15 @@ def prepare(assignment: Assignment, submissions: Path, out: Path, settings: Sett
         isolation=replace(
             sandbox.choose(settings.isolation),
             hidden=tuple(
-                path.resolve() for path in (assignment.root, course_root(), submissions, out)
+                path.resolve()
+                for path in (assignment.root, course_root(), submissions, out)
+                if path
             ),
         ),
         split=split,
         labs=_labs(assignment, secret, private / "cases"),
-        marks=(
-            marks.read(settings.marks, assignment)
-            if settings.marks
-            else marks.kept(out / "marks.json")
-        ),
+        marks=known,
+        notices=tuple(notices),
         real=split.source is hidden.SplitOrigin.REAL
         or (assignment.data != "synthetic" and bool(hidden.offered(assignment.dataset).find())),
     )

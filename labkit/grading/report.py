@@ -6,56 +6,123 @@ Everything that comes from a submission is escaped by the templates.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 
 import jinja2
 
-from labkit.grading import exports, marks, scoring
-from labkit.grading.assignment import Assignment
+from labkit.grading import exports, marks, scoring, similarity
+from labkit.grading.assignment import Assignment, Item
 from labkit.measure import Metric
+
+_GAINS, _PAIRS, _LOOKED_AT = 3, 50, 6
 
 
 def feedback(grade: dict, assignment: Assignment) -> str:
-    """A student's page: points, and for every lost one a reason and a hint."""
+    """A student's page: points, where the next ones are, and why each was lost."""
     parts: dict[str, list[dict]] = {}
     for item in grade["items"]:
         parts.setdefault(item["part"], []).append(item)
-    return _render("feedback.html.j2", grade=grade, assignment=assignment, parts=parts)
+    lost = [i for i in grade["items"] if i["earned"] is not None and i["earned"] < i["points"]]
+    gains = sorted(lost, key=lambda i: i["earned"] - i["points"])[:_GAINS]
+    return _render(
+        "feedback.html.j2",
+        grade=grade,
+        assignment=assignment,
+        parts=parts,
+        gains=[(item, _next_step(item)) for item in gains],
+        unread=sum(i["points"] for i in grade["items"] if i["status"] == scoring.UNREAD),
+        is_open=grade["score"]["faults"] or grade["submission"]["trouble"],
+    )
+
+
+def _next_step(item: dict) -> str:
+    """The first thing to do about lost points."""
+    return next(iter([*item["hints"], *item["reasons"]]), "")
 
 
 def summary(
-    grades: list[dict], assignment: Assignment, environment: dict, pairs: list[dict], seconds: float
+    grades: list[dict],
+    assignment: Assignment,
+    environment: dict,
+    pairs: list[dict],
+    seconds: float,
+    notices: Sequence[str] = (),
 ) -> str:
     """The class's page."""
-    complete = [g["score"]["earned"] for g in grades if exports.state(g) != scoring.FAULT]
+    complete = [g["score"]["earned"] for g in grades if exports.state(g) == "complete"]
     titled = [(item, part.title) for part in assignment.parts for item in part.items]
-    items = [
-        {
-            "title": item.title,
-            "part": part,
-            "points": item.points,
-            "share": _mean(
-                [
-                    g["items"][n]["earned"] / item.points
-                    for g in grades
-                    if g["items"][n]["earned"] is not None
-                ]
-            ),
-        }
-        for n, (item, part) in enumerate(titled)
-    ]
+    first = (scoring.FAULT, scoring.UNREAD)
+    alike = [pair for pair in pairs if max(pair["code"], pair["text"]) >= similarity.SHOWN]
     return _render(
         "class.html.j2",
-        grades=grades,
+        grades=sorted(grades, key=lambda g: (exports.state(g) not in first, _called(g).lower())),
         assignment=assignment,
         environment=environment,
-        pairs=pairs,
-        items=items,
+        pairs=alike[:_PAIRS],
+        more_pairs=len(alike) - _PAIRS,
+        identical=_identical(pairs),
+        items=[_of_class(grades, n, item, part) for n, (item, part) in enumerate(titled)],
         mean=_mean(complete),
+        complete=len(complete),
         seconds=seconds,
+        notices=notices,
         state=exports.state,
+        called=_called,
+        look_at=_look_at,
     )
+
+
+def _called(grade: dict) -> str:
+    """A submission's name for people; the folder's where there is none."""
+    return " ".join(grade["submission"]["name"].split()) or grade["submission"]["folder"]
+
+
+def _of_class(grades: list[dict], number: int, item: Item, part: str) -> dict:
+    """What a class earned of an item; nothing is said before all that is marked by hand is."""
+    of_item = [g["items"][number] for g in grades]
+    waiting = sum(i["status"] == scoring.WAITING for i in of_item)
+    shares = [i["earned"] / item.points for i in of_item if i["earned"] is not None]
+    return {
+        "title": item.title,
+        "part": part,
+        "points": item.points,
+        "share": None if item.by_hand and waiting else _mean(shares),
+        "waiting": waiting,
+    }
+
+
+def _look_at(grade: dict) -> list[str]:
+    """What an instructor wants to know of a submission, the worst first."""
+    found = [grade["submission"]["trouble"], *grade["remarks"]]
+    for note in grade["notebooks"]:
+        if note["status"] != "executed":
+            found.append(f"{note['lab']}: {note['status']}")
+    for item in grade["items"]:
+        is_lost = item["earned"] == 0 or item["status"] == scoring.UNREAD
+        if item["kind"] == "model" and is_lost:
+            why = next(iter(item["reasons"]), item["status"])
+            found.append(f"{item['title']}: {item['earned'] or 0:g} of {item['points']:g}: {why}")
+    for note in grade["notebooks"]:
+        found += [f"{note['lab']}: {repair}" for repair in note["repairs"] if "several" in repair]
+    found = [*dict.fromkeys(filter(None, [*found, *grade["submission"]["problems"]]))]
+    more = [f"{len(found) - _LOOKED_AT} more in the feedback"] if len(found) > _LOOKED_AT else []
+    return found[:_LOOKED_AT] + more
+
+
+def _identical(pairs: list[dict]) -> list[tuple[str, list[str]]]:
+    """Groups of submissions with an identical file: its name, and who has it."""
+    groups: dict[str, list[set[str]]] = {}
+    for pair in pairs:
+        for name in pair["files"]:
+            of_file = groups.setdefault(name, [])
+            joined = {pair["a"], pair["b"]}
+            for group in [g for g in of_file if g & joined]:
+                of_file.remove(group)
+                joined |= group
+            of_file.append(joined)
+    return [(name, sorted(g)) for name, of_file in sorted(groups.items()) for g in of_file]
 
 
 def written(grades: list[dict], assignment: Assignment) -> str:
@@ -123,9 +190,9 @@ def _picture(rows: list[dict], metric: Metric, width: int = 640, height: int = 2
 
 
 def _error(text: str) -> str:
-    """A cell's error, "cell: kind: text", without its text; see `scoring.kind_of_error`."""
-    cell, _, error = text.partition(": ")
-    return f"cell {cell}: {scoring.kind_of_error(error)}"
+    """A cell's error, "where: kind: text", without its text; see `scoring.kind_of_error`."""
+    where, _, error = text.partition(": ")
+    return f"{where}: {scoring.kind_of_error(error)}"
 
 
 def _mean(values: list[float]) -> float | None:
@@ -150,5 +217,6 @@ def _templates() -> jinja2.Environment:
     environment.filters["plural"] = lambda noun: re.sub("y$", "ie", noun) + "s"
     environment.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["error"] = _error
+    environment.filters["problem"] = scoring.problem_told
     environment.filters["line"] = lambda text: " ".join(str(text).split())
     return environment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,9 @@ from labkit.grading.inside.answers import NOT_FILLED_IN, NOT_PLAIN
 from labkit.measure.metrics import KNOWN
 
 SCORED, WAITING, FAULT = "scored", "to be marked", "fault of the grader's machine"
+UNREAD = "could not be read"
+#: Words of the runtime's own, which tell nobody what to do.
+_RAW = re.compile(r"XNNPACK|delegate|Node number|\.cc\b|tensorflow/|subgraph|prepare|invoke", re.I)
 
 #: What the grader's own code says inside a submission's process, and the labs' checks.
 _OWN_WORDS = (NOT_FILLED_IN, NOT_PLAIN, "CheckFailed")
@@ -75,10 +79,9 @@ def model(item: Item, figures: dict | None, missing: str, samples: str = "images
         samples: what the hidden split consists of.
     """
     if figures is None:
-        return Score(item, 0.0, reasons=[missing], hints=[item.hint])
+        return Score(item, 0.0, reasons=[missing])
     if "problem" in figures:
-        problem = figures["problem"].removesuffix(".")
-        return Score(item, 0.0, reasons=[f"{item.target}: {problem}."], hints=[item.hint])
+        return Score(item, 0.0, reasons=[f"{item.target}: {problem_told(figures['problem'])}"])
     broken = [r for r in item.requires if not holds(r, figures)]
     if broken:
         return Score(
@@ -98,23 +101,38 @@ def model(item: Item, figures: dict | None, missing: str, samples: str = "images
     return score
 
 
-def exercise(item: Item, answers: list[dict] | None, right: list[bool], why: str) -> Score:
+def problem_told(problem: str) -> str:
+    """Why a file could not be measured, in words that a student can act on."""
+    if _RAW.search(problem):
+        return (
+            "the runtime (LiteRT) does not run it. Convert the model again, and run the file once "
+            "(labkit.measure.TFLiteModel) before you hand it in."
+        )
+    return problem.removesuffix(".") + "."
+
+
+def exercise(item: Item, answers: list[dict] | None, wrong: dict[int, str], why: str) -> Score:
     """Points of an exercise: the share of the cases that agree with the solution.
 
     Args:
         answers: what came for each case, {"answer": …} or {"error": …}; None if nothing came.
-        right: whether each agrees.
+        wrong: how the answers differ that do not agree, by the number of the case from 0 on.
         why: reason if nothing came.
     """
     if answers is None:
-        return Score(item, 0.0, reasons=[why], hints=[item.hint])
-    score = Score(item, round(item.points * sum(right) / len(right), 4))
-    for number, (answer, good) in enumerate(zip(answers, right, strict=True), start=1):
-        if not good:
-            text = answer.get("error")
-            told = kind_of_error(text) if text else "another result than the solution's"
-            score.reasons.append(f"case {number} of {len(right)}: {told}")
-    if not all(right):
+        return Score(item, 0.0, reasons=[why])
+    score = Score(item, round(item.points * (1 - len(wrong) / len(answers)), 4))
+    told: dict[str, list[int]] = {}
+    for number, how in wrong.items():
+        error = answers[number].get("error")
+        told.setdefault(kind_of_error(error) if error else how, []).append(number + 1)
+    if set(told) == {NOT_FILLED_IN}:
+        score.reasons.append(f"{NOT_FILLED_IN}: what stands there is still the stub.")
+        return score
+    for how, numbers in told.items():
+        cases = f"case{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        score.reasons.append(f"{cases} of {len(answers)}: {how}")
+    if wrong:
         score.hints.append(item.hint)
     return score
 
@@ -150,9 +168,15 @@ def by_hand(item: Item, mark: tuple[float, str] | None, empty: bool = False) -> 
     return score
 
 
-def fault(item: Item, message: str) -> Score:
+def fault(item: Item) -> Score:
     """The grader's machine failed: no points, and none lost."""
-    return Score(item, None, FAULT, [message])
+    told = "the machine that grades failed here, not you; it will be graded again."
+    return Score(item, None, FAULT, [told])
+
+
+def unread(item: Item, why: str) -> Score:
+    """What is there could not be read: no points, and none lost."""
+    return Score(item, None, UNREAD, [why])
 
 
 def holds(requirement: Requirement, figures: dict) -> bool:

@@ -80,6 +80,11 @@ class Tasks:
             self.calls[key] = (function, *arguments)
             self.futures[key] = self.executor.submit(function, *arguments)
 
+    @property
+    def under_way(self) -> bool:
+        """Whether there is something to wait for."""
+        return bool(self.futures)
+
     def wait(self) -> None:
         """Wait for the next task to end and keep its result."""
         done, _ = wait(self.futures.values(), return_when=FIRST_COMPLETED)
@@ -99,6 +104,7 @@ class Tasks:
                 self._retry(key, found.output)
             else:
                 _store(self.folder / key, asdict(found))
+                del self.calls[key]
             return
         faults = [f["fault"] for f in found.values() if "fault" in f]
         for digest, figures in found.items():
@@ -106,11 +112,14 @@ class Tasks:
                 _store(self.folder / digest, figures)
         if faults:
             self._retry(key, faults[0])
+        else:
+            del self.calls[key]
 
     def _retry(self, key: str, message: str) -> None:
         self.attempts[key] = self.attempts.get(key, 1) + 1
         if self.attempts[key] > _ATTEMPTS:
             self.failed[key] = f"after {_ATTEMPTS} attempts: {message.strip()[-500:]}"
+            del self.calls[key]
         else:
             self._begin(key, *self.calls[key])
 

@@ -63,6 +63,7 @@ def grade(name, earned=6.0, mark=None, faults=0, size=1000, accuracy=0.9):
             "name": name,
             "folder": name.strip("=")[:8].strip("<\n "),
             "late": False,
+            "trouble": "",
             "problems": [NASTY],
         },
         "environment": {
@@ -81,6 +82,7 @@ def grade(name, earned=6.0, mark=None, faults=0, size=1000, accuracy=0.9):
             "possible": 10,
             "waiting": 0 if mark is not None else 4,
             "faults": faults,
+            "unread": 0,
         },
         "items": items,
         "remarks": [NASTY],
@@ -93,7 +95,16 @@ def grade(name, earned=6.0, mark=None, faults=0, size=1000, accuracy=0.9):
 
 
 def table(text):
-    return list(csv.reader(io.StringIO(text)))
+    return list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+
+
+def unreadable(name):
+    """A grade of which nothing could be read."""
+    found = grade(name)
+    found["submission"]["trouble"] = "hw.zip: it is damaged"
+    found["score"]["unread"], found["score"]["earned"] = 1, 0
+    found["items"][0] |= {"earned": None, "status": "could not be read", "reasons": ["damaged"]}
+    return found
 
 
 @pytest.mark.parametrize(
@@ -150,11 +161,51 @@ def test_canvas_rows_follow_the_roster(tmp_path):
         ["Roe, Jim", "2", "j2", "jim", "S1", ""],
         ["Doe, Jane", "1", "j1", "jane", "S1", "10"],
     ]
-    with pytest.raises(GradingError, match="does not list 7"):
-        exports.canvas_csv([grade("7")], ASSIGNMENT, roster)
-    roster.write_text("a,b\n")
+    rows = table(exports.canvas_csv([grade("7", mark=4.0), grade("jane")], ASSIGNMENT, roster))
+    assert [row[-1] for row in rows[2:]] == ["", ""]
+    (notice,) = exports.gaps(roster, ["1", "7", "j2", "jane"])
+    assert "does not list 7: graded" in notice and exports.gaps(roster, ["1"]) == []
+    # As Canvas exports it, and as a spreadsheet may have saved it since.
+    text = roster.read_text().replace("Other", "A · 1 (55501)").replace(",", ";")
+    roster.write_bytes(text.replace("Doe; Jane", "Dö; Jane").encode("cp1252"))
+    rows = table(exports.canvas_csv([grade("1", mark=4.0)], ASSIGNMENT, roster))
+    assert rows[0][-1] == "A · 1 (55501)" and rows[3][0::5] == ["Dö; Jane", "10"]
+    roster.write_text("a,b\n1,2\n")
     with pytest.raises(GradingError, match="expected Canvas's"):
         exports.canvas_csv([], ASSIGNMENT, roster)
+
+
+def test_what_could_not_be_read_is_nobodys_zero():
+    rows = table(exports.canvas_csv([unreadable("1")], ASSIGNMENT, None))
+    assert rows[2][-1] == ""
+    content = json.loads(exports.gradescope(unreadable("1")))
+    assert "score" not in content and "could not be read" in content["output"]
+    page = report.feedback(unreadable("1"), ASSIGNMENT)
+    assert "Not graded yet" in page and "hand it in again" in page and "0</b> of" not in page
+    grades = [grade("ann"), grade("bob", mark=4.0), unreadable("zoe")]
+    page = report.summary(grades, ASSIGNMENT, grade("x")["environment"], [], 1.0, ["NOTICE"])
+    assert page.index("zoe") < page.index("ann") and "NOTICE" in page
+    assert "1 complete, their mean 10.0" in page and "2 to be marked" in page
+
+
+def test_tables_open_in_a_spreadsheet():
+    for text in (exports.grades_csv([grade("é")]), marks.table([grade("é")], ASSIGNMENT, {})):
+        assert text.encode().startswith(b"\xef\xbb\xbf")
+
+
+def test_identical_files_are_told_once_a_group():
+    who = [f"s{n}" for n in range(16)]
+    pairs = [
+        {"a": a, "b": b, "code": 0.0, "text": 0.0, "files": ["m.tflite"]}
+        for a in who
+        for b in who
+        if a < b
+    ]
+    page = report.summary([grade("ann")], ASSIGNMENT, grade("x")["environment"], pairs, 1.0)
+    assert page.count("m.tflite</code></td>") == 1
+    pairs = [p | {"code": 0.9, "files": []} for p in pairs]
+    page = report.summary([grade("ann")], ASSIGNMENT, grade("x")["environment"], pairs, 1.0)
+    assert "the first 50 pairs, 70 more" in page
 
 
 def test_gradescope():
@@ -163,6 +214,8 @@ def test_gradescope():
     assert [t["score"] for t in content["tests"]] == [6.0, 3.0]
     assert {t["output_format"] for t in content["tests"]} == {"text"}
     assert "score" not in json.loads(exports.gradescope(grade("ann", faults=1)))
+    waiting = json.loads(exports.gradescope(grade("ann")))["tests"][1]
+    assert not {"score", "status"} & waiting.keys() and waiting["output"] == "to be marked"
 
 
 def test_the_leaderboard_is_pseudonymous_and_marks_the_front():
@@ -183,14 +236,15 @@ def test_marks_are_read_back(tmp_path):
     path = tmp_path / "written.csv"
     grades = [grade("ann"), grade("bob")]
     path.write_text(marks.table(grades, ASSIGNMENT, {}), encoding="utf-8")
-    assert marks.read(path, ASSIGNMENT) == {}
+    assert marks.read(path, ASSIGNMENT) == []
     rows = table(path.read_text(encoding="utf-8"))
     assert "m.tflite: 90.00 %, 1,000 bytes" in rows[1][6]
     rows[2][7:9] = ["3.5", "good"]
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows(rows)
-    found = marks.read(path, ASSIGNMENT)
-    assert found == {"bob": {ITEMS[1].id: {"points": 3.5, "comment": "good"}}}
+    given, notices = marks.resolved(marks.read(path, ASSIGNMENT), path, ["ann", "bob"])
+    found = marks.merged({}, given)
+    assert notices == [] and found == {"bob": {ITEMS[1].id: {"points": 3.5, "comment": "good"}}}
     assert "3.5,good" in marks.table(grades, ASSIGNMENT, found)
 
 
@@ -210,6 +264,34 @@ def test_impossible_marks_are_told(tmp_path, row, message):
         marks.read(path, ASSIGNMENT)
     path.write_text("a,b\n1,2\n")
     with pytest.raises(GradingError, match="expected the columns"):
+        marks.read(path, ASSIGNMENT)
+
+
+def test_marks_of_two_people_are_put_together(tmp_path):
+    path, item = tmp_path / "w.csv", ITEMS[1].id
+    known = {"ann": {item: {"points": 1.0, "comment": "a"}}, "gone": {item: {"points": 2.0}}}
+    for text, points in (
+        (f"folder;item;mark\nbob;{item};3,5\n", {"ann": 1.0, "gone": 2.0, "bob": 3.5}),
+        (f"folder,item,mark\nann,{item},2\n", {"ann": 2.0, "gone": 2.0}),
+        (f"folder,item,mark\nann,{item},-\n", {"gone": 2.0}),
+        (f"folder,item,mark\nann,{item},\n", {"ann": 1.0, "gone": 2.0}),
+    ):
+        path.write_text(text)
+        given, notices = marks.resolved(marks.read(path, ASSIGNMENT), path, ["ann", "bob"])
+        found = marks.merged(known, given)
+        assert {folder: of[item]["points"] for folder, of in found.items()} == points
+        assert notices == []
+
+
+def test_marks_for_nobody_are_told_and_lost_zeros_found(tmp_path):
+    path, item = tmp_path / "w.csv", ITEMS[1].id
+    path.write_text(f"folder,item,mark\n7001,{item},2\n4.7E+05,{item},1\n")
+    rows = marks.read(path, ASSIGNMENT)
+    given, (unknown, found) = marks.resolved(rows, path, ["007001", "x"])
+    assert given.marks["007001"][item]["points"] == 2
+    assert "'4.7E+05' (row 3)" in unknown and "'7001' for '007001'" in found
+    path.write_text(f"folder,item,mark\nx,{item},2\nx,{item},1\n")
+    with pytest.raises(GradingError, match="rows 2 and 3: two marks"):
         marks.read(path, ASSIGNMENT)
 
 

@@ -121,7 +121,9 @@ def test_a_free_notebook_is_not_recognised(given):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no valid JSON"),
+        (b"", "it is empty"),
+        (b'{"cells": [{"source": "' + b"x" * 5_000_001 + b'"}]}', "5,000,000 characters"),
+        (b'{"cells": ' + b"9" * 5000 + b"}", "no valid JSON"),
         (b"{", "no valid JSON"),
         (b"\xff\xfe", "no valid JSON"),
         (b"[]", "no list of cells"),

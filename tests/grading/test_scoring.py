@@ -73,13 +73,30 @@ def test_no_file_and_a_file_that_could_not_be_measured_earn_nothing():
 def test_exercises_are_prorated():
     item = Exercise(exercise="01_x/f", cases=("{}",) * 3, points=10.0, hint="look")
     answers = [{"answer": 1}, {"error": "ValueError: no"}, {"answer": 2}]
-    score = scoring.exercise(item, answers, [True, False, False], "")
+    score = scoring.exercise(item, answers, {1: "", 2: "off by less than 1 %"}, "")
     assert score.earned == pytest.approx(10 / 3, abs=1e-4)
     assert score.reasons == [
         "case 2 of 3: ValueError",
-        "case 3 of 3: another result than the solution's",
+        "case 3 of 3: off by less than 1 %",
     ]
-    assert scoring.exercise(item, None, [], "stopped").earned == 0
+    assert score.hints == ["look"]
+
+
+def test_a_hint_is_given_for_a_wrong_answer_alone():
+    """Neither for a time-out, nor for a stub, nor for a file that is not there."""
+    item = Exercise(exercise="01_x/f", cases=("{}",) * 2, points=10.0, hint="look")
+    stub = [{"error": "not filled in yet"}] * 2
+    score = scoring.exercise(item, stub, {0: "", 1: ""}, "")
+    assert score.hints == [] and "still the stub" in score.reasons[0] and len(score.reasons) == 1
+    assert scoring.exercise(item, None, {}, "stopped").hints == []
+    for figures in (None, {"problem": "damaged"}):
+        assert scoring.model(an_item(), figures, "it is not there").hints == []
+
+
+def test_words_of_the_runtime_are_not_a_students():
+    raw = "failed to create XNNPACK delegateunsupported datatype in Node number 3"
+    told = scoring.model(an_item(), {"problem": raw}, "").reasons[0]
+    assert "XNNPACK" not in told and "Convert the model again" in told
 
 
 def test_marks_by_hand():
@@ -90,8 +107,10 @@ def test_marks_by_hand():
 
 
 def test_a_fault_of_the_machine_is_no_zero():
-    score = scoring.fault(an_item(), "disk full")
+    score = scoring.fault(an_item())
     assert score.earned is None and score.to_dict("p")["status"] == scoring.FAULT
+    score = scoring.unread(an_item(), "it is damaged")
+    assert score.earned is None and score.to_dict("p")["status"] == scoring.UNREAD
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from labkit import runtime
 from labkit.grading.box import sandbox
 from labkit.grading.box.sandbox import Isolation, Limits
 from labkit.grading.inside import answers, measuring, runner
+from labkit.grading.intake import readable
 
 OUT = "out"
 _MAX_ANSWER = 5_000_000
@@ -71,8 +72,8 @@ class Executed:
     Attributes:
         status: as `sandbox.Ended.status`, or "died" for a kernel that ended by itself.
         stopped_at: the cell that was running when it ended early.
-        errors: {"cell", "id", "error"} of each failing cell; the id is the notebook's.
-        answers: by exercise, as `answers.answer` has written them.
+        errors: {"cell", "error"} of each failing cell.
+        answers: by exercise, as `answers.answer` has written them, after its cell and at the end.
         files: content by name.
     """
 
@@ -82,7 +83,7 @@ class Executed:
     peak_mb: float = 0.0
     stopped_at: int | None = None
     errors: list[dict] = field(default_factory=list)
-    answers: dict[str, list[dict]] = field(default_factory=dict)
+    answers: dict[str, list[list[dict]]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     notebook: bytes = b""
     output: str = ""
@@ -107,7 +108,7 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
             take={
                 runner.RUN: _MAX_ANSWER,
                 runner.EXECUTED: _MAX_EXECUTED,
-                **{_answer(name): _MAX_ANSWER for name in task.cases},
+                **{path: _MAX_ANSWER for name in task.cases for path in _answers(name)},
                 **{f"{OUT}/{name}": largest for name, largest in task.files.items()},
             },
         )
@@ -117,8 +118,9 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
     return _collected(task, ended)
 
 
-def _answer(exercise: str) -> str:
-    return f"{answers.ANSWERS}/{exercise}.json"
+def _answers(exercise: str) -> list[str]:
+    """The files of an exercise's answers: after its cell, and at the notebook's end."""
+    return [f"{answers.ANSWERS}/{exercise}{part}.json" for part in ("", answers.AGAIN)]
 
 
 def _settings(task: Execution, folder: Path) -> dict[str, str]:
@@ -140,7 +142,7 @@ def _collected(task: Execution, ended: sandbox.Ended) -> Executed:
     """What was taken out of the box, as far as it is what was asked for."""
     run = _json(ended.files.get(runner.RUN))
     run = run if isinstance(run, dict) else {}
-    cells = json.loads(task.notebook)["cells"]
+    errors = run.get("errors") if isinstance(run.get("errors"), list) else []
     found = Executed(
         status="died"
         if ended.status == "ended" and run.get("finished") is not True
@@ -148,31 +150,29 @@ def _collected(task: Execution, ended: sandbox.Ended) -> Executed:
         seconds=ended.seconds,
         cpu_seconds=ended.cpu_seconds,
         peak_mb=ended.peak_mb,
-        stopped_at=run.get("cell") if _is_cell(run.get("cell"), cells) else None,
-        errors=_errors(run.get("errors"), cells),
+        stopped_at=_place(run.get("cell"), task),
+        errors=[
+            {"cell": _place(e.get("cell"), task), "error": readable(str(e.get("error"))[:500])}
+            for e in errors[:50]
+            if isinstance(e, dict)
+        ],
         notebook=ended.files.get(runner.EXECUTED, b""),
         output=ended.output[-2000:],
     )
     for name, spec in task.cases.items():
-        given = _json(ended.files.get(_answer(name)))
-        if _are_answers(given, len(spec["cases"])):
-            found.answers[name] = given
+        for path in _answers(name):
+            given = _json(ended.files.get(path))
+            if _are_answers(given, len(spec["cases"])):
+                found.answers.setdefault(name, []).append(given)
     made = {name: ended.files.get(f"{OUT}/{name}") for name in task.files}
     found.files = {name: content for name, content in made.items() if content is not None}
     return found
 
 
-def _is_cell(number: object, cells: list[dict]) -> bool:
-    return isinstance(number, int) and 0 <= number < len(cells)
-
-
-def _errors(given: object, cells: list[dict]) -> list[dict]:
-    """Errors of cells that there are: names from the notebook, words from the submission."""
-    return [
-        {"cell": e["cell"], "id": cells[e["cell"]].get("id"), "error": str(e.get("error"))[:500]}
-        for e in (given if isinstance(given, list) else [])[:50]
-        if isinstance(e, dict) and _is_cell(e.get("cell"), cells)
-    ]
+def _place(number: object, task: Execution) -> int | None:
+    """The number of a cell, if it is one."""
+    cells = len(json.loads(task.notebook)["cells"])
+    return number if type(number) is int and 0 <= number < cells else None
 
 
 def _are_answers(given: object, count: int) -> bool:
@@ -189,7 +189,7 @@ def _are_answers(given: object, count: int) -> bool:
 def _json(content: bytes | None):
     try:
         return None if content is None else json.loads(content)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         return None
 
 

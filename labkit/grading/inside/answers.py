@@ -11,24 +11,40 @@ from pathlib import Path
 
 from labkit.grading.inside import plain
 
-CASES, ANSWERS = "cases", "answers"
+CASES, ANSWERS, AGAIN = "cases", "answers", ".again"
 NOT_FILLED_IN = "not filled in yet"
 NOT_PLAIN = "the result is neither a number nor an array, nor a list of those"
 
 
-def answer(exercise: str, namespace: dict) -> None:
+_kept: dict = {}
+
+
+def answer(exercise: str, namespace: dict, again: bool = False) -> None:
     """Answer the cases of an exercise with the definitions of a notebook so far.
 
     Args:
         exercise: names `cases/EXERCISE.json`; `answers/EXERCISE.json` is written.
         namespace: of the notebook, `globals()`.
+        again: at the notebook's end; `answers/EXERCISE.again.json` is written.
     """
     spec = json.loads(Path(CASES, f"{exercise}.json").read_text(encoding="utf-8"))
     given = [plain.decode(case) for case in spec["cases"]]
     found = [one(spec["answer"], inputs, namespace) for inputs in given]
     folder = Path(ANSWERS)
     folder.mkdir(exist_ok=True)
-    (folder / f"{exercise}.json").write_text(json.dumps(found), encoding="utf-8")
+    name = f"{exercise}{AGAIN if again else ''}.json"
+    (folder / name).write_text(json.dumps(found), encoding="utf-8")
+
+
+def keep(names: list[str], namespace: dict) -> None:
+    """Remember what stands under some names, before a stub is defined under them."""
+    _kept.clear()
+    _kept.update({name: namespace[name] for name in names if name in namespace})
+
+
+def put_back(names: list[str], namespace: dict) -> None:
+    """What was remembered takes the stub's place."""
+    namespace.update({name: _kept[name] for name in names if name in _kept})
 
 
 def one(code: str, inputs: dict, namespace: dict) -> dict:

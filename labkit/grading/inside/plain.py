@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from typing import Any
 
 import numpy as np
 
 _KINDS = "biufU"  # booleans, integers, floats, strings
+_DTYPE = re.compile(r"[<>|=]?[biufU]\d{1,6}")
 _DEPTH = 20
 
 
@@ -63,9 +65,9 @@ def decode(content: Any, depth: int = 0) -> Any:
     if kind == "array":
         try:
             name, shape, text = inner
-            dtype = np.dtype(name)
-            if dtype.kind not in _KINDS:
+            if not _DTYPE.fullmatch(name):  # numpy would parse it as Python
                 raise ValueError("no plain array")
+            dtype = np.dtype(name)
             return np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
         except (TypeError, ValueError, AttributeError) as error:
             raise ValueError("no plain array") from error
@@ -93,6 +95,56 @@ def agrees(expected: Any, got: Any, tolerance: float) -> bool:
             and all(agrees(e, g, tolerance) for e, g in zip(expected, got, strict=True))
         )
     return _numbers_agree(expected, got, tolerance)
+
+
+def difference(expected: Any, got: Any) -> str:
+    """How a wrong answer differs: in type, shape or size, in words that tell no input.
+
+    All that depends on the numbers is one of a few words: what a submission returns is its own
+    choice, and a figure would tell it what it was asked.
+    """
+    kinds = _kind(expected), _kind(got)
+    if kinds[0] != kinds[1]:
+        return f"{kinds[1]} where {kinds[0]} was expected"
+    if isinstance(expected, dict):
+        return "a dict with other keys or values than expected"
+    if isinstance(expected, list):
+        if len(expected) != len(got):
+            return f"a list of another length than the expected {len(expected)}"
+        for number, (e, g) in enumerate(zip(expected, got, strict=True), start=1):
+            if not agrees(e, g, 1e-6):
+                return f"part {number} of {len(expected)}: {difference(e, g)}"
+    if isinstance(expected, (bool, str)) or expected is None:
+        return "another value than expected"
+    a, b = np.asarray(got), np.asarray(expected)
+    if a.shape != b.shape:
+        return f"another shape than the expected {b.shape}" if b.shape else "an array, not a number"
+    return _size_of_difference(a, b)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing (None)"
+    names = {bool: "True or False", str: "text", dict: "a dict", list: "a list"}
+    if type(value) in names:
+        return names[type(value)]
+    return "text" if np.asarray(value).dtype.kind == "U" else "numbers"
+
+
+def _size_of_difference(got: np.ndarray, expected: np.ndarray) -> str:
+    a, b = (np.asarray(each, dtype=float) for each in (got, expected))
+    if not np.isfinite(a).all() and np.isfinite(b).all():
+        return "numbers that are not finite (NaN or infinite)"
+    with np.errstate(all="ignore"):
+        off = np.abs(a - b)
+        share = float(np.nanmax(off)) / max(float(np.nanmax(np.abs(b))), 1e-300)
+        several = (off > 1e-6 * max(float(np.nanmax(np.abs(b))), 1e-300)).mean()
+    if b.size and np.allclose(a, -b) and b.any():
+        return "the opposite sign"
+    how_many = "" if a.ndim == 0 else "all values " if several == 1 else "some of the values "
+    limits = ((0.01, "less than 1 %"), (0.1, "less than 10 %"), (1, "less than 100 %"))
+    size = next((word for limit, word in limits if share < limit), "100 % or more")
+    return f"{how_many}off by {size} of the largest expected one" if how_many else f"off by {size}"
 
 
 def _numbers_agree(expected: Any, got: Any, tolerance: float) -> bool:

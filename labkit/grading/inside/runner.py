@@ -17,9 +17,19 @@ def main() -> None:
     """Execute every cell of the notebook in the current folder and write what came of it."""
     import nbformat
     from nbclient import NotebookClient
+    from nbclient.client import CellExecutionComplete
     from nbclient.exceptions import DeadKernelError
 
     from labkit.grading.inside import started
+
+    class Client(NotebookClient):
+        def process_message(self, *arguments):
+            try:
+                return super().process_message(*arguments)
+            except CellExecutionComplete:
+                raise
+            except Exception:  # an output that nbformat refuses is dropped, the cell goes on
+                return None
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     run = {"cell": None, "errors": [], "died": False, "finished": False}
@@ -34,9 +44,9 @@ def main() -> None:
     def on_error(cell, cell_index, execute_reply) -> None:
         content = execute_reply["content"]
         error = f"{content.get('ename')}: {content.get('evalue')}"[:500]
-        note(errors=[*run["errors"], {"cell": cell_index, "id": cell.get("id"), "error": error}])
+        note(errors=[*run["errors"], {"cell": cell_index, "error": error}])
 
-    client = NotebookClient(
+    client = Client(
         notebook,
         kernel_name="python3",
         timeout=None,
@@ -54,7 +64,8 @@ def main() -> None:
             note(finished=True)
         except DeadKernelError:
             note(died=True)
-        nbformat.write(notebook, EXECUTED)
+        text = nbformat.writes(notebook).encode("utf-8", "replace")  # half characters, too
+        Path(EXECUTED).write_bytes(text)
 
 
 if __name__ == "__main__":
