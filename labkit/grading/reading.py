@@ -265,7 +265,8 @@ def _take_model(name: str, largest: int, submission: intake.Submission, found: C
     else:
         others = sorted(p for p in submission.models if not submission.files.get(p))
         found.absent[name] = f"{name} is not in the submission" + (
-            f" (there are, under other names: {', '.join(map(intake.shown, others[:5]))})."
+            f" (there are, under other names: {', '.join(map(intake.shown, others[:5]))}; "
+            "files are found by their names)."
             if others
             else "."
         )

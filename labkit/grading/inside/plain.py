@@ -142,7 +142,7 @@ def _size_of_difference(got: np.ndarray, expected: np.ndarray) -> str:
     if b.size and np.allclose(a, -b) and b.any():
         return "the opposite sign"
     how_many = "" if a.ndim == 0 else "all values " if several == 1 else "some of the values "
-    limits = ((0.01, "less than 1 %"), (0.1, "less than 10 %"), (1, "less than 100 %"))
+    limits = ((0.01, "less than 1 %"), (0.1, "1 to 10 %"), (1, "10 to 100 %"))
     size = next((word for limit, word in limits if share < limit), "100 % or more")
     return f"{how_many}off by {size} of the largest expected one" if how_many else f"off by {size}"
 
