@@ -251,3 +251,17 @@ def test_what_may_be_read_may_lie_in_tmp(backend):
         ended = sandbox.run(command, folder, QUICK, Isolation(backend), readable=(given,))
         assert (ended.code, ended.output.strip()) == (0, "here it is")
         assert os.listdir(place) == ["given.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a folder deeper than a path may be long")
+def test_a_scratch_folder_goes_however_deep_it_is():
+    home = os.getcwd()
+    with sandbox.scratch() as folder:
+        try:
+            os.chdir(folder)
+            for _ in range(2000):
+                os.mkdir("d")
+                os.chdir("d")
+        finally:
+            os.chdir(home)
+    assert not folder.exists()
