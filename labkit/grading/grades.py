@@ -68,7 +68,7 @@ def _score_exercise(item: Item, student: Student, prepared: Prepared) -> scoring
     why = f"the notebook gave no answer ({note['status']})."
     answers, wrong = min(readings, key=lambda reading: len(reading[1]), default=(None, {}))
     if readings and answers is not readings[0][0]:
-        note["repairs"].append(f"exercise {item.name}: what it is at the notebook's end counts")
+        note["repairs"].append(f"exercise {item.name}: its definition at the notebook's end counts")
     return scoring.exercise(item, answers, wrong, why)
 
 

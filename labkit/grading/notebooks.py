@@ -46,6 +46,7 @@ class Restored:
         answers: text of each written answer that was found, by question.
         repairs: a line for each thing that was not as given out.
         recognised: at least one cell of the lab was found in it.
+        held: how many of the lab's exercises, checks and questions are in it.
         filled: how many exercises and questions are not as given out.
         numbers: of the code cells, as the student counts them in the file, by id.
     """
@@ -55,6 +56,7 @@ class Restored:
     answers: dict[str, str] = field(default_factory=dict)
     repairs: list[str] = field(default_factory=list)
     recognised: bool = False
+    held: int = 0
     filled: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
 
@@ -167,8 +169,12 @@ def restore(content: bytes, given: NotebookNode) -> Restored:
     return restored(parse(content), given)
 
 
-def restored(parsed: Parsed, given: NotebookNode) -> Restored:
-    """The same of a notebook that was parsed; it may hold the cells of several labs."""
+def restored(parsed: Parsed, given: NotebookNode, known: frozenset[str] = frozenset()) -> Restored:
+    """The same of a notebook that was parsed; it may hold the cells of several labs.
+
+    Args:
+        known: texts that other labs gave out, as `given_texts`; they are nobody's answers.
+    """
     submitted = parsed.cells
     found = Restored([], repairs=list(parsed.repairs))
     place = _match(submitted, given.cells, found)
@@ -187,7 +193,12 @@ def restored(parsed: Parsed, given: NotebookNode) -> Restored:
         cell = submitted[by_given[index]] if index in by_given else None
         found.cells += _restored_cells(original, cell, found)
         found.cells += extras[index]
-    _take_answers(submitted, given.cells, place, found)
+    found.held = sum(
+        any(tagged(given.cells[g], tag) for tag in ("exercise", "check", "written"))
+        for g in by_given
+    )
+    if found.held:
+        _take_answers(submitted, given.cells, place, found, known)
     if count:
         found.repairs.append(f"{count} code cells of the student's own were kept")
     stubs = {c.metadata["exercise"]: c.source for c in given.cells if tagged(c, "exercise")}
@@ -365,8 +376,24 @@ def _own_part(source: str, original: NotebookNode) -> str:
     return source if re.search(adds + r"\b", source, re.MULTILINE) else ""
 
 
+def given_texts(given: NotebookNode) -> frozenset[str]:
+    """The words of each text that a lab gave out."""
+    cells = [c for c in given.cells if c.cell_type == "markdown"]
+    return frozenset(_words(c.source.replace(_BLANK, "")) for c in cells)
+
+
+def _is_given(cell: _Cell, known: frozenset[str]) -> bool:
+    """Whether a text is another lab's, or the answer to a question of another lab's."""
+    long = [text for text in known if len(text.split()) >= _FEW_WORDS]
+    return cell.words in known or any(text in cell.words for text in long)
+
+
 def _take_answers(
-    submitted: list[_Cell], given: list[NotebookNode], place: dict[int, int], found: Restored
+    submitted: list[_Cell],
+    given: list[NotebookNode],
+    place: dict[int, int],
+    found: Restored,
+    known: frozenset[str],
 ) -> None:
     """The written answers: in the question's cell, in cells below it or in its place."""
     matched = set(place.values())
@@ -377,7 +404,7 @@ def _take_answers(
             before = place[number]
             if given[before].cell_type == "markdown" and not tagged(given[before], "written"):
                 texts[before].append(_answer(cell.source, given[before].source))
-        else:
+        elif not _is_given(cell, known):
             is_asked = before >= 0 and tagged(given[before], "written")
             texts[before].append(_prose(cell) if cell.kind != "code" or is_asked else "")
     cells = {g: submitted[s] for s, g in place.items()}

@@ -114,8 +114,9 @@ def content(handed: intake.Handed, wanted: Wanted) -> Content:
         problems=list(submission.problems),
         unread=[name for name in wanted.models if _is_unread(name, submission)],
     )
+    givens = {each.lab: nbformat.from_dict(each.given) for each in wanted.labs}
     for each in wanted.labs:
-        found.labs[each.lab] = _lab(each, submission, parsed, broken, found.code)
+        found.labs[each.lab] = _lab(each, submission, parsed, broken, givens, found.code)
     for name, largest in wanted.models.items():
         _take_model(name, largest, submission, found)
     if submission.empty:
@@ -159,13 +160,18 @@ def _lab(
     submission: intake.Submission,
     parsed: dict[str, notebooks.Parsed],
     broken: dict[str, str],
+    givens: dict[str, nbformat.NotebookNode],
     code: list[str],
 ) -> ReadLab:
     """A lab's notebook of the submission, brought into the lab's form."""
-    given = nbformat.from_dict(wanted.given)
+    given = givens[wanted.lab]
+    others = [other for lab, other in givens.items() if lab != wanted.lab]
+    known = frozenset().union(*map(notebooks.given_texts, others))
     names = [intake.plain_name(name) for name in wanted.accepted]
-    all_restored = {path: notebooks.restored(cells, given) for path, cells in parsed.items()}
-    holding = [p for p, found in all_restored.items() if found.exercises or found.answers]
+    all_restored = {path: notebooks.restored(cells, given, known) for path, cells in parsed.items()}
+    # One that has a function of this lab's by chance is another lab's.
+    most = max([found.held for found in all_restored.values()], default=0)
+    holding = [p for p, found in all_restored.items() if found.held and 2 * found.held >= most]
     named = [p for p in parsed if intake.plain_name(p) in names]
     path = _latest(holding or named, submission, all_restored, names)
     if path is None:
@@ -265,7 +271,8 @@ def _take_model(name: str, largest: int, submission: intake.Submission, found: C
     else:
         others = sorted(p for p in submission.models if not submission.files.get(p))
         found.absent[name] = f"{name} is not in the submission" + (
-            f" (there are, under other names: {', '.join(map(intake.shown, others[:5]))})."
+            f" (there are, under other names: {', '.join(map(intake.shown, others[:5]))}; "
+            "files are found by their names)."
             if others
             else "."
         )

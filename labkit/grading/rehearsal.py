@@ -24,7 +24,7 @@ from nbformat import NotebookNode
 from labkit import files
 from labkit.authoring.build import student_notebook
 from labkit.authoring.source import Source, course_root, sources, tagged
-from labkit.grading import GradingError
+from labkit.grading import GradingError, intake
 from labkit.grading.assignment import load
 from labkit.grading.grade import Settings, grade_class
 
@@ -41,14 +41,17 @@ class Outcome:
     waiting: float
     expected_waiting: float
     faults: int
+    is_unread: bool = False
+    expected_unread: bool = False
 
     @property
     def ok(self) -> bool:
         """Exactly as expected."""
-        return (self.earned, self.waiting, self.faults) == (
+        return (self.earned, self.waiting, self.faults, self.is_unread) == (
             self.expected,
             self.expected_waiting,
             0,
+            self.expected_unread,
         )
 
 
@@ -79,6 +82,8 @@ def rehearse(
             grade["score"]["waiting"],
             expected[grade["submission"]["id"]].get("waiting", 0),
             grade["score"]["faults"],
+            bool(grade["score"]["unread"]),
+            bool(expected[grade["submission"]["id"]].get("unread")),
         )
         for grade in grades
     ]
@@ -105,30 +110,33 @@ def make_class(definition: dict, folder: Path, made: dict[str, bytes], to: Path)
     """Write the submissions; returns their definitions by the id that intake will give them."""
     (source,) = sources(None, folder)
     shutil.rmtree(to, ignore_errors=True)
-    expected = {}
+    entries = {}
     for entry in definition["submissions"]:
         content = submission_files(entry, source, made)
         name = entry["name"]
         if entry.get("zip") or name.endswith(".zip"):
-            packed = name if name.endswith(".zip") else f"{name}.zip"
-            files.write_bytes(to / packed, zipped(content))
+            name = name if name.endswith(".zip") else f"{name}.zip"
+            packed = zipped(content)
+            files.write_bytes(to / name, packed[: len(packed) // 2] if "cut" in entry else packed)
         else:
             for path, data in content.items():
                 files.write_bytes(to / name / path, data)
-        canvas = name.split("_")
-        expected[canvas[2] if len(canvas) > 3 else name] = entry
-    return expected
+        entries[name] = entry
+    return {each.id: entries[each.paths[0].name] for each in intake.find(to)[0]}
 
 
 def submission_files(entry: dict, source: Source, made: dict[str, bytes]) -> dict[str, bytes]:
     """What one submission of the definition hands in."""
     notebook = filled(source, entry["answers"])
-    if "add" in entry:
-        add_cell(notebook, entry["add"]["after"], entry["add"]["source"])
+    for number, cell in enumerate(entry.get("add", [])):
+        add_cell(notebook, cell["after"], cell["source"], number)
     text = nbformat.writes(notebook)
     if "damage" in entry:
         text = _DAMAGES[entry["damage"]](notebook, text)
-    content = {entry.get("notebook", f"{source.name}.ipynb"): text.encode()}
+    content = {f"venv/lib/part{n}.py": b"" for n in range(entry.get("litter", 0))}
+    content[entry.get("notebook", f"{source.name}.ipynb")] = text.encode()
+    for name, answers in entry.get("also", {}).items():
+        content[name] = nbformat.writes(filled(source, answers)).encode()
     return content | {name: made[which] for name, which in entry["models"].items()}
 
 
@@ -146,14 +154,15 @@ def filled(source: Source, answers: dict[str, str]) -> NotebookNode:
     return notebook
 
 
-def add_cell(notebook: NotebookNode, exercise: str, code: str) -> None:
+def add_cell(notebook: NotebookNode, exercise: str, code: str, number: int = 0) -> None:
     """Put a cell of the student's own after an exercise's."""
     index = next(
         i
         for i, cell in enumerate(notebook.cells)
         if tagged(cell, "exercise") and cell.metadata["exercise"] == exercise
     )
-    notebook.cells.insert(index + 1, nbformat.v4.new_code_cell(code, id="of-my-own"))
+    own = nbformat.v4.new_code_cell(code, id=f"of-my-own{number or ''}")
+    notebook.cells.insert(index + 1, own)
 
 
 def zipped(content: dict[str, bytes]) -> bytes:
@@ -187,7 +196,16 @@ def _duplicated_ids(notebook: NotebookNode, text: str) -> str:
     return json.dumps(twice)
 
 
+def _answer_below(notebook: NotebookNode, text: str) -> str:
+    own = json.loads(text)
+    index = next(i for i, c in enumerate(own["cells"]) if c["metadata"].get("question"))
+    answer = {"cell_type": "markdown", "id": "of-my-own", "metadata": {}}
+    own["cells"].insert(index + 1, answer | {"source": "A step lies between two codes."})
+    return json.dumps(own)
+
+
 _DAMAGES = {
+    "answer_below": _answer_below,
     "truncated": _truncated,
     "without_metadata": _without_metadata,
     "duplicated_ids": _duplicated_ids,

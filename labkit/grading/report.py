@@ -32,6 +32,7 @@ def feedback(grade: dict, assignment: Assignment) -> str:
         assignment=assignment,
         parts=parts,
         gains=[(item, _next_step(item)) for item in gains],
+        full=[i["title"] for i in grade["items"] if i["earned"] == i["points"]],
         unread=sum(i["points"] for i in grade["items"] if i["status"] == scoring.UNREAD),
         is_open=grade["score"]["faults"] or grade["submission"]["trouble"],
     )
@@ -39,7 +40,9 @@ def feedback(grade: dict, assignment: Assignment) -> str:
 
 def _next_step(item: dict) -> str:
     """The first thing to do about lost points."""
-    return next(iter([*item["hints"], *item["reasons"]]), "")
+    step = next(iter([*item["hints"], *item["reasons"]]), "")
+    step = step.removeprefix(f"{item['title']}: ")
+    return step[:1].upper() + step[1:] if " " in step.partition(".")[0] else step
 
 
 def summary(
@@ -100,10 +103,11 @@ def _look_at(grade: dict) -> list[str]:
         if note["status"] != "executed":
             found.append(f"{note['lab']}: {note['status']}")
     for item in grade["items"]:
-        is_lost = item["earned"] == 0 or item["status"] == scoring.UNREAD
-        if item["kind"] == "model" and is_lost:
-            why = next(iter(item["reasons"]), item["status"])
-            found.append(f"{item['title']}: {item['earned'] or 0:g} of {item['points']:g}: {why}")
+        if item["kind"] == "model" and item["earned"] == 0:
+            why = next(iter(item["reasons"]), "").removeprefix(f"{item['title']}: ")
+            found.append(f"{item['title']}: 0 of {item['points']:g}: {why}")
+        elif item["status"] == scoring.UNREAD and not grade["submission"]["trouble"]:
+            found.append(f"{item['title']}: {item['status']}")
     for note in grade["notebooks"]:
         found += [f"{note['lab']}: {repair}" for repair in note["repairs"] if "several" in repair]
     found = [*dict.fromkeys(filter(None, [*found, *grade["submission"]["problems"]]))]

@@ -79,7 +79,10 @@ def fingerprints(parts: list[str], k: int) -> set[int]:
 
 
 def tokens(code: str) -> list[str]:
-    """Python's tokens without comments and layout; words where it is no Python."""
+    """Python's tokens without comments and layout.
+
+    Lines for IPython or the shell are left out; at one that is no Python it is begun anew.
+    """
     skipped = (
         tokenize.COMMENT,
         tokenize.NL,
@@ -88,11 +91,19 @@ def tokens(code: str) -> list[str]:
         tokenize.DEDENT,
         tokenize.ENDMARKER,
     )
-    try:
-        read = tokenize.generate_tokens(io.StringIO(code).readline)
-        return [token.string for token in read if token.type not in skipped]
-    except (tokenize.TokenError, SyntaxError, ValueError):
-        return words(code)
+    code = re.sub(r"^[ \t]*[!%].*$|^.*\?$", "", code, flags=re.MULTILINE)
+    lines, read = code.splitlines(keepends=True), []
+    while lines:
+        end = 0
+        try:
+            for token in tokenize.generate_tokens(io.StringIO("".join(lines)).readline):
+                end = token.end[0]
+                if token.type not in skipped:
+                    read.append(token.string)
+            break
+        except Exception:  # of more than one kind; what follows the line is read all the same
+            lines = lines[max(end, 1) :]
+    return read
 
 
 def words(text: str) -> list[str]:

@@ -328,5 +328,11 @@ def test_comments_and_layout_make_no_difference():
     assert similarity.pairs(written, [])[0]["code"] == 1.0
 
 
-def test_code_that_is_no_python_is_compared_as_words():
-    assert similarity.tokens("Hello (world:") == ["hello", "world"]
+@pytest.mark.parametrize(
+    "line", ["!echo (", "%time f('", "x = (", "np.sum?", "    odd = 1\n  odder"]
+)
+def test_a_line_that_is_no_python_hides_no_copy(line):
+    written = {"a": ([COPIED], [], {}), "b": ([f"{line}\n{COPIED}"], [], {})}
+    assert similarity.pairs(written, [])[0]["code"] > 0.8
+    written["b"] = ([f"{COPIED}\n{line}"], [], {})
+    assert similarity.pairs(written, [])[0]["code"] > 0.8

@@ -284,6 +284,33 @@ def test_an_older_file_is_not_taken_for_its_name(made, wanted, tmp_path):
     assert read(tmp_path, wanted).labs["90_rehearsal"].file == "final.ipynb"
 
 
+def another_lab(raw):
+    """The same as a notebook of lab 91, whose exercises are called otherwise."""
+    text = json.dumps(raw).replace("lab90", "lab91").replace("90_rehearsal", "91_other")
+    for old, new in (("step", "stride"), ("rounded", "cut"), ("steps", "strides")):
+        text = text.replace(old, new)
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["two files", "one file"])
+def test_a_blank_lab_is_not_taken_for_the_one_beside_it(together, made, given, wanted, tmp_path):
+    other = nbformat.from_dict(another_lab(given))
+    lab = dataclasses.replace(wanted.labs[0], lab="91_other", accepted=("91.ipynb",), given=other)
+    blank, done = made(), another_lab(made(**DONE, why_steps=TEXT))
+    done["cells"].insert(0, own("def step(low, high, bits): return 'by chance'"))
+    if together:
+        done["cells"] += blank["cells"]
+    else:
+        (tmp_path / "ann").mkdir()
+        (tmp_path / "ann" / "whatever.ipynb").write_text(json.dumps(blank))
+    (tmp_path / "ann").mkdir(exist_ok=True)
+    (tmp_path / "ann" / "91.ipynb").write_text(json.dumps(done))
+    labs = read(tmp_path, reading.Wanted((*wanted.labs, lab), {})).labs
+    assert labs["90_rehearsal"].file == ("91.ipynb" if together else "whatever.ipynb")
+    assert not labs["90_rehearsal"].answers["why_steps"]
+    assert list(labs["91_other"].answers.values()) == [TEXT.replace("steps", "strides")]
+
+
 def test_outputs_of_any_size_cost_nothing(made, wanted, tmp_path):
     raw = made(**DONE)
     outputs = [{"output_type": "stream", "name": "stdout", "text": "x" * 21_500_000}]

@@ -20,10 +20,10 @@ def test_every_grade_is_as_expected_and_the_reports_say_why(tmp_path):
         cwd=ROOT,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "17 of 17 grades are as expected" in ran.stdout
-    with (out / "graded" / "grades.csv").open(encoding="utf-8") as stream:
+    assert "23 of 23 grades are as expected" in ran.stdout
+    with (out / "graded" / "grades.csv").open(encoding="utf-8-sig") as stream:
         rows = {row["student"]: row for row in csv.DictReader(stream)}
-    assert len(rows) == 17 and rows["doejane"]["late"] == "late"
+    assert len(rows) == 23 and rows["doejane"]["late"] == "late"
 
     def feedback(name):
         folder = out / "graded" / "students" / rows[name]["folder"]
@@ -41,3 +41,10 @@ def test_every_grade_is_as_expected_and_the_reports_say_why(tmp_path):
     assert "ended by itself" in feedback("08 crash of the kernel")
     assert "no valid JSON" in feedback("09 corrupt notebook")
     assert "found by its name" in feedback("10 missing metadata")
+    assert "in code cell 4" in feedback("06 endless loop")  # as the student counts them
+    assert "at the notebook" in feedback("17 functions in own cells")
+    assert "not graded: &#39;90_rehearsal.ipynb&#39;" in feedback("19 handed in twice")
+    assert "Not graded yet" in feedback("21 half a zip")
+    with (out / "graded" / "canvas.csv").open(encoding="utf-8-sig") as stream:
+        canvas = {row["Student"]: row["Rehearsal"] for row in csv.DictReader(stream)}
+    assert canvas["21 half a zip"] == canvas["09 corrupt notebook"] == "" != canvas["02 blank"]

@@ -7,6 +7,7 @@ nothing, and comparing them asks none of a submission's own methods.
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
 import re
 from typing import Any
@@ -103,9 +104,14 @@ def difference(expected: Any, got: Any) -> str:
     All that depends on the numbers is one of a few words: what a submission returns is its own
     choice, and a figure would tell it what it was asked.
     """
+    if isinstance(got, list) and _kind(expected) == "numbers":
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            got = np.asarray(got, dtype=float)
+    elif isinstance(got, np.ndarray) and isinstance(expected, list):
+        got = list(got)
     kinds = _kind(expected), _kind(got)
     if kinds[0] != kinds[1]:
-        return f"{kinds[1]} where {kinds[0]} was expected"
+        return f"{kinds[1]}; expected: {kinds[0]}"
     if isinstance(expected, dict):
         return "a dict with other keys or values than expected"
     if isinstance(expected, list):
@@ -142,7 +148,7 @@ def _size_of_difference(got: np.ndarray, expected: np.ndarray) -> str:
     if b.size and np.allclose(a, -b) and b.any():
         return "the opposite sign"
     how_many = "" if a.ndim == 0 else "all values " if several == 1 else "some of the values "
-    limits = ((0.01, "less than 1 %"), (0.1, "less than 10 %"), (1, "less than 100 %"))
+    limits = ((0.01, "less than 1 %"), (0.1, "1 to 10 %"), (1, "10 to 100 %"))
     size = next((word for limit, word in limits if share < limit), "100 % or more")
     return f"{how_many}off by {size} of the largest expected one" if how_many else f"off by {size}"
 

@@ -108,3 +108,41 @@ def test_what_a_submission_makes_up_is_refused(content):
 )
 def test_agreement(expected, got, agrees):
     assert plain.agrees(expected, got, 1e-6) is agrees
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "told"),
+    [
+        (1.0, "1", "text; expected: numbers"),
+        (1.0, None, "nothing (None); expected: numbers"),
+        (np.ones(2), [1.0, 1.01], "some of the values off by 1 to 10 %"),
+        ([1.0, 2.0], np.ones(2), "part 2 of 2: off by 10 to 100 %"),
+        (np.ones(2), [[1.0], "x"], "a list; expected: numbers"),
+        (np.ones((2, 3)), np.ones((3, 2)), "another shape than the expected (2, 3)"),
+        (1.0, np.ones(4), "an array, not a number"),
+        ([1.0, 2.0], [1.0], "another length than the expected 2"),
+        ([1.0, 2.0], [1.0, 2.1], "part 2 of 2: off by 1 to 10 %"),
+        (np.array([1.0, 2.0]), np.array([1.0, 2.001]), "some of the values off by less than 1 %"),
+        (np.array([1.0, 2.0]), np.array([2.0, 4.0]), "all values off by 100 % or more"),
+        (np.array([1.0, 2.0]), np.array([-1.0, -2.0]), "the opposite sign"),
+        (1.0, np.nan, "not finite"),
+        (np.zeros(0), np.ones(2), "another shape"),
+        (0.0, 1e300, "100 % or more"),
+    ],
+)
+def test_how_a_wrong_answer_differs_is_told(expected, got, told):
+    assert told in plain.difference(expected, got)
+
+
+def test_a_difference_tells_no_number_that_the_answer_chose():
+    """A function could put what it was asked into the shape or the size of what it returns."""
+    rng = np.random.default_rng(0)
+    shapes = {plain.difference(np.ones(3), np.ones(int(n))) for n in rng.integers(4, 999, 50)}
+    sizes = {plain.difference(1.0, float(x)) for x in 10.0 ** rng.uniform(-9, 9, 300)}
+    assert len(shapes) == 1 and len(sizes) <= 5
+
+
+@pytest.mark.parametrize("dtype", ["(1,,2)f8", "O", "<f8,<f8", "V8", "{'names': []}", 3, None])
+def test_types_that_are_no_plain_arrays_are_refused(dtype):
+    with pytest.raises(ValueError, match="no plain"):
+        plain.decode({"array": [dtype, [1], "AAAAAAAAAAA="]})
