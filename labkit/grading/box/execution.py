@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import stat
 import sys
@@ -21,6 +22,8 @@ from labkit.grading.inside import answers, measuring, runner
 OUT = "out"
 _MAX_ANSWER = 5_000_000
 _MAX_EXECUTED = 20_000_000
+#: Told of a file whose measuring has left something else than figures.
+NO_FIGURES = "it could not be measured"
 #: One child measures all files of a submission; a 16x8 file takes 1 ms a sample.
 _MEASURING = Limits(seconds=120, cpu_seconds=240, memory_mb=2000, file_mb=20, disk_mb=400)
 
@@ -229,6 +232,16 @@ def measure(
     return figures
 
 
+def _are_figures(content: object, metric: str) -> bool:
+    """Whether the child has told what it should: why there are none, or numbers."""
+    if not isinstance(content, dict) or "fault" in content:
+        return False
+    value = content.get(metric)
+    return isinstance(content.get("problem"), str) or (
+        "problem" not in content and isinstance(value, float) and math.isfinite(value)
+    )
+
+
 def _measure(names, files, split, isolation, metric) -> tuple[dict, sandbox.Ended]:
     with sandbox.scratch() as folder:
         (folder / measuring.FILES).mkdir()
@@ -245,6 +258,6 @@ def _measure(names, files, split, isolation, metric) -> tuple[dict, sandbox.Ende
         found = {}
         for name in names:
             content = _json(_read(folder, f"{measuring.FIGURES}/{name}.json", 100_000))
-            if isinstance(content, dict):
-                found[name] = content
+            if content is not None:
+                found[name] = content if _are_figures(content, metric) else {"problem": NO_FIGURES}
         return found, ended
