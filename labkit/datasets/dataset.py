@@ -280,7 +280,7 @@ def _stretch(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.arange(first, first + count)
 
 
-def stratified(classes: np.ndarray, count: int, seed: int) -> np.ndarray:
+def stratified(classes: np.ndarray, count: int, seed: int | list[int]) -> np.ndarray:
     """Indices of `count` items in random order, the classes in their proportions.
 
     Raises:

@@ -33,7 +33,7 @@ def real(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
         DataError: the real data is missing or damaged.
     """
     test = load("real")
-    chosen = stratified(test.y_test, min(count, len(test.y_test)), seed[0])
+    chosen = stratified(test.y_test, min(count, len(test.y_test)), seed)
     images = perturbed(test.x_test[chosen], np.random.default_rng(seed))
     return images, test.y_test[chosen]
 
@@ -45,7 +45,7 @@ def synthetic(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
         seed: at least four integers 0..255.
     """
     classes = np.arange(count) % len(sign_mnist.CLASS_NAMES)
-    number = int.from_bytes(bytes(seed[:4]), "big") | 1 << 31  # far from the seeds of the labs
+    number = int.from_bytes(bytes(seed), "big") | 1 << 31  # far from the seeds of the labs
     images = hands.draw(classes, seed=number, stream="test")
     return images.reshape(-1, *SHAPE), classes
 

@@ -37,7 +37,7 @@ def real(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
         DataError: the real data is missing or damaged.
     """
     test = load("real")
-    chosen = stratified(test.y_test, min(count, len(test.y_test)), seed[0])
+    chosen = stratified(test.y_test, min(count, len(test.y_test)), seed)
     windows = perturbed(test.x_test[chosen], np.random.default_rng(seed))
     return uci_har.scaled(windows), test.y_test[chosen]
 
@@ -52,7 +52,7 @@ def synthetic(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
     Args:
         seed: at least four integers 0..255.
     """
-    number = int.from_bytes(bytes(seed[:4]), "big") | 1 << 31  # far from the seeds of the labs
+    number = int.from_bytes(bytes(seed), "big") | 1 << 31  # far from the seeds of the labs
     share = _PEOPLE["train"] / sum(_PEOPLE.values())
     first = min(count, _ACTIVITIES * round(share * count / _ACTIVITIES))
     counts = {"train": first, "test": count - first}

@@ -22,7 +22,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    NonNegativeFloat,
     PositiveFloat,
     Tag,
     TypeAdapter,
@@ -62,6 +61,16 @@ NumberFigure = Literal[
     )
 ]
 _SHARES = {"sparsity", *(metric.name for metric in KNOWN.values() if metric.unit == "fraction")}
+#: The least and the most that a file can have; of other figures from one on.
+_RANGES = {
+    **dict.fromkeys(_SHARES, (0.0, 1.0)),
+    **{metric.name: (0.0, math.inf) for metric in KNOWN.values() if metric.unit != "fraction"},
+    "storage_bits": (min(BITS.values()), max(BITS.values())),
+    "code_bits": (1, max(BITS.values())),
+    "bias_code_bits": (0, max(BITS.values())),
+    "macs": (0, math.inf),
+}
+Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -176,7 +185,7 @@ class Exercise(Item):
     seed) are there."""
     answer: str = ""
     """Python that computes `answer` from the inputs; by default its function is called."""
-    tolerance: NonNegativeFloat = 1e-6
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 1e-6
     """Relative to the largest expected magnitude."""
     hint: str = ""
 
@@ -327,14 +336,15 @@ def load(path: Path) -> Assignment:
         root = found.course and (path.parent / found.course).resolve()
         digest = hashlib.sha256(text.encode()).hexdigest()
         assignment = Assignment(**vars(found), root=root, digest=digest)
-        for fault in _faults(assignment):
-            raise GradingError(fault)
+        for place, fault in _faults(assignment):
+            raise GradingError(f"{_line(text, place)}{fault}")
     except OSError as error:
         raise GradingError(f"{path}: cannot read the assignment ({error.strerror}).") from error
     except yaml.YAMLError as error:
         raise GradingError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        raise GradingError(f"{path}: {_told(error)}") from error
+        place = error.errors(include_url=False)[0]["loc"]
+        raise GradingError(f"{path}: {_line(text, place)}{_told(error)}") from error
     except (GradingError, ValueError, RecursionError) as error:
         raise GradingError(f"{path}: {error}") from error
     return assignment
@@ -357,6 +367,25 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
         return super().construct_mapping(node, deep)
+
+
+def _line(text: str, place: Place) -> str:
+    """The line of what stands at a place of the file, or around it, for the start of a message."""
+    node, line = yaml.compose(text, _Loader), None
+    for number, key in enumerate(place):
+        is_kind = key in KINDS and place[number - 2 : number - 1] == ("items",)
+        if is_kind and number + 1 < len(place):
+            continue  # pydantic names the kind of an item before what is in the item
+        if isinstance(node, yaml.MappingNode):
+            found = [(name, value) for name, value in node.value if name.value == key]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+            found = [(value, value) for value in node.value[key : key + 1]]
+        else:
+            break
+        if not found:
+            break
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return "" if line is None else f"line {line}: "
 
 
 def _told(error: ValidationError) -> str:
@@ -403,56 +432,120 @@ def schema_fault(content: object, name: str) -> str | None:
     return f"at {where}: {error.message[:200]}"
 
 
-def _faults(assignment: Assignment) -> Iterator[str]:
-    """What a schema cannot say."""
-    items, files = assignment.items, [file.name for file in assignment.files]
+def _faults(assignment: Assignment) -> Iterator[tuple[Place, str]]:
+    """What a schema cannot say, and where."""
+    items, files = assignment.items, {file.name: file for file in assignment.files}
     total = math.fsum(item.points for item in items)
     if not math.isclose(total, assignment.points, abs_tol=1e-9):
-        yield f"the items add up to {total:g} points, `points` says {assignment.points:g}."
+        text = f"the items add up to {total:g} points, `points` says {assignment.points:g}."
+        yield ("points",), text
     labs = [notebook.lab for notebook in assignment.notebooks]
-    for names in ([item.id for item in items], labs, files):
-        for twice in sorted({name for name in names if names.count(name) > 1}):
-            yield f"{twice} appears twice; give each item a title of its own."
-    for item in items:
+    yield from _twice([((*at, item.kind), item.id) for at, item in _placed(assignment)])
+    yield from _twice([(("notebooks", i), lab) for i, lab in enumerate(labs)])
+    yield from _twice([(("files", i), file.name) for i, file in enumerate(assignment.files)])
+    for at, item in _placed(assignment):
         if item.lab and item.lab not in labs:
-            yield f"{item.target}: lab {item.lab} is not under `notebooks`."
+            yield at, f"{item.target}: lab {item.lab} is not under `notebooks`."
         unknown = ({item.target} if item.kind == "model" else set(item.figures)) - {*files}
         if unknown:
-            yield f"{item.id}: {sorted(unknown)} is not under `files`."
-        if item.kind == "model":
-            for fault in _faults_of_model(item, assignment.metric):
-                yield f"{item.id}: {fault}"
+            yield at, f"{item.id}: {sorted(unknown)} is not under `files`."
+        elif item.kind == "model":
+            for place, fault in _faults_of_model(item, assignment.metric, files[item.target]):
+                yield (*at, *place), f"{item.id}: {fault}"
     if assignment.execute != "all" and any(f.source == "execution" for f in assignment.files):
-        yield "files from the execution need `execute: all`."
+        yield ("execute",), "files from the execution need `execute: all`."
     if {*assignment.leaderboard.files} - {*files}:
-        yield "the leaderboard names files that are not under `files`."
+        yield ("leaderboard",), "the leaderboard names files that are not under `files`."
     offered(assignment.dataset)
 
 
-def _faults_of_model(item: Model, metric: Metric) -> Iterator[str]:
-    asked = [*item.requires, *([item.curve] if item.curve else [])]
-    for figure in [each.figure for each in asked if each.figure in KNOWN]:
-        if figure != metric.name:
-            yield f"{figure} is not measured, the assignment's `metric` is {metric.name}."
-    for each in item.requires:
-        numbers, types = (each.at_least, each.at_most), (each.only, each.includes)
-        own, others, names = (numbers, types, "`at_least`, `at_most`")
-        if each.figure.endswith("_types"):
-            own, others, names = (types, numbers, "`only`, `includes`")
-        if own == (None, None) or others != (None, None):
-            yield f"{each.figure} has no bound, or one of another kind than {names}."
-        given = [number for number in numbers if number is not None]
-        if given != sorted(given):
-            yield f"{each.figure} cannot be at least {given[0]:g} and at most {given[1]:g}."
-        if each.figure in _SHARES and not all(0 <= number <= 1 for number in given):
-            yield f"{each.figure} is a share from 0 to 1, not {given[0]:g}."
-        wrong = "at_most" if metric.higher_is_better else "at_least"
-        if each.figure == metric.name and getattr(each, wrong) is not None:
-            yield f"`{wrong}` asks for a bad {metric.name}."
+def _placed(assignment: Assignment) -> Iterator[tuple[Place, Item]]:
+    """Every item and its place in the file."""
+    for number, part in enumerate(assignment.parts):
+        for index, item in enumerate(part.items):
+            yield ("parts", number, "items", index), item
+
+
+def _twice(placed: list[tuple[Place, str]]) -> Iterator[tuple[Place, str]]:
+    """Names that have stood before."""
+    seen = set()
+    for place, name in placed:
+        if name in seen:
+            yield place, f"{name} appears twice; give each item a title of its own."
+        seen.add(name)
+
+
+def _faults_of_model(item: Model, metric: Metric, file: ModelFile) -> Iterator[tuple[Place, str]]:
+    asked = [(("requires", i), each) for i, each in enumerate(item.requires)]
+    for place, each in [*asked, *([(("curve",), item.curve)] if item.curve else [])]:
+        if each.figure in KNOWN and each.figure != metric.name:
+            text = f"{each.figure} is not measured, the assignment's `metric` is {metric.name}."
+            yield place, text
+    for place, each in asked:
+        for fault in _faults_of_bounds(each, metric, file):
+            yield place, f"{each.figure} {fault}"
+    yield from _contradictions(asked)
     if item.curve:
-        figures, shares = zip(*item.curve.shares, strict=True)
-        if list(figures) != sorted(set(figures)):
-            yield "the curve's figures must rise."
-        better = sorted(shares, reverse=not metric.higher_is_better)
-        if item.curve.figure == metric.name and list(shares) != better:
-            yield f"the curve gives less for a better {metric.name}."
+        for fault in _faults_of_curve(item.curve, metric):
+            yield ("curve",), fault
+
+
+def _faults_of_bounds(each: Requirement, metric: Metric, file: ModelFile) -> Iterator[str]:
+    """Bounds that a figure cannot have, that every file keeps or that none does."""
+    numbers, types = (each.at_least, each.at_most), (each.only, each.includes)
+    own, others, names = (numbers, types, "`at_least`, `at_most`")
+    if each.figure.endswith("_types"):
+        own, others, names = (types, numbers, "`only`, `includes`")
+    if own == (None, None) or others != (None, None):
+        yield f"has no bound, or one of another kind than {names}."
+    given = [number for number in numbers if number is not None]
+    if given != sorted(given):
+        yield f"cannot be at least {given[0]:g} and at most {given[1]:g}."
+    if each.figure in _SHARES and not all(0 <= number <= 1 for number in given):
+        yield f"is a share from 0 to 1, not {given[0]:g}."
+    least, most = _RANGES.get(each.figure, (1, math.inf))
+    if each.figure == "bytes":
+        most = file.max_bytes  # no larger file is read
+    at_least, at_most = numbers
+    if at_least is not None and (at_least <= least or at_least > most):
+        holds = "none has" if at_least > most else "every file has"
+        yield f"at least {at_least:g}: {holds} that."
+    if at_most is not None and (at_most < least or at_most >= most):
+        holds = "none has" if at_most < least else "every file has"
+        yield f"at most {at_most:g}: {holds} that."
+    if each.figure == metric.name and numbers[metric.higher_is_better] is not None:
+        yield f"`{('at_least', 'at_most')[metric.higher_is_better]}` asks for a bad {metric.name}."
+    if each.only and {*each.only} == {*BITS}:
+        yield "may be of all types: every file keeps that."
+
+
+def _contradictions(asked: list[tuple[Place, Requirement]]) -> Iterator[tuple[Place, str]]:
+    """Bounds of a figure in several places that no file keeps at once, or of which one is void."""
+    seen: dict[tuple[str, str], object] = {}
+    for place, each in asked:
+        for name in ("at_least", "at_most", "only", "includes"):
+            bound = getattr(each, name)
+            if bound is None:
+                continue
+            if seen.setdefault((each.figure, name), bound) is not bound:
+                yield place, f"{each.figure} has `{name}` twice."
+        least, most, only, included = (
+            seen.get((each.figure, name)) for name in ("at_least", "at_most", "only", "includes")
+        )
+        if least is not None and most is not None and least > most:
+            yield place, f"{each.figure} cannot be at least {least:g} and at most {most:g}."
+        if only and included and included not in only:
+            yield place, f"{each.figure} cannot be {', '.join(only)} only and include {included}."
+
+
+def _faults_of_curve(curve: Curve, metric: Metric) -> Iterator[str]:
+    figures, shares = zip(*curve.shares, strict=True)
+    if list(figures) != sorted(set(figures)):
+        yield "the curve's figures must rise."
+    if figures[0] < 0 or (curve.figure in _SHARES and figures[-1] > 1):
+        yield f"the curve has {curve.figure} from {figures[0]:g} to {figures[-1]:g}: none has that."
+    if len(set(shares)) == 1:
+        yield "the curve gives every file the same."
+    better = sorted(shares, reverse=not metric.higher_is_better)
+    if curve.figure == metric.name and list(shares) != better:
+        yield f"the curve gives less for a better {metric.name}."

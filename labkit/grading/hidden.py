@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -93,7 +94,7 @@ class Split:
     public_x: np.ndarray
     public_y: np.ndarray
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of samples and targets."""
         digest = hashlib.sha256()
@@ -102,7 +103,11 @@ class Split:
         return digest.hexdigest()
 
     def to_bytes(self) -> bytes:
-        """As a `.npz` archive."""
+        """As a `.npz` archive, packed once for a whole class."""
+        return self._packed
+
+    @cached_property
+    def _packed(self) -> bytes:
         buffer = io.BytesIO()
         names = ("x", "y", "public_x", "public_y", "scale")
         np.savez(buffer, **{name: getattr(self, name) for name in names})
@@ -127,7 +132,7 @@ def make(
     """
     offers = offered(dataset)
     if own is not None:
-        return _own(own, offers)
+        return _shuffled(_own(own, offers), secret)
     seed = list(hashlib.sha256(secret + b"hidden split").digest())
     if data == "real" or (data == "auto" and offers.find()):
         source, says = SplitOrigin.REAL, f"real {offers.SAMPLES}, {offers.CHANGES}"
@@ -139,7 +144,14 @@ def make(
         )
         hidden = offers.synthetic(count, seed)
     public = offers.public(PUBLIC, source is SplitOrigin.REAL)
-    return Split(source, says, offers.SCALE, *hidden, *public)
+    return _shuffled(Split(source, says, offers.SCALE, *hidden, *public), secret)
+
+
+def _shuffled(split: Split, secret: bytes) -> Split:
+    """The samples in an order drawn from the whole secret: of it, a file knows nothing."""
+    seed = list(hashlib.sha256(secret + b"order of the samples").digest())
+    order = np.random.default_rng(seed).permutation(len(split.y))
+    return replace(split, x=split.x[order], y=split.y[order])
 
 
 def offered(dataset: str) -> Offers:

@@ -12,6 +12,9 @@ from labkit.grading.assignment import Curve, Item, Requirement
 from labkit.grading.inside.answers import NOT_FILLED_IN, NOT_PLAIN
 from labkit.measure.metrics import KNOWN
 
+#: The share of weights, or of multiplications, from which on a file includes a type.
+MOSTLY = 0.5
+
 SCORED, WAITING, FAULT = "scored", "to be marked", "fault of the grader's machine"
 UNREAD = "could not be read"
 #: Words of the runtime's own, which tell nobody what to do.
@@ -27,9 +30,9 @@ _NAMES = {
     "weight_bits": "bits of all weights",
     "parameters": "number of parameters",
     "storage_bits": "bits of a stored weight",
-    "code_bits": "bits that the distinct weights of a channel need",
+    "code_bits": "bits of a weight in the shortest code, codebooks and scales included",
     "bias_code_bits": "bits that the distinct biases need",
-    "unique_per_channel": "distinct weights in a channel",
+    "unique_per_channel": "distinct weights that a channel shares",
     "sparsity": "share of zero weights",
     "macs": "multiplications for a sample",
     "weight_types": "types of the weights",
@@ -186,11 +189,18 @@ def holds(requirement: Requirement, figures: dict) -> bool:
         return False
     if isinstance(value, list):
         return (requirement.only is None or set(value) <= set(requirement.only)) and (
-            requirement.includes is None or requirement.includes in value
+            requirement.includes is None
+            or (requirement.includes in value and _share(requirement, figures) >= MOSTLY)
         )
     return (requirement.at_least is None or value >= requirement.at_least) and (
         requirement.at_most is None or value <= requirement.at_most
     )
+
+
+def _share(requirement: Requirement, figures: dict) -> float:
+    """Of the type that is to be included, where it was measured."""
+    shares = figures.get("shares", {}).get(requirement.figure)
+    return 1.0 if shares is None else shares.get(requirement.includes, 0.0)
 
 
 def share_of(curve: Curve, figures: dict) -> float:
@@ -209,13 +219,14 @@ def share_of(curve: Curve, figures: dict) -> float:
 
 def told(requirement: Requirement, figures: dict, samples: str = "images") -> str:
     """A requirement that does not hold, in a sentence."""
+    mostly = f"at least half {requirement.includes}" if requirement.includes else None
     bounds = {
         "at least": _number(requirement.figure, requirement.at_least),
         "at most": _number(requirement.figure, requirement.at_most),
         "nothing but": ", ".join(requirement.only or ()),
-        "also": requirement.includes,
     }
-    asked = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound)
+    asked = [f"{word} {bound}" for word, bound in bounds.items() if bound]
+    asked = " and ".join([*asked, *([mostly] if mostly else [])])
     name = _name(requirement.figure, samples)
     return f"{name}: {shown(requirement.figure, figures)}, asked for: {asked}."
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labkit.measure.graph import Tensor
+from labkit.measure.graph import Graph, Tensor
 from labkit.measure.inspection import channels, inspect
 
 #: Codes that a decoder can read; "entropy (bits)" is what no code of single weights goes below.
@@ -20,11 +20,11 @@ CODES = ("dense (bits)", "codebook (bits)", "mask (bits)", "index (bits)")
 _GAP_WIDTHS = range(1, 13)
 
 
-def coding(source: str | Path | bytes) -> pd.DataFrame:
+def coding(source: str | Path | bytes | Graph) -> pd.DataFrame:
     """Bits of every weight and bias tensor of a file under four lossless codes.
 
     Args:
-        source: path of the `.tflite` file, or its bytes.
+        source: path of the `.tflite` file, its bytes, or its graph.
 
     Returns:
         a row a tensor, in the order of use, with "layer", "role", "values" (n), "unique" (N, among

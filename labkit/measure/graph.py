@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -129,6 +130,46 @@ class Graph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    @cached_property
+    def live(self) -> Graph:
+        """The graph without operators of the main graph whose results reach no output.
+
+        Tensors keep their numbers. What writes nothing (a variable is assigned, say) stays.
+        """
+        needed, kept = set(self.outputs), []
+        for operator in reversed(self.operators):
+            if operator.subgraph or not operator.outputs or needed.intersection(operator.outputs):
+                kept.append(operator)
+                needed.update(operator.inputs)
+        return replace(self, operators=tuple(reversed(kept)))
+
+    @cached_property
+    def varying(self) -> frozenset[int]:
+        """Tensors that depend on an input, or on a state; no constants and what is made of them."""
+        found = {*self.inputs, *(t.index for t in self.tensors if t.is_variable or t.subgraph)}
+        for operator in self.operators:
+            if not operator.inputs or found.intersection(operator.inputs):
+                found.update(operator.outputs)
+        return frozenset(found)
+
+    @cached_property
+    def used(self) -> frozenset[int]:
+        """Tensors that an operator reads or writes, inputs and outputs among them."""
+        ends = (i for operator in self.operators for i in (*operator.inputs, *operator.outputs))
+        return frozenset({*self.inputs, *self.outputs, *ends} - {-1})
+
+    def with_shapes(self, shapes: Mapping[int, tuple[int, ...]]) -> Graph:
+        """The graph with other shapes than the file's for what is no constant.
+
+        Args:
+            shapes: by tensor number, for example those that the runtime has found.
+        """
+        tensors = [
+            replace(t, shape=shapes[t.index]) if t.index in shapes and not t.is_constant else t
+            for t in self.tensors
+        ]
+        return replace(self, tensors=tuple(tensors))
 
 
 def read_bytes(source: str | Path | bytes) -> bytes:

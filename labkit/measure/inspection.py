@@ -34,12 +34,20 @@ _BIASES = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (*range(12, 16), 17),
     "UNIDIRECTIONAL_SEQUENCE_RNN": (3,),
 }
-# The dimension of the output channels in a weight tensor; 0 for those not named.
-_CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4}
+#: The dimension of the output channels in a weight tensor; 0 for those not named.
+CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4}
 
 # A shape, a list of axes or a table of paddings: at most two numbers for each of TFLite's eight
 # dimensions. Larger integer tensors count as weights, or they would be a place to hide some.
 _STRUCTURE_VALUES = 16
+
+# Whatever these take is data or weights, unless they compute a shape.
+_ARITHMETIC = frozenset(
+    {
+        *("ADD", "CONCATENATION", "DIV", "MAXIMUM", "MINIMUM", "MUL"),
+        *("PACK", "POW", "PRELU", "SQUARED_DIFFERENCE", "SUB"),
+    }
+)
 
 _WEIGHT_COLUMNS = (
     "layer",
@@ -152,11 +160,13 @@ class Inspection:
         return f"<table>{rows}</table>"
 
 
-def inspect(source: str | Path | bytes) -> Inspection:
+def inspect(source: str | Path | bytes | Graph) -> Inspection:
     """Read a `.tflite` file and measure what it holds; nothing is executed.
 
+    Operators whose results reach no output, and tensors that none of the others use, are left out.
+
     Args:
-        source: path of the file, or its bytes.
+        source: path of the file, its bytes, or its graph.
 
     Raises:
         ModelFileError: not a model, or damaged.
@@ -165,7 +175,7 @@ def inspect(source: str | Path | bytes) -> Inspection:
         >>> inspect("sign_mnist_quant_dyn.tflite").weight_types
         ('float32', 'int8')
     """
-    graph = read_graph(source)
+    graph = (source if isinstance(source, Graph) else read_graph(source)).live
     try:
         origins = _origins(graph)
         operators = [_operator_row(graph, operator, origins) for operator in graph.operators]
@@ -174,7 +184,7 @@ def inspect(source: str | Path | bytes) -> Inspection:
             operators=pd.DataFrame(operators),
             tensors=_tensor_table(graph, origins),
             weights=_weight_table(graph, origins),
-            macs=sum(_macs(graph, operator) for operator in graph.operators),
+            macs=sum(macs(graph, operator) for operator in graph.operators),
             peak_activation_bytes=_peak_bytes(graph, origins),
         )
     except (IndexError, ZeroDivisionError) as error:
@@ -196,7 +206,7 @@ def weights(source: str | Path | bytes) -> dict[str, np.ndarray]:
     Raises:
         ModelFileError: not a model, or damaged.
     """
-    graph = read_graph(source)
+    graph = read_graph(source).live
     table = _weight_table(graph, _origins(graph))
     table = table[table["role"] == "weight"]
     return {
@@ -224,7 +234,7 @@ def _operator_row(graph: Graph, operator: Operator, origins: dict[int, int]) -> 
         "inputs": _signature(t for t in named if t.index not in origins),
         "constants": _signature(constants),
         "outputs": _signature(graph.tensors[i] for i in operator.outputs),
-        "MACs": _macs(graph, operator),
+        "MACs": macs(graph, operator),
     }
 
 
@@ -235,6 +245,7 @@ def _signature(tensors) -> str:
 
 def _tensor_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
     kinds = _kinds(graph, origins)
+    used = [tensor for tensor in graph.tensors if tensor.index in graph.used]
     rows = [
         {
             "name": tensor.name,
@@ -248,20 +259,15 @@ def _tensor_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
             "zero point": _one_or_all(tensor.zero_points) if len(tensor.scales) else None,
             "axis": tensor.axis if tensor.is_per_channel else None,
         }
-        for tensor in graph.tensors
+        for tensor in used
     ]
-    table = pd.DataFrame(rows, dtype=object)
+    table = pd.DataFrame(rows, index=[tensor.index for tensor in used], dtype=object)
     return table.astype({"bits": int, "bytes": int, "per channel": bool}).rename_axis("tensor")
 
 
 def _kinds(graph: Graph, origins: dict[int, int]) -> list[str]:
-    """What each tensor is: "constant", "unpacked constant", "state", "shape" or "activation"."""
-    shapes: set[int] = set()
-    for operator in graph.operators:
-        varying = [i for i in operator.inputs if i >= 0 and i not in origins]
-        # What is computed from shapes alone, for a reshape, is no activation either.
-        if operator.name == "SHAPE" or (varying and shapes.issuperset(varying)):
-            shapes.update(operator.outputs)
+    """What each tensor is: "constant", "state", "shape", "activation", or what constants become."""
+    shapes = _shapes(graph, origins)
 
     def kind(tensor: Tensor) -> str:
         if tensor.is_constant:
@@ -270,9 +276,21 @@ def _kinds(graph: Graph, origins: dict[int, int]) -> list[str]:
             return "state"
         if tensor.index in origins:
             return "unpacked constant"
-        return "shape" if tensor.index in shapes else "activation"
+        if tensor.index in shapes:
+            return "shape"
+        return "activation" if tensor.index in graph.varying else "computed constant"
 
     return [kind(tensor) for tensor in graph.tensors]
+
+
+def _shapes(graph: Graph, origins: dict[int, int]) -> set[int]:
+    """Tensors that are computed from shapes alone, for a reshape."""
+    shapes: set[int] = set()
+    for operator in graph.operators:
+        varying = [i for i in operator.inputs if i >= 0 and i not in origins]
+        if operator.name == "SHAPE" or (varying and shapes.issuperset(varying)):
+            shapes.update(operator.outputs)
+    return shapes
 
 
 def _one_or_all(values: np.ndarray):
@@ -285,6 +303,7 @@ def _one_or_all(values: np.ndarray):
 def _weight_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
     """A row a constant, in the order of use; a constant that several operators use counts once."""
     rows: dict[int, dict] = {}
+    shapes = _shapes(graph, origins)
     for operator in graph.operators:
         if operator.name in _UNPACKING and operator.inputs[0] in origins:
             continue
@@ -292,22 +311,26 @@ def _weight_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
             if index not in origins or origins[index] in rows:
                 continue
             tensor = graph.tensors[origins[index]]
-            role = _role(operator, position, tensor)
+            role = _role(operator, position, tensor, shapes)
             if role:
                 rows[tensor.index] = _weight_row(graph, operator, role, tensor)
     return pd.DataFrame(list(rows.values()), columns=_WEIGHT_COLUMNS)
 
 
-def _role(operator: Operator, position: int, tensor: Tensor) -> str | None:
-    """What a constant is to an operator; None if it is part of the graph's structure."""
+def _role(operator: Operator, position: int, tensor: Tensor, shapes: set[int]) -> str | None:
+    """What a constant is to an operator; None if it is part of the graph's structure.
+
+    Args:
+        shapes: tensors that are computed from shapes alone.
+    """
     if position in _WEIGHTS.get(operator.name, ()):
         return "weight"
     if position in _BIASES.get(operator.name, ()):
         return "bias"
     is_plain_integer = not len(tensor.scales) and "float" not in tensor.type
-    if not tensor.bits or (is_plain_integer and tensor.count <= _STRUCTURE_VALUES):
-        return None
-    return "constant"
+    is_small = is_plain_integer and tensor.count <= _STRUCTURE_VALUES
+    touches_data = operator.name in _ARITHMETIC and not shapes.issuperset(operator.outputs)
+    return None if not tensor.bits or (is_small and not touches_data) else "constant"
 
 
 def _weight_row(graph: Graph, operator: Operator, role: str, tensor: Tensor) -> dict:
@@ -346,7 +369,7 @@ def channels(tensor: Tensor, operator: str, role: str) -> list[np.ndarray]:
     codes = tensor.codes
     if role != "weight" or tensor.is_sparse or codes.ndim < 2:
         return [codes]
-    axis = tensor.axis if tensor.is_per_channel else _CHANNEL_AXIS.get(operator, 0)
+    axis = tensor.axis if tensor.is_per_channel else CHANNEL_AXIS.get(operator, 0)
     return list(np.moveaxis(codes, axis, 0))
 
 
@@ -374,14 +397,14 @@ def _distinct(names) -> list[str]:
     return result
 
 
-def _macs(graph: Graph, operator: Operator) -> int:
-    """Multiply-accumulate operations of an operator for one image."""
+def macs(graph: Graph, operator: Operator) -> int:
+    """Multiply-accumulate operations of an operator for one image; none with constants alone."""
 
     def shape(position: int) -> tuple[int, ...]:
         return graph.tensors[operator.inputs[position]].shape
 
     name = operator.name
-    if name not in _WEIGHTS or not operator.outputs:
+    if name not in _WEIGHTS or not graph.varying.intersection(operator.outputs):
         return 0
     outputs = graph.tensors[operator.outputs[0]].count
     if name in ("CONV_2D", "FULLY_CONNECTED"):  # weights (out, ...): the rest feeds one output

@@ -22,12 +22,19 @@ class TFLiteModel:
         threads: CPU threads of the runtime.
         reference: compute with the plain reference kernels, which are slower: the fast ones may
             round an integer sum the other way.
+        batch: samples a step where the file allows it; with 1 none is computed beside another.
 
     Raises:
         ModelFileError: not a model, damaged, or with operators that the runtime does not have.
     """
 
-    def __init__(self, source: str | Path | bytes, threads: int = 2, reference: bool = False):
+    def __init__(
+        self,
+        source: str | Path | bytes,
+        threads: int = 2,
+        reference: bool = False,
+        batch: int = BATCH,
+    ):
         # Read by Python first: an index out of bounds ends the process inside the runtime.
         content = read_bytes(source)
         self._where = str(source) if isinstance(source, (str, Path)) else "the model"
@@ -38,6 +45,7 @@ class TFLiteModel:
         self._can_resize = all(graph.tensors[i].signature[:1] == (-1,) for i in graph.inputs)
         self._inputs, self._outputs = self._ends()
         self.threads = threads
+        self.batch = batch
 
     def _load(self, content: bytes, threads: int, reference: bool):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -91,6 +99,15 @@ class TFLiteModel:
         """Type of the file's output tensor, for example "int8"."""
         return np.dtype(self._interpreter.get_output_details()[0]["dtype"]).name
 
+    @property
+    def shapes(self) -> dict[int, tuple[int, ...]]:
+        """Shape of each tensor of the main graph by its number, as the runtime has found it last.
+
+        Complete for a `reference` model that has run: others leave tensors to faster kernels.
+        """
+        details = self._interpreter.get_tensor_details()
+        return {d["index"]: tuple(int(n) for n in d["shape"]) for d in details}
+
     def predict(self, x):
         """Run the model.
 
@@ -110,7 +127,7 @@ class TFLiteModel:
         """
         arrays = self._checked(x)
         count = len(arrays[0])
-        step = BATCH if self._can_resize and not self._is_stateful else 1
+        step = self.batch if self._can_resize and not self._is_stateful else 1
         parts = [self._run([a[i : i + step] for a in arrays]) for i in range(0, count, step)]
         outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return outputs[0] if len(outputs) == 1 else dict(zip(self._outputs, outputs, strict=True))

@@ -7,6 +7,7 @@ import yaml
 from labkit.authoring.source import course_root
 from labkit.grading import GradingError
 from labkit.grading.assignment import load, schema, schema_fault
+from labkit.measure.graph import BITS
 
 GRADING = course_root() / "grading"
 COURSE = sorted(GRADING.glob("q*.yaml"))
@@ -37,6 +38,14 @@ SMALL = {
 
 def bound(content, **changes):
     content["parts"][0]["items"][0]["requires"][0].update(changes)
+
+
+def again(content, **requirement):
+    content["parts"][0]["items"][0]["requires"].append(requirement)
+
+
+def curve(content, shares, figure="bytes"):
+    content["parts"][0]["items"][0]["curve"] = {"figure": figure, "shares": shares}
 
 
 def written(tmp_path, content):
@@ -151,6 +160,28 @@ def test_defaults(tmp_path):
             ),
             "need `execute: all`",
         ),
+        (lambda c: bound(c, at_least=0), "accuracy at least 0: every file has that"),
+        (lambda c: again(c, figure="accuracy", at_least=0.8), "accuracy has `at_least` twice"),
+        (lambda c: again(c, figure="sparsity", at_least=1.0, at_most=1.0), "every file has that"),
+        (lambda c: again(c, figure="bytes", at_most=1e6), "bytes at most 1e+06: every file has"),
+        (lambda c: again(c, figure="bytes", at_least=2e6), "bytes at least 2e+06: none has that"),
+        (lambda c: again(c, figure="storage_bits", at_least=2), "every file has that"),
+        (lambda c: again(c, figure="code_bits", at_most=0), "code_bits at most 0: none has that"),
+        (lambda c: again(c, figure="weight_types", only=[*BITS]), "of all types: every file"),
+        (
+            lambda c: again(c, figure="weight_types", only=["int8"], includes="int4"),
+            "weight_types cannot be int8 only and include int4",
+        ),
+        (
+            lambda c: again(c, figure="macs", at_least=9) or again(c, figure="macs", at_most=8),
+            "macs cannot be at least 9 and at most 8",
+        ),
+        (lambda c: curve(c, [[0, 1], [9, 1]]), "the curve gives every file the same"),
+        (lambda c: curve(c, [[-1, 1], [9, 0]]), "the curve has bytes from -1 to 9: none has that"),
+        (
+            lambda c: curve(c, [[0, 0], [90, 1]], "accuracy"),
+            "the curve has accuracy from 0 to 90: none has that",
+        ),
         (lambda c: c.update(leaderboard={"files": ["other.tflite"]}), "leaderboard"),
     ],
 )
@@ -161,6 +192,42 @@ def test_mistakes_are_named(tmp_path, change, message):
         load(written(tmp_path, content))
     assert message in str(error.value) and "a.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+SHORT = """schema: 1
+name: a
+title: A
+points: 5
+files:
+  - name: m.tflite
+parts:
+  - title: p
+    items:
+      - model: m.tflite
+        points: 4
+        requires:
+          - {figure: accuracy, at_least: 0.9}
+      - {manual: talk, points: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("points: 4", "points: .nan", 11),
+        ("points: 4", "points: 3", 4),
+        ("at_least: 0.9", "at_least: 1.5", 13),
+        ("at_least: 0.9", "only: [int_8]", 13),
+        ("figure: accuracy", "figure: beauty", 13),
+        ("manual: talk", "manual: 7", 14),
+        ("model: m.tflite", "model: n.tflite", 10),
+        ("title: p", "titel: p", 8),
+    ],
+)
+def test_mistakes_are_told_with_their_line(tmp_path, old, new, line):
+    (tmp_path / "a.yaml").write_text(SHORT.replace(old, new))
+    with pytest.raises(GradingError, match=rf"a\.yaml: line {line}: "):
+        load(tmp_path / "a.yaml")
 
 
 def test_no_yaml(tmp_path):

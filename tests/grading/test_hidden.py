@@ -31,6 +31,27 @@ def test_hidden_images_depend_on_the_secret_alone():
     assert not public & {image.tobytes() for image in a.x}
 
 
+def test_the_order_comes_from_the_whole_secret(split):
+    """Of classes whose secrets differ in one byte, no two have the same order of labels."""
+    secrets = [bytes(31) + bytes([n]) for n in range(64)] + [
+        bytes([n]) + bytes(31) for n in range(64)
+    ]
+    orders = [tuple(hidden.make("auto", 48, secret, split).y) for secret in secrets]
+    assert len(set(orders)) == 127  # the first of both are one
+    drawn = hidden.make("synthetic", 48, b"1")
+    assert sorted(drawn.y) == sorted(np.arange(48) % 24) and list(drawn.y) != list(
+        np.arange(48) % 24
+    )
+
+
+def test_samples_keep_their_targets(split):
+    with np.load(split) as own:
+        x, y = own["x"], own["y"]
+    made = hidden.make("auto", 48, b"1", split)
+    known = {image.tobytes(): target for image, target in zip(x, y, strict=True)}
+    assert [known[image.tobytes()] for image in made.x] == made.y.tolist()
+
+
 @pytest.mark.parametrize(
     "arrays",
     [

@@ -32,6 +32,17 @@ def test_requirements(requirement, holds):
     assert bool(score.reasons) is not holds
 
 
+def test_a_type_is_included_where_most_is_of_it():
+    """One tensor of a type, beside all others, makes no file of that type."""
+    figures = FIGURES | {"shares": {"weight_types": {"int8": 0.1, "float32": 0.9}}}
+    assert scoring.holds(Requirement("weight_types", includes="float32"), figures)
+    wanted = Requirement("weight_types", includes="int8")
+    assert not scoring.holds(wanted, figures)
+    assert scoring.told(wanted, figures) == (
+        "types of the weights: float32, int8, asked for: at least half int8."
+    )
+
+
 @pytest.mark.parametrize(
     ("size", "share"), [(0, 1), (10, 1), (15, 0.75), (20, 0.5), (30, 0.25), (40, 0), (99, 0)]
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ OUT = "out"
 _MAX_ANSWER = 5_000_000
 _MAX_EXECUTED = 20_000_000
 _MAX_FIGURES = 100_000
+#: Told of a file whose measuring has left something else than figures.
+NO_FIGURES = "it could not be measured"
 #: One child measures all files of a submission; a 16x8 file takes 1 ms a sample.
 _MEASURING = Limits(seconds=120, cpu_seconds=240, memory_mb=2000, file_mb=20, disk_mb=400)
 
@@ -227,6 +230,16 @@ def measure(
     return figures
 
 
+def _are_figures(content: object, metric: str) -> bool:
+    """Whether the child has told what it should: why there are none, or numbers."""
+    if not isinstance(content, dict) or "fault" in content:
+        return False
+    value = content.get(metric)
+    return isinstance(content.get("problem"), str) or (
+        "problem" not in content and isinstance(value, float) and math.isfinite(value)
+    )
+
+
 def _measure(names, files, split, isolation, metric) -> tuple[dict, sandbox.Ended]:
     figures = {name: f"{measuring.FIGURES}/{name}.json" for name in names}
     with sandbox.scratch() as place:
@@ -243,4 +256,8 @@ def _measure(names, files, split, isolation, metric) -> tuple[dict, sandbox.Ende
             take=dict.fromkeys(figures.values(), _MAX_FIGURES),
         )
     read = {name: _json(ended.files.get(path)) for name, path in figures.items()}
-    return {name: found for name, found in read.items() if isinstance(found, dict)}, ended
+    return {
+        name: found if _are_figures(found, metric) else {"problem": NO_FIGURES}
+        for name, found in read.items()
+        if found is not None
+    }, ended

@@ -11,8 +11,14 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from labkit.errors import LabkitError
+
+if TYPE_CHECKING:
+    from labkit.measure.graph import Graph
 
 #: What convolutional networks need, quantised or not. No control flow, no tables of strings or
 #: numbers to look answers up in, no variables, nothing custom and no TensorFlow operator.
@@ -62,6 +68,10 @@ ALLOWED = frozenset(
 #: Below this share on the hidden samples, the public ones are read for comparison; errors, which
 #: know no such bound, are always compared.
 SUSPICIOUS = 0.7
+#: So many samples are read once more, in another order.
+AGAIN = 200
+#: On so many it is tried what a tensor does.
+TRIED_ON = 8
 HIDDEN, FILES, FIGURES = "hidden.npz", "files", "figures"
 
 
@@ -89,25 +99,55 @@ def measure(content: bytes, split: dict, metric: str = "accuracy") -> dict:
         split: the arrays of `hidden.Split.to_bytes`.
         metric: name of one of labkit's.
     """
-    from labkit.measure import ModelFileError, read_graph
+    from labkit.grading.inside.figures import figures
+    from labkit.measure import read_graph
 
     facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     try:
         graph = read_graph(content, "the file")
-        operators = sorted({operator.name for operator in graph.operators})
-        refused = [name[:60] for name in operators if name not in ALLOWED]
-        if refused:
-            return facts | {"problem": f"operators that are not allowed: {', '.join(refused)}"}
-        if len({operator.subgraph for operator in graph.operators}) > 1:
-            return facts | {"problem": "several subgraphs: control flow is not allowed"}
-        if _computes_weights(graph):
-            return facts | {"problem": "weights that are computed at run time are not allowed"}
-        return facts | {"operators": operators} | _figures(content) | _merit(content, split, metric)
-    except (ModelFileError, ValueError, IndexError, MemoryError, RecursionError) as error:
+        problem = refused(graph)
+        if problem:
+            return facts | {"problem": problem}
+        samples = split["x"][:TRIED_ON] / np.float32(split["scale"])
+        facts["operators"] = sorted({operator.name for operator in graph.live.operators})
+        return facts | _merit(content, split, metric) | figures(content, graph, samples)
+    except LabkitError as error:
         return facts | {"problem": str(error)[:300]}
+    except ValueError as error:
+        return facts | {"problem": str(error)[:300] or "its values make no sense"}
+    except Exception as error:  # whatever a stranger's file provokes is the file's problem
+        return facts | {"problem": f"{type(error).__name__}: {error}"[:300]}
 
 
-def _computes_weights(graph) -> bool:
+def refused(graph: Graph) -> str | None:
+    """Why a file is not even run: what it is made of, or figures that could not be measured."""
+    names = sorted({operator.name for operator in graph.operators})
+    others = [name[:60] for name in names if name not in ALLOWED]
+    if others:
+        return f"operators that are not allowed: {', '.join(others)}"
+    if len({operator.subgraph for operator in graph.operators}) > 1:
+        return "several subgraphs: control flow is not allowed"
+    if _computes_weights(graph):
+        return "weights that are computed at run time are not allowed"
+    return _disorder(graph)
+
+
+def _disorder(graph: Graph) -> str | None:
+    """What would let a sample's values reach another: memory that is read before it is written."""
+    tensors = graph.tensors
+    if any(tensors[i].is_variable for i in graph.used):
+        return "it keeps variables from one sample to the next"
+    written = {t.index for t in tensors if t.is_constant or not t.count} | {-1, *graph.inputs}
+    for operator in graph.operators:
+        if not written.issuperset(operator.inputs):
+            return f"{operator.name} reads what nothing has written before it"
+        if written.intersection(operator.outputs):
+            return f"{operator.name} writes over what is there already"
+        written.update(operator.outputs)
+    return None if written.issuperset(graph.outputs) else "nothing writes its output"
+
+
+def _computes_weights(graph: Graph) -> bool:
     """Whether a layer's weights are no constants: what they are could not be measured."""
     constant = {tensor.index for tensor in graph.tensors if tensor.is_constant}
     for operator in graph.operators:
@@ -120,48 +160,22 @@ def _computes_weights(graph) -> bool:
     )
 
 
-def _figures(content: bytes) -> dict:
-    from labkit import measure
-
-    found = measure.inspect(content)
-    kernels = found.weights[found.weights["role"] == "weight"]
-    biases = found.weights[found.weights["role"] == "bias"]
-    if kernels.empty:
-        raise ValueError("the file holds no weights")
-    values = kernels["values"].sum()
-    figures = {
-        "gzip_bytes": measure.size(content).gzip_bytes,
-        "parameters": found.parameters,
-        "weight_bits": found.weight_bits,
-        "storage_bits": int(kernels["bits"].max()),
-        "code_bits": _bits(kernels["unique per channel"]),
-        "bias_code_bits": _bits(biases["unique"]) if len(biases) else 0,
-        "unique_per_channel": int(kernels["unique per channel"].max()),
-        "sparsity": float((kernels["sparsity"] * kernels["values"]).sum() / values),
-        "macs": int(found.macs),
-    }
-    for name in ("weight_types", "bias_types", "activation_types", "input_types", "output_types"):
-        figures[name] = list(getattr(found, name))
-    if hasattr(measure, "coding"):
-        figures["coded_bits"] = int(measure.coding(content)["best (bits)"].sum())
-    return figures
-
-
-def _bits(unique) -> int:
-    return max(1, math.ceil(math.log2(max(int(unique.max()), 1))))
-
-
 def _merit(content: bytes, split: dict, name: str) -> dict:
+    """The metric on the hidden samples, and on the public ones where that says something."""
     from labkit.measure import TFLiteModel
     from labkit.measure.metrics import KNOWN
 
-    metric, model = KNOWN[name], TFLiteModel(content, threads=1)
+    metric, model = KNOWN[name], TFLiteModel(content, threads=1, batch=1)
 
     def value(part: str) -> float:
         x = split[f"{part}x"] / np.float32(split["scale"])
-        found = float(metric.compute(split[f"{part}y"], model.predict(x)))
-        if not math.isfinite(found):
-            raise ValueError(f"its {name} is not finite")
+        outputs = model.predict(x)
+        found = float(metric.compute(split[f"{part}y"], outputs))
+        if not math.isfinite(found) or np.isnan(outputs).any():
+            raise ValueError(f"its {name} is not finite: there are outputs that are no numbers")
+        order = np.random.default_rng(0).permutation(len(x))[:AGAIN]
+        if not np.array_equal(model.predict(x[order]), outputs[order]):
+            raise ValueError("what it makes of a sample depends on the samples before it")
         return found
 
     found = {name: value("")}

@@ -1,4 +1,5 @@
 import io
+import json
 
 import numpy as np
 import pytest
@@ -130,11 +131,27 @@ def test_a_child_that_does_not_start_is_the_machines_fault(model_files, loaded, 
     assert "did not start" in found["m"]["fault"] and "problem" not in found["m"]
 
 
+@pytest.mark.parametrize(
+    "told", [[1], {}, {"accuracy": "1"}, {"accuracy": float("inf")}, {"problem": 3}]
+)
+def test_what_is_no_figures_is_a_problem(told, model_files, loaded, monkeypatch):
+    """A stand-in for a file that takes the measuring process over."""
+
+    def forged(command, folder, *rest, **more):
+        (folder / measuring.FIGURES).mkdir()
+        (folder / measuring.FIGURES / "m.json").write_text(json.dumps(told))
+        return sandbox.Ended("ended", 0, 0, 0, 0, True)
+
+    monkeypatch.setattr(sandbox, "run", forged)
+    found = execution.measure({"m": b""}, loaded.to_bytes(), sandbox.Isolation("limits"))
+    assert found == {"m": {"problem": execution.NO_FIGURES}}
+
+
 def test_measuring_needs_no_tensorflow():
     import subprocess
     import sys
 
-    code = "import sys, labkit.grading.inside.measuring as m; m._bits; import labkit.measure; "
-    code += "print('tensorflow' in sys.modules)"
+    code = "import sys, labkit.grading.inside.measuring as m, labkit.grading.inside.figures; "
+    code += "m.measure(b'', {}); print('tensorflow' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"

@@ -1,0 +1,198 @@
+"""What the grader reads from a model file besides how well it does: of what is live, as it runs.
+
+Dead operators and tensors count for nothing, shapes are those that the runtime has found, and every
+constant that data meets is a weight, whatever operator holds it. What a file may boast of (zeros, a
+type that an assignment wants to see) is counted only where the outputs depend on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from labkit import measure
+from labkit.measure.graph import Graph, Tensor
+from labkit.measure.inspection import CHANNEL_AXIS, Inspection, macs
+from labkit.measure.levels import levels
+
+#: Up to this share of all numbers, constants of other operators than layers are shifts and scales
+#: (of a normalisation that could not be folded), not weights.
+SHIFTS = 0.05
+#: A tensor does something if the outputs without it are another, by this share of their spread.
+EFFECT = 0.02
+#: Of so many tensors, the largest ones, it is tried.
+TRIED = 64
+_REAL_BITS = 32
+_TYPES = ("weight_types", "bias_types", "activation_types", "input_types", "output_types")
+
+
+def figures(content: bytes, graph: Graph, samples: np.ndarray) -> dict:
+    """Figures of a file that runs.
+
+    Args:
+        graph: of the file.
+        samples: float (N, ...), what the file reads; the tensors' effect is tried on them.
+
+    Raises:
+        ValueError: it holds no weights.
+        ModelFileError: it does not run.
+    """
+    model = measure.TFLiteModel(content, threads=1, reference=True, batch=1)
+    model.predict(samples[:1])
+    graph = graph.with_shapes(model.shapes)
+    found = measure.inspect(graph)
+    kernels, numbers = _kernels(found.weights)
+    if not kernels["values"].sum():
+        raise ValueError("the file holds no weights")
+    kernels = kernels.assign(does=_does(content, graph, kernels, samples))
+    biases = found.weights[found.weights["role"] == "bias"]
+    best = measure.coding(graph)["best (bits)"]  # in the order of the weights
+    return {
+        "gzip_bytes": measure.size(content).gzip_bytes,
+        "parameters": found.parameters,
+        "weight_bits": found.weight_bits,
+        "coded_bits": int(best.sum()) + _scale_bits(graph, found.weights),
+        "storage_bits": int(kernels["bits"].max()),
+        **_levels(graph, kernels, numbers.assign(best=best.loc[numbers.index])),
+        "bias_code_bits": _bits(biases["unique"].max()) if len(biases) else 0,
+        "sparsity": _sparsity(graph, kernels),
+        "macs": int(found.macs),
+        **{name: list(getattr(found, name)) for name in _TYPES},
+        "weight_types": sorted(set(kernels["type"])),
+        "shares": {
+            "weight_types": _shares(kernels["type"], kernels["values"], kernels["does"]),
+            "activation_types": _shares(*_multiplied(found)),
+        },
+    }
+
+
+def _kernels(weights: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of `Inspection.weights` that are weights, and those of all numbers but biases.
+
+    They are the same unless the constants besides kernels are few.
+    """
+    numbers = weights[weights["role"] != "bias"]
+    kernels = weights[weights["role"] == "weight"]
+    others = numbers["values"].sum() - kernels["values"].sum()
+    return (kernels if others <= SHIFTS * numbers["values"].sum() else numbers), numbers
+
+
+def _levels(graph: Graph, kernels: pd.DataFrame, numbers: pd.DataFrame) -> dict[str, int]:
+    """Bits of a weight and distinct weights in a channel, as far as there are enough to tell.
+
+    Bits are those of the widest kernel's indices, and at least the mean of the whole file with
+    codebooks, steps and scales: what is cut into small tensors has few distinct values in each, and
+    pays with more codebooks.
+    """
+    found = {
+        row.tensor: levels(graph.tensors[row.tensor], row.operator, row.role)
+        for row in numbers.itertuples()
+    }
+    paid = sum(min(found[row.tensor].bits, row.best) for row in numbers.itertuples())
+    mean = (paid + _scale_bits(graph, numbers)) / numbers["values"].sum()
+    index = [found[tensor].index_bits for tensor in kernels["tensor"]]
+    usual = round(np.average(index, weights=kernels["values"]))
+    codes = [graph.tensors[tensor].codes.ravel() for tensor in kernels["tensor"]]
+    together = len(np.unique(np.concatenate(codes)))
+    return {
+        "code_bits": max(*index, round(mean)),
+        "unique_per_channel": max(
+            int(kernels["unique per channel"].max()), min(2**usual, together)
+        ),
+    }
+
+
+def _bits(unique: int) -> int:
+    return max(1, (max(int(unique), 1) - 1).bit_length())
+
+
+def _scale_bits(graph: Graph, weights: pd.DataFrame) -> int:
+    return _REAL_BITS * sum(len(graph.tensors[i].scales) for i in weights["tensor"])
+
+
+def _sparsity(graph: Graph, kernels: pd.DataFrame) -> float:
+    """Share of zeros among weights that do something.
+
+    A filter of zeros, or an input that no filter reads, is no pruned weight: it may as well not be
+    there. Of what does nothing, zeros do not count.
+    """
+    zeros = values = 0
+    for row in kernels.itertuples():
+        kept, zero = _counted(graph.tensors[row.tensor], row.operator, row.sparsity)
+        if row.does:
+            values, zeros = values + kept, zeros + zero
+        else:
+            values += kept - zero
+    return zeros / values if values else 0.0
+
+
+def _counted(tensor: Tensor, operator: str, sparsity: float) -> tuple[int, int]:
+    """Weights of a kernel without filters and inputs of zeros alone, and zeros among them."""
+    if tensor.is_sparse or tensor.codes.ndim < 2:
+        return tensor.count, round(sparsity * tensor.count)
+    is_some = tensor.codes != (tensor.along_axis(tensor.zero_points) if len(tensor.scales) else 0)
+    out = CHANNEL_AXIS.get(operator, 0)
+    for axis in (out, is_some.ndim - 1):
+        rest = tuple(a for a in range(is_some.ndim) if a != axis)
+        is_some = np.compress(is_some.any(axis=rest), is_some, axis=axis)
+    return is_some.size, is_some.size - int(is_some.sum())
+
+
+def _does(content: bytes, graph: Graph, kernels: pd.DataFrame, samples: np.ndarray) -> list[bool]:
+    """Whether each kernel does something, as far as a file may boast of it: else it is believed."""
+    boasts = kernels
+    if kernels["type"].nunique() == 1:
+        boasts = kernels[kernels["sparsity"] > SHIFTS]
+    tried = boasts.nlargest(TRIED, "values")["tensor"]
+    does = effective(content, [graph.tensors[i] for i in tried], samples) if len(tried) else set()
+    believed = set(kernels["tensor"]) - set(boasts["tensor"])
+    return [tensor in does | believed for tensor in kernels["tensor"]]
+
+
+def effective(content: bytes, tensors: list[Tensor], samples: np.ndarray) -> set[int]:
+    """Numbers of the constants of a file without which its outputs are others."""
+
+    def outputs(model: bytes) -> np.ndarray:
+        return measure.TFLiteModel(model, threads=1, batch=1).predict(samples)
+
+    usual = outputs(content)
+    spread = np.linalg.norm(usual - usual.mean(axis=0))
+    found = set()
+    for tensor in tensors:
+        try:
+            changed = outputs(_without(content, tensor))
+        except measure.ModelFileError:
+            continue
+        if np.linalg.norm(changed - usual) > EFFECT * spread:
+            found.add(tensor.index)
+    return found
+
+
+def _without(content: bytes, tensor: Tensor) -> bytes:
+    """The file with zeros in place of a constant."""
+    start = _address(tensor.data) - _address(np.frombuffer(content, np.uint8))
+    zeros = np.zeros(len(tensor.data), np.uint8)
+    if len(tensor.scales) and tensor.bits >= 8 and not tensor.is_sparse:
+        points = np.broadcast_to(tensor.along_axis(tensor.zero_points), tensor.shape)
+        zeros = np.frombuffer(points.astype(tensor.codes.dtype).tobytes(), np.uint8)
+    return content[:start] + zeros.tobytes() + content[start + len(zeros) :]
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _multiplied(found: Inspection) -> tuple[list[str], list[int]]:
+    """Types of what layers multiply by their weights, and how often they do."""
+    graph = found.graph
+    layers = [operator for operator in graph.operators if macs(graph, operator)]
+    types = [graph.tensors[operator.inputs[0]].type for operator in layers]
+    return types, [macs(graph, operator) for operator in layers]
+
+
+def _shares(types, amounts, counts=True) -> dict[str, float]:
+    """Share of each type; what does not count is in no share."""
+    table = pd.DataFrame({"type": types, "amount": amounts, "counts": counts})
+    total = float(table["amount"].sum())
+    found = table[table["counts"]].groupby("type")["amount"].sum()
+    return {name: float(amount) / total for name, amount in found.items()}
