@@ -137,12 +137,9 @@ def test_a_child_that_does_not_start_is_the_machines_fault(model_files, loaded, 
 def test_what_is_no_figures_is_a_problem(told, model_files, loaded, monkeypatch):
     """A stand-in for a file that takes the measuring process over."""
 
-    def forged(command, folder, *rest, **more):
-        (folder / measuring.FIGURES).mkdir()
-        (folder / measuring.FIGURES / "m.json").write_text(json.dumps(told))
-        return sandbox.Ended("ended", 0, 0, 0, 0, True)
-
-    monkeypatch.setattr(sandbox, "run", forged)
+    forged = {f"{measuring.FIGURES}/m.json": json.dumps(told).encode()}
+    ended = sandbox.Ended("ended", 0, 0, 0, 0, True, files=forged)
+    monkeypatch.setattr(sandbox, "run", lambda *a, **k: ended)
     found = execution.measure({"m": b""}, loaded.to_bytes(), sandbox.Isolation("limits"))
     assert found == {"m": {"problem": execution.NO_FIGURES}}
 
