@@ -10,11 +10,10 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 import labkit
 from labkit import runtime
-from labkit.console import console, errors, say
+from labkit.console import complain, console, errors, say, show, take_any_name
 from labkit.errors import LabkitError
 from labkit.explore.commands import sweep
 from labkit.har.commands import app as har_app
@@ -41,6 +40,7 @@ Labs = Annotated[
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line and exit code 2, not in a traceback."""
+    take_any_name()
     try:
         app()
     except KeyboardInterrupt:
@@ -50,9 +50,7 @@ def main() -> None:
         message = _one_line(error)
         if message is None:
             raise
-        errors.print(
-            f"labkit: {message}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
+        complain(f"labkit: {message}")
         sys.exit(2)
 
 
@@ -87,13 +85,9 @@ def doctor() -> None:
 
     with console.status("examining; TensorFlow takes some seconds to start"):
         findings = examiner.examine()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "what", "found"):
-        table.add_column(heading)
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]WRONG[/]"
-        table.add_row(mark, finding.name, escape(finding.detail))
-    console.print(table)
+    marks = {True: "[green]ok[/]", False: "[red]WRONG[/]"}
+    rows = [(marks[f.ok], escape(f.name), escape(f.detail)) for f in findings]
+    show(("", "what", "found"), rows, names=("what", "found"))
     wrong = [finding for finding in findings if not finding.ok]
     for finding in wrong:
         say(f"\n{finding.name}: to repair it,\n  {finding.repair}")
@@ -205,20 +199,23 @@ def run(
         outcomes = runner.run(
             labs, out, profile.value, data.value, seed, jobs, student, resume, report=progress
         )
-    table = Table(title=what)
     judged = "result" if any(o.metrics and o.accuracy is None for o in outcomes) else "accuracy"
-    for heading, justify in (
-        ("lab", "left"),
-        (judged, "right"),
-        ("bytes", "right"),
-        ("time (s)", "right"),
-        ("", "left"),
-    ):
-        table.add_column(heading, justify=justify)
-    for o in outcomes:
-        size = "" if o.bytes is None else f"{o.bytes:,}"
-        table.add_row(o.lab, _result(o), size, f"{o.seconds:.0f}", "" if o.ok else "FAILED")
-    console.print(table)
+    rows = [
+        (
+            o.lab,
+            _result(o),
+            "" if o.bytes is None else f"{o.bytes:,}",
+            f"{o.seconds:.0f}",
+            "" if o.ok else "FAILED",
+        )
+        for o in outcomes
+    ]
+    show(("lab", judged, "bytes", "time (s)", ""), rows, names=("lab",), title=what, plain=False)
+    if profile == Profile.quick:
+        say(
+            "quick: a few seconds of training on a part of the data show that a lab runs, not what "
+            "its network reaches; --profile full does"
+        )
     say(f"model files {out}, executed notebooks {out / 'notebooks'}")
     if not all(o.ok for o in outcomes):
         raise typer.Exit(1)
@@ -259,10 +256,15 @@ def report(
     csv: Annotated[bool, typer.Option("--csv", help="The tidy ledger as CSV.")] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw accuracy over size, with its front, to a PNG.", show_default=False),
+        typer.Option(
+            help="Draw accuracy over size, with its front, to a PNG (or .svg, .pdf).",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Print the ledger of all labs: accuracy, bytes, bits, latency; and plot their front."""
+    import pandas as pd
+
     from labkit import measure
     from labkit.measure.metrics import KNOWN
 
@@ -276,18 +278,19 @@ def report(
     summary = measure.summary(table)
     same = [c for c in ("data", "profile", "model") if summary[c].nunique() == 1]
     title = ", ".join(f"{column} {summary[column].iloc[0]}" for column in same)
-    shown = summary.drop(columns=same)
-    printed = Table(title=title, box=None, pad_edge=False)
+    shown = summary.drop(columns=same).dropna(axis="columns", how="all")
     formats = {"latency (ms)": ".3f"}
     for metric in KNOWN.values():
         formats |= dict.fromkeys((metric.column, metric.spread), metric.form)
-    for column in shown.columns:
-        text = isinstance(shown[column].iloc[0], str)
-        printed.add_column(column, justify="left" if text else "right", no_wrap=text)
-    for row in shown.itertuples(index=False):
-        cells = zip(shown.columns, row, strict=True)
-        printed.add_row(*(_cell(value, formats.get(column, ",.0f")) for column, value in cells))
-    console.print(printed)
+    names = [c for c in shown if pd.api.types.is_string_dtype(shown[c])]
+    rows = [
+        [
+            escape(_cell(value, formats.get(column, ",.0f")))
+            for column, value in zip(shown.columns, row, strict=True)
+        ]
+        for row in shown.itertuples(index=False)
+    ]
+    show(list(shown.columns), rows, names, title=escape(title))
     if plot:
         from labkit import files, plots
 
@@ -300,8 +303,12 @@ def report(
             metric=metric.column,
             higher_is_better=metric.higher_is_better,
         )
+        kinds = figure.canvas.get_supported_filetypes()
+        kind = plot.suffix[1:].lower() or "png"
+        if kind not in kinds:
+            raise LabkitError(f"{plot}: a plot is written as {', '.join(sorted(kinds))}.")
         with files.replacing(plot) as temporary:
-            figure.savefig(temporary, dpi=120)
+            figure.savefig(temporary, dpi=120, format=kind)
         say(f"front: {plot}")
 
 

@@ -40,8 +40,11 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
 
 
 def write_text(path: str | Path, content: str) -> Path:
-    """Write `content` to `path` atomically, as UTF-8 with LF line ends, and return the path."""
-    return write_bytes(path, content.encode("utf-8"))
+    """Write `content` to `path` atomically, as UTF-8 with LF line ends, and return the path.
+
+    What has no UTF-8, as a file's name may have, is written as "\\udce9", which JSON reads back.
+    """
+    return write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager

@@ -141,9 +141,28 @@ def test_report_prints_csv_and_plots(tmp_path):
     assert "91.00" in labkit("report", str(tmp_path)).stdout
     lines = labkit("report", str(tmp_path), "--csv").stdout.splitlines()
     assert lines[0] == "lab,model,technique,data,profile,seed,metric,value,unit" and len(lines) == 5
-    picture = tmp_path / "front.png"
+    before = set(tmp_path.iterdir())
+    picture = tmp_path / "front"  # without a suffix, too
     assert labkit("report", str(tmp_path), "--plot", str(picture)).returncode == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+    assert set(tmp_path.iterdir()) == before | {picture}
+    ran = labkit("report", str(tmp_path), "--plot", str(tmp_path / "front.xyz"))
+    assert ran.returncode == 2 and "a plot is written as" in ran.stderr
+
+
+def test_report_has_its_figures_in_a_narrow_terminal(tmp_path):
+    technique = "int8, one activation channel stretched 64-fold"
+    for lab, model in (("03", "baseline"), ("10", "SqueezeNet for 32x32")):
+        rows = [
+            ROW | {"lab": lab, "model": model, "technique": technique, "metric": m, "value": v}
+            for m, v in (("accuracy", 0.876), ("bytes", 57528), ("coded_bits", 473578))
+        ]
+        measure.Ledger(tmp_path).record(rows)
+    for columns in ("40", "80"):
+        text = labkit("report", str(tmp_path), COLUMNS=columns).stdout
+        for figure in ("87.60", "57,528", "473,578"):
+            assert text.count(figure) == 2, (columns, figure)
+        assert "stretched" in text
 
 
 def test_run_gives_a_lab_its_parameters_and_ends_in_a_table(tmp_path):

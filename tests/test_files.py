@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -42,3 +43,9 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(OSError), files.new_folder(tmp_path / "new"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_names_without_utf8_come_back_through_json(tmp_path):
+    names = ["caf\udce9", "é"]
+    path = files.write_text(tmp_path / "a.json", json.dumps(names, ensure_ascii=False))
+    assert json.loads(path.read_text(encoding="utf-8")) == names

@@ -172,6 +172,8 @@ def cluster(
 
 def _by_layer(model: tf.keras.Model, clusters: int | Mapping[str, int]) -> dict[str, int]:
     kernels = prunable(model)
+    if not kernels:
+        raise ValueError(f"{model.name!r} has no kernel to be clustered.")
     if not isinstance(clusters, Mapping):
         clusters = dict.fromkeys(kernels, clusters)
     for name, count in clusters.items():

@@ -43,9 +43,14 @@ def prunable(model: tf.keras.Model) -> dict[str, tf.Variable]:
 
 
 def sparsity_of(model: tf.keras.Model) -> float:
-    """Part of the prunable weights of a plain model that are zero."""
+    """Part of the prunable weights of a plain model that are zero; 0 if there are none.
+
+    Biases, normalisations and depthwise kernels do not count: a file, which holds them too, has a
+    smaller part of zeros.
+    """
     kernels = [kernel.numpy() for kernel in prunable(model).values()]
-    return 1 - sum(map(np.count_nonzero, kernels)) / sum(kernel.size for kernel in kernels)
+    weights = sum(kernel.size for kernel in kernels)
+    return 1 - sum(map(np.count_nonzero, kernels)) / weights if weights else 0.0
 
 
 def masked(model: tf.keras.Model, masks: Mapping[str, np.ndarray]) -> tf.keras.Model:

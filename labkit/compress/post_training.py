@@ -8,12 +8,19 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from labkit import runtime
+from labkit import flatbuffer, runtime
+from labkit.flatbuffer import schema
 from labkit.models.graph import flat
 
 MODES = ("float", "float16", "dynamic_range", "int8", "int16x8")
 _CALIBRATED = ("int8", "int16x8")
 _RECURRENT = (tf.keras.layers.RNN, tf.keras.layers.Bidirectional)
+_FLOATS = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16)
+_LOOPS = ("While", "StatelessWhile")
+
+
+class ConversionWarning(UserWarning):
+    """A file that is not in integers throughout, though it was asked for."""
 
 
 def convert(
@@ -29,7 +36,8 @@ def convert(
             has them in the model's order (`measure`'s runtime takes them by name).
         mode: "float"; "float16" (weights float16, computed in float32); "dynamic_range" (int8
             weights, activations quantised at run time); "int8" (integers throughout, int8 input
-            and output); "int16x8" (int16 activations, int8 weights, float input and output).
+            and output); "int16x8" (int16 activations, int8 weights, float input and output). A
+            warning names the operators that stay in floating point all the same.
         representative: float32 (N, *input shape), inputs as in training, for "int8" and
             "int16x8": their activation ranges are measured on it. Of several inputs a dictionary by
             name, or a sequence in the model's order, or a batched `tf.data.Dataset` whose elements
@@ -43,20 +51,23 @@ def convert(
 
     Raises:
         TypeError: not a Keras 2 model.
-        ValueError: unknown mode, or no usable representative images.
+        ValueError: unknown mode, no usable representative images, or a loop over time that the
+            converter has no integers for.
 
     Source: R. Krishnamoorthi, arXiv:1806.08342, section 3.
     """
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}, expected one of {', '.join(MODES)}.")
     _check_model(model)
-    converter = converter_of(model, batch)
+    function, saved = _traced(model, batch)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], saved)
     if mode != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if mode == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if mode in _CALIBRATED:
         inputs = _checked(representative, model, mode)
+        _check_loops(function, saved, model, mode)
         converter.representative_dataset = lambda: _one_by_one(inputs, model)
     if mode == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -65,7 +76,60 @@ def convert(
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         ]
-    return quietly(converter)
+    content = quietly(converter)
+    if mode in _CALIBRATED and (found := in_float(content)):
+        warnings.warn(
+            f"not all of the {mode} file is in integers: {', '.join(found)} stay in floating "
+            "point, since the converter has no integer form of them. A device without floating "
+            "point cannot run it: replace those layers (ReLU for ELU, for example).",
+            ConversionWarning,
+            stacklevel=2,
+        )
+    return content
+
+
+def in_float(content: bytes) -> list[str]:
+    """Operators of a file that compute in floating point, each "ELU (conv2d/Elu)".
+
+    Those that turn floats into codes and back are not among them, nor is what only brings an
+    integer input to them.
+    """
+    model = flatbuffer.unpack(content)
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    found = []
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+            outputs = [graph.tensors[i] for i in operator.outputs]
+            computes = any(tensor.type in _FLOATS for tensor in outputs)
+            if computes and name not in ("QUANTIZE", "DEQUANTIZE", "CAST"):
+                where = outputs[0].name.decode().split(";")[0].split("/", 1)[-1]
+                found.append(f"{name} ({where})")
+    return found
+
+
+def _check_loops(function, saved: tf.Module, model: tf.keras.Model, mode: str) -> None:
+    """Refuse a loop: the converter ends the process when it quantises one."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
+    if not any(node.op in _LOOPS for node in nodes):
+        return
+    # The loops of LSTMs become operators, those of others stay: the file in floats tells.
+    content = quietly(tf.lite.TFLiteConverter.from_concrete_functions([function], saved))
+    if len(flatbuffer.unpack(content).subgraphs) > 1:
+        layers = [layer for layer in flat(model).layers if isinstance(layer, _RECURRENT)]
+        names = [repr(layer.name) for layer in layers if _turns(layer)] or ["a layer of its own"]
+        raise ValueError(
+            f"the converter has no integers for a loop over time, which {', '.join(names)} has: "
+            f"for mode {mode!r} build such a layer with unroll=True."
+        )
+
+
+def _turns(layer: tf.keras.layers.Layer) -> bool:
+    """Whether a recurrent layer is a loop in a file, not an operator and not unrolled."""
+    inner = getattr(layer, "forward_layer", layer)
+    return not (isinstance(inner, tf.keras.layers.LSTM) or getattr(inner, "unroll", False))
 
 
 def converter_of(model: tf.keras.Model, batch: int | None = None) -> tf.lite.TFLiteConverter:
@@ -81,6 +145,12 @@ def converter_of(model: tf.keras.Model, batch: int | None = None) -> tf.lite.TFL
         model: Keras model with any number of inputs and outputs.
         batch: as `convert` takes it.
     """
+    function, saved = _traced(model, batch)
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], saved)
+
+
+def _traced(model: tf.keras.Model, batch: int | None):
+    """A network as one function of TensorFlow, and what holds its variables."""
     names = model.output_names
     if batch is None and any(isinstance(layer, _RECURRENT) for layer in flat(model).layers):
         batch = 1
@@ -97,8 +167,7 @@ def converter_of(model: tf.keras.Model, batch: int | None = None) -> tf.lite.TFL
     saved.variables_of_model = model.variables
     saved.call = tf.function(outputs, input_signature=specs)
     with _constant_shapes(model):
-        traced = saved.call.get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([traced], saved)
+        return saved.call.get_concrete_function(), saved
 
 
 @contextlib.contextmanager

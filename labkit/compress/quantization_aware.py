@@ -14,11 +14,17 @@ from tensorflow_model_optimization.python.core.quantization.keras.default_8bit i
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
     default_8bit_quantize_registry as registry,
 )
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import (
+    QuantizeLayer,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
+    QuantizeWrapper,
+)
 
 from labkit.compress import post_training
 from labkit.compress.kernels import CompressionError
-from labkit.models.folding import fold_lone
-from labkit.models.graph import Wiring, copy_of, flat
+from labkit.models.folding import fold, fold_lone
+from labkit.models.graph import Wiring, copy_of, layered
 from labkit.models.planar import planar
 
 _L = tf.keras.layers
@@ -29,8 +35,9 @@ _MEASURED = (
 )
 #: Layers that pass values on as they are; tfmot has no default for them.
 _PASSING = (_L.MaxPooling1D, _L.RepeatVector, _L.GaussianNoise, _L.GaussianDropout)
-#: What tfmot folds a normalisation into.
-_FOLDED_INTO = (_L.Conv2D, _L.DepthwiseConv2D, _L.Dense)
+#: What tfmot folds a normalisation into; those behind others it would compute in floating point.
+_FOLDED_INTO = (_L.Conv2D, _L.DepthwiseConv2D)
+_FOLDED_BEFORE = (_L.Dense, _L.Conv2DTranspose)
 #: Behind a convolution these are part of it: its range is measured after them.
 _PART = (_L.BatchNormalization, _L.ReLU)
 
@@ -41,8 +48,10 @@ def quantize(model: tf.keras.Model, leave: Collection[str] = (), scheme=None) ->
     Weights are symmetric and per channel, activations affine with a running average of their
     range, both 8-bit (the default 8-bit scheme of the TensorFlow Model Optimization toolkit, and
     the same for some layers that it does not know). 1-D convolutions become 2-D ones of height one,
-    and normalisations that follow no convolution or dense layer become weights, see
-    `folding.fold_lone`: tfmot would refuse them, or leave them in floating point.
+    operators between tensors become layers, see `graph.layered`, normalisations behind dense layers
+    and transposed convolutions are folded into them, and those that follow no such layer and no
+    convolution become weights, see `folding.fold_lone`: tfmot would refuse them, or leave them in
+    floating point.
 
     Args:
         model: functional or sequential; a nested one is flattened.
@@ -54,7 +63,8 @@ def quantize(model: tf.keras.Model, leave: Collection[str] = (), scheme=None) ->
 
     Source: Jacob et al., CVPR 2018, section 3.
     """
-    plain = copy_of(fold_lone(planar(flat(model)), leave))
+    folded = fold(planar(layered(model)), _FOLDED_BEFORE, leave)
+    plain = copy_of(fold_lone(folded, leave))
     wiring = Wiring(plain)
     names = {layer.name for layer in plain.layers}
     if unknown := sorted(set(leave) - names):
@@ -87,10 +97,12 @@ def _config(layer: tf.keras.layers.Layer, wiring: Wiring):
         return configs.NoOpQuantizeConfig()
     if isinstance(layer, _MEASURED):
         return configs.Default8BitOutputQuantizeConfig()
+    layers = " such as Add() or ReLU()" if hasattr(layer, "symbol") else ""
     raise CompressionError(
         f"layer {layer.name!r} is a {type(layer).__name__}, for which quantisation-aware training "
-        f"has no scheme: leave it in floating point, quantize(model, leave=[{layer.name!r}]), or "
-        "quantise after the training, post_training.convert."
+        f"has no scheme: build the network with another layer{layers}, leave this one in floating "
+        f"point, quantize(model, leave=[{layer.name!r}]), or quantise after the training, "
+        "post_training.convert."
     )
 
 
@@ -138,8 +150,26 @@ def convert(model: tf.keras.Model, batch: int | None = None) -> bytes:
     Args:
         model: from `quantize`, trained.
         batch: samples that the file takes at a time, any number without.
+
+    Raises:
+        CompressionError: operators stay in floating point, although no layer was left there on
+            purpose; names them.
     """
     converter = post_training.converter_of(model, batch)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    return post_training.quietly(converter)
+    content = post_training.quietly(converter)
+    found = post_training.in_float(content)
+    if found and not _left(model):
+        raise CompressionError(
+            f"these operators of the file stay in floating point: {', '.join(found)}. tfmot has no "
+            "integers for such a sequence of layers: separate or replace them, quantise after the "
+            "training (post_training.convert), or leave them, quantize(model, leave=[...])."
+        )
+    return content
+
+
+def _left(model: tf.keras.Model) -> list[str]:
+    """Names of the layers of a quantisation-aware model that stay in floating point on purpose."""
+    ours = (_L.InputLayer, QuantizeLayer, QuantizeWrapper)
+    return [layer.name for layer in model.layers if not isinstance(layer, ours)]

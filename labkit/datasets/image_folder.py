@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import threading
 import zipfile
 from collections import deque
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from labkit import files, runtime
@@ -25,7 +26,9 @@ from labkit.datasets import DataError, silhouettes
 
 #: What the folders of a part may be called.
 PARTS = {"train": ("train",), "val": ("val", "validation", "test")}
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+#: Of pictures that Pillow does not read.
+_FOREIGN = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".raw", ".dng", ".svg")
 CHANNEL_ORDERS = ("rgb", "bgr", "grey")
 
 _BATCHES_AHEAD = 3
@@ -78,8 +81,14 @@ class Preprocessing:
         return (self.size, self.size, self.channels)
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """float32 (size, size, channels) of a picture of any size and mode."""
-        image = image.convert("L" if self.channels == 1 else "RGB")
+        """float32 (size, size, channels) of a picture of any size and mode, as a viewer shows it.
+
+        Turned as its camera says, 16 bits as 8, what is transparent on white.
+
+        Raises:
+            ValueError: pixels of a type that has no black and white.
+        """
+        image = _shown(image).convert("L" if self.channels == 1 else "RGB")
         if image.size != (self.size, self.size):
             image = _middle(image, self.size)
         pixels = np.asarray(image, np.float32).reshape(self.shape)
@@ -92,6 +101,34 @@ class Preprocessing:
 
 #: SqueezeNet v1.1 as its authors published it: BGR, ImageNet's mean pixel, 0 to 255.
 CAFFE = Preprocessing(227, "bgr", (104.0, 117.0, 123.0), 1.0)
+
+
+class _Unshown(ValueError):
+    """A picture whose pixels have no black and no white."""
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    except Exception:  # whatever damaged facts about the picture provoke: it is shown as it is
+        return False
+
+
+def _shown(image: Image.Image) -> Image.Image:
+    """A picture in one of the modes that convert as they look."""
+    if _is_turned(image):
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # grey, 16 bits, whether it is kept in 16 or in 32
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise _Unshown("its pixels have more than 16 bits")
+        return Image.fromarray(np.round(values / 257).astype(np.uint8))
+    if image.mode == "F":
+        raise _Unshown("its pixels are floats")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
 
 
 def _middle(image: Image.Image, size: int) -> Image.Image:
@@ -120,6 +157,7 @@ class ImageFolder:
     members: dict[str, tuple[str, ...]]
     classes: dict[str, np.ndarray]
     _archive: zipfile.ZipFile | None = field(default=None, repr=False)
+    _stored: dict[str, str] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def read(self, part: str, index: int, preprocessing: Preprocessing) -> np.ndarray:
@@ -220,13 +258,15 @@ class ImageFolder:
         if self._archive is None:
             return (self.path / name).read_bytes()
         with self._lock:  # one file behind all members
-            return self._archive.read(name)
+            return self._archive.read(self._stored.get(name, name))
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}."
-    return "it is damaged, or no JPEG or PNG."
+    if isinstance(error, _Unshown):
+        return f"{error}."
+    return "it is damaged, or no image."
 
 
 def open_tree(path: str | Path, parts: tuple[str, ...] = tuple(PARTS)) -> ImageFolder:
@@ -242,17 +282,17 @@ def open_tree(path: str | Path, parts: tuple[str, ...] = tuple(PARTS)) -> ImageF
             classes.
     """
     path = Path(path)
-    archive = None
+    archive, stored = None, {}
     if path.is_dir():
-        names = [
-            p.relative_to(path).as_posix() for p in path.rglob("*") if not p.name.startswith(".")
-        ]
+        names = list(_below(path))
     elif path.is_file():
         try:
             archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"{path} is neither a folder nor a zip that can be read.") from error
-        names = archive.namelist()
+        # Windows writes backslashes between folders, whatever the format says.
+        stored = {name.replace("\\", "/"): name for name in archive.namelist()}
+        names = list(stored)
     else:
         raise DataError(f"{path}: there is no such folder or zip of images.")
     trees = {part: _tree(path, names, part, part in parts) for part in PARTS}
@@ -269,7 +309,20 @@ def open_tree(path: str | Path, parts: tuple[str, ...] = tuple(PARTS)) -> ImageF
         p: np.repeat(np.arange(len(class_names)), [len(trees[p][name]) for name in class_names])
         for p in trees
     }
-    return ImageFolder(path, class_names, members, classes, archive)
+    return ImageFolder(path, class_names, members, classes, archive, stored)
+
+
+def _below(folder: Path) -> Iterator[str]:
+    """What lies in a folder, links to other folders followed; folders end in a slash."""
+    for where, folders, found in os.walk(folder, followlinks=True):
+        here = Path(where)
+        above = {folder.resolve() for folder in (here, *here.parents)}
+        # A link to a folder that leads here would lead round and round.
+        folders[:] = [name for name in folders if (here / name).resolve() not in above]
+        inside = here.relative_to(folder).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
+        yield from (f"{prefix}{name}/" for name in folders)
+        yield from (f"{prefix}{name}" for name in found)
 
 
 def _tree(path: Path, names: list[str], part: str, needed: bool) -> dict[str, list[str]]:
@@ -278,7 +331,7 @@ def _tree(path: Path, names: list[str], part: str, needed: bool) -> dict[str, li
     if not found and needed:
         raise DataError(
             f"{path}: there is no {' or '.join(PARTS[part])} folder with a folder for each class, "
-            f"expected {PARTS[part][0]}/<class>/*.jpg or *.png."
+            f"expected {PARTS[part][0]}/<class>/*.jpg or *.png (or another of an image)."
         )
     for name, images in found.items():
         if not images:
@@ -297,13 +350,17 @@ def _classes(names: list[str], folder: str) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for name in names:
-        pieces = PurePosixPath(name).parts
+        pieces, is_folder = PurePosixPath(name).parts, name.endswith("/")
         if any(piece.startswith((".", "__MACOSX")) for piece in pieces):
             continue
         below = next((pieces[i + 1 :] for i in (0, 1) if pieces[i : i + 1] == (folder,)), ())
-        if len(below) > 1 and below[-1].lower().endswith(SUFFIXES):
+        if len(below) > 1 and not is_folder and below[-1].lower().endswith(_FOREIGN):
+            raise DataError(
+                f"{name}: labkit reads {', '.join(SUFFIXES)}; convert the image, or take it out."
+            )
+        if len(below) > 1 and not is_folder and below[-1].lower().endswith(SUFFIXES):
             found.setdefault(below[0], []).append(name)
-        elif len(below) == 1 and not PurePosixPath(name).suffix:
+        elif len(below) == 1 and is_folder:
             found.setdefault(below[0], [])
     return found
 

@@ -36,7 +36,7 @@ def read(found: tuple[Path, ...]) -> dict[str, Part]:
         DataError: naming file, line and what was expected.
     """
     (path,) = found
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     first = 1 if lines and not _is_number(lines[0].split(",")[0]) else 0
     table = np.empty((len(lines) - first, SENSORS + len(COORDINATES)), np.float32)
     for number, line in enumerate(lines[first:], start=first + 1):

@@ -7,6 +7,7 @@ The synthetic form is drawn by `labkit.datasets.hands`.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import warnings
@@ -157,7 +158,13 @@ def _is_ours(archive: Path) -> bool:
 
 
 def _parse(content: bytes, name: str) -> np.ndarray:
-    """The table uint8 (rows, 785) of a CSV's bytes; fast, and slow only to say what is wrong."""
+    """The table uint8 (rows, 785) of a CSV's bytes; fast, and slow only to say what is wrong.
+
+    A byte order mark, and empty lines at the end, are an editor's, and mean nothing.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if content.endswith((b"\n\n", b"\n\r\n")):
+        content = content.rstrip(b"\r\n") + b"\n"
     header = tuple(content.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split(","))
     if header != HEADER:
         raise DataError(f"{name}, line 1: {_header_fault(header)}")

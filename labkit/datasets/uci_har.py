@@ -249,6 +249,8 @@ def _table(root, place: Path, name: str, columns: int, last: int | None = None) 
     import pandas as pd
 
     content = _bytes(root, place, name)
+    if content.endswith((b"\n\n", b"\n\r\n")):  # empty lines at the end mean nothing
+        content = content.rstrip(b"\r\n") + b"\n"
     try:
         options = {"header": None, "sep": r"\s+", "quoting": csv.QUOTE_NONE, "dtype": np.float32}
         table = pd.read_csv(io.BytesIO(content), **options).to_numpy()

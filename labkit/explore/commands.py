@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
-from labkit.console import console, say
+from labkit.console import say, show
 from labkit.explore.members import ExploreError
 
 _MOST = 40  # rows that are printed
@@ -162,11 +162,10 @@ def _shown(values: tuple) -> str:
 def _print(table) -> None:
     changing = [c for c in table.columns if not isinstance(table[c].iloc[0], list)]
     changing = [c for c in changing if len(table) == 1 or table[c].nunique() > 1]
-    printed = Table(box=None, pad_edge=False)
-    for column in changing:
-        printed.add_column(column, justify="right")
-    for row in table[changing].head(_MOST).itertuples(index=False):
-        printed.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
-    console.print(printed)
+    rows = [
+        [f"{v:.4g}" if isinstance(v, float) else escape(str(v)) for v in row]
+        for row in table[changing].head(_MOST).itertuples(index=False)
+    ]
+    show(list(changing), rows, names=())
     if len(table) > _MOST:
         say(f"and {len(table) - _MOST:,} more; --csv writes all")

@@ -30,7 +30,7 @@ def coding(source: str | Path | bytes | Graph) -> pd.DataFrame:
         a row a tensor, in the order of use, with "layer", "role", "values" (n), "unique" (N, among
         the stored codes), "sparsity", and in bits
 
-        - "dense (bits)": n·b, as the file has it, b being the width of a stored code;
+        - "dense (bits)": n·b, as a file has it that is not sparse, b being the width of a code;
         - "codebook (bits)": n·⌈log₂N⌉ + N·b, an index a weight and the N shared values (Han, Mao
           & Dally, ICLR 2016, section 3); of the whole tensor, or with a codebook for each output
           channel, whichever is shorter;
@@ -70,9 +70,7 @@ def coding(source: str | Path | bytes | Graph) -> pd.DataFrame:
 
 
 def _bits(tensor: Tensor, operator: str, role: str) -> dict[str, int]:
-    dense = 8 * tensor.bytes
-    if tensor.is_sparse:  # coded already: mask or index lie in the file's own metadata
-        return dict.fromkeys((*CODES, "entropy (bits)"), dense)
+    dense = 8 * -(-tensor.count * tensor.bits // 8)
     codes = tensor.codes
     nonzero = (codes != tensor.along_axis(tensor.zero_points)) if len(tensor.scales) else codes != 0
     groups = channels(tensor, operator, role)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -36,10 +37,23 @@ BITS = {
     "complex128": 128,
 }
 
+#: Lengths of a tensor's dimensions; -1, or None while they are looked for, is one that is open.
+Shape = tuple[int | None, ...]
+
+#: Elements that a sparse constant may have: a few bytes could claim any number.
+_LAID_OUT = 1 << 28
+
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of the graph; `data` holds its bytes in the file if it is a constant."""
+    """A tensor of the graph; `data` holds its bytes in the file if it is a constant.
+
+    Attributes:
+        laid_out: codes of a sparse constant, with those that the file leaves out.
+        index_bytes: what a sparse constant takes beside its values: where they stand.
+        blocks: scales and zero points of a constant that has some for each block of its values, in
+            as many dimensions as itself; None for those of a form that is not read.
+    """
 
     index: int
     name: str
@@ -51,8 +65,10 @@ class Tensor:
     zero_points: np.ndarray
     axis: int  # the dimension that `scales` runs along, where there are several
     is_variable: bool
-    is_sparse: bool
     subgraph: int
+    laid_out: np.ndarray | None = None
+    index_bytes: int = 0
+    blocks: tuple[np.ndarray, np.ndarray] | tuple[()] | None = ()
 
     @property
     def is_constant(self) -> bool:
@@ -65,9 +81,14 @@ class Tensor:
         return len(self.scales) > 1
 
     @property
-    def count(self) -> int:
-        """Number of elements, of a batch of one."""
-        return int(np.prod(self.shape, dtype=np.int64))
+    def is_sparse(self) -> bool:
+        """Whether the file holds the values that are not zero, and where they stand."""
+        return self.laid_out is not None
+
+    @property
+    def count(self) -> int | None:
+        """Number of elements; None if a length is open."""
+        return None if -1 in self.shape else math.prod(self.shape)
 
     @property
     def bits(self) -> int:
@@ -75,24 +96,36 @@ class Tensor:
         return BITS.get(self.type, 0)
 
     @property
-    def bytes(self) -> int:
-        """Bytes of all elements: in the file if constant, else of a batch of one in memory."""
-        return len(self.data) if self.is_constant else -(-self.count * self.bits // 8)
+    def bytes(self) -> int | None:
+        """Bytes of all elements: in the file if constant, else in memory; None if one is open."""
+        if self.is_constant:
+            return len(self.data) + self.index_bytes
+        return None if self.count is None else -(-self.count * self.bits // 8)
 
     @cached_property
     def codes(self) -> np.ndarray:
-        """A constant's elements as stored: integer codes, or floats; of its shape.
-
-        A sparse tensor gives its stored elements alone, in one dimension.
-        """
+        """A constant's elements as stored: integer codes, or floats; of its shape."""
         if not self.is_constant:
             raise ValueError(f"tensor {self.name!r} is not a constant: it has no values to read.")
-        values = _decode(self.data, self.type)
-        return values if self.is_sparse else values[: self.count].reshape(self.shape)
+        if self.is_sparse:
+            return self.laid_out
+        return _decode(self.data, self.type)[: self.count].reshape(self.shape)
 
     def values(self) -> np.ndarray:
-        """A constant's real values, float32: S (q - Z) where it is quantised."""
+        """A constant's real values, float32: S (q - Z) where it is quantised.
+
+        Raises:
+            ModelFileError: it is quantised in a form that labkit does not read.
+        """
         codes = self.codes.astype(np.float32)
+        if self.blocks is None:
+            raise ModelFileError(
+                f"tensor {self.name!r} is quantised neither as a whole, nor by channel, nor in "
+                "blocks: what its codes stand for cannot be read."
+            )
+        if self.blocks:
+            scales, zero_points = (_spread(array, self.shape) for array in self.blocks)
+            return scales * (codes - zero_points)
         if not len(self.scales):
             return codes
         zero_points = self.along_axis(self.zero_points).astype(np.float32)
@@ -107,6 +140,13 @@ class Tensor:
         return parameters.reshape(shape)
 
 
+#: Settings of operators that name a subgraph.
+_CALLING = (
+    *("cond_subgraph_index", "body_subgraph_index", "then_subgraph_index"),
+    *("else_subgraph_index", "init_subgraph_index", "decomposition_subgraph_index", "subgraph"),
+)
+
+
 @dataclass(frozen=True)
 class Operator:
     """An operator of the graph; an absent optional input is -1."""
@@ -117,6 +157,11 @@ class Operator:
     options: dict[str, object] = field(default_factory=dict)
     subgraph: int = 0
 
+    @property
+    def calls(self) -> tuple[int, ...]:
+        """The subgraphs that it runs: condition and body of a loop, for example."""
+        return tuple(int(self.options[name]) for name in _CALLING if name in self.options)
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -124,12 +169,24 @@ class Graph:
 
     Files with control flow hold several subgraphs: their tensors are numbered on, and their
     operators follow those of the main graph.
+
+    Attributes:
+        ends: inputs and outputs of each subgraph, the main one first.
     """
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
+    ends: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Inputs of the model."""
+        return self.ends[0][0]
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Outputs of the model."""
+        return self.ends[0][1]
 
     @cached_property
     def live(self) -> Graph:
@@ -166,7 +223,9 @@ class Graph:
             shapes: by tensor number, for example those that the runtime has found.
         """
         tensors = [
-            replace(t, shape=shapes[t.index]) if t.index in shapes and not t.is_constant else t
+            replace(t, shape=shapes[t.index], signature=shapes[t.index])
+            if t.index in shapes and not t.is_constant
+            else t
             for t in self.tensors
         ]
         return replace(self, tensors=tuple(tensors))
@@ -229,28 +288,34 @@ class _Reader:
         self.types = _names(schema.TensorType)
         self.operator_names = _names(schema.BuiltinOperator)
         self.option_names = _names(schema.BuiltinOptions)
+        self.more_option_names = _names(schema.BuiltinOptions2)
 
     def graph(self) -> Graph:
         model = self.model
         tensors: list[Tensor] = []
         operators: list[Operator] = []
-        ends = ((), ())
+        ends = []
         for number in range(self.length(model.SubgraphsLength(), "subgraphs")):
             subgraph = model.Subgraphs(number)
             first = len(tensors)
             for i in range(self.length(subgraph.TensorsLength(), "tensors")):
                 tensors.append(self.tensor(subgraph.Tensors(i), first + i, number))
             count = len(tensors) - first
+            for i in range(count):  # of a tensor that may follow its own
+                blocks = self.blocks(subgraph.Tensors(i), tensors[first:])
+                if blocks is None or blocks:
+                    tensors[first + i] = replace(tensors[first + i], blocks=blocks)
             for i in range(self.length(subgraph.OperatorsLength(), "operators")):
                 operators.append(self.operator(subgraph.Operators(i), first, count, number))
-            if number == 0:
-                ends = tuple(
+            ends.append(
+                tuple(
                     _indices(array, first, count, "the model's inputs and outputs")
                     for array in (subgraph.InputsAsNumpy(), subgraph.OutputsAsNumpy())
                 )
-        if not operators or not all(ends):
+            )
+        if not operators or not all(ends[0]):
             raise ModelFileError("the file holds no operators, no input or no output.")
-        return Graph(tuple(tensors), tuple(operators), *ends)
+        return Graph(tuple(tensors), tuple(operators), tuple(ends))
 
     def length(self, value: int, what: str) -> int:
         """A vector's length, unless it could not fit into the file (each entry takes 4 bytes)."""
@@ -275,18 +340,41 @@ class _Reader:
             index=index,
             name=name,
             shape=tuple(max(d, 1) if d < 0 else d for d in shape),
-            signature=signature or shape,
+            signature=signature if len(signature) == len(shape) else shape,
             type=self.types[table.Type()].lower(),
             data=self.buffer(table.Buffer(), name),
             scales=scales,
             zero_points=zero_points,
             axis=axis,
             is_variable=table.IsVariable(),
-            is_sparse=table.Sparsity() is not None,
             subgraph=subgraph,
         )
+        if tensor.is_constant and table.Sparsity() is not None:
+            tensor = _dense(tensor, self.schema.SparsityParametersT.InitFromObj(table.Sparsity()))
         _check(tensor)
         return tensor
+
+    def blocks(self, table, tensors: list[Tensor]):
+        """Scales and zero points of a tensor's blocks: () without, None in an unknown form."""
+        quantization = table.Quantization()
+        kind = self.schema.QuantizationDetails
+        if quantization is None or quantization.DetailsType() == kind.NONE:
+            return ()
+        if quantization.DetailsType() != kind.BlockwiseQuantization:
+            return None
+        details = self.schema.BlockwiseQuantization()
+        details.Init(quantization.Details().Bytes, quantization.Details().Pos)
+        found = []
+        for place, default in ((details.Scales(), 1.0), (details.ZeroPoints(), 0.0)):
+            is_there = 0 <= place < len(tensors) and tensors[place].is_constant
+            # 0, or -1, stands for "no zero points": symmetric.
+            if default == 0 and (place <= 0 or not is_there):
+                found.append(np.zeros((1,) * len(found[0].shape), np.float32))
+            elif is_there:
+                found.append(tensors[place].codes.astype(np.float32))
+            else:
+                return None
+        return tuple(found)
 
     def buffer(self, index: int, name: str) -> np.ndarray | None:
         """The bytes of a constant; None if the tensor has none."""
@@ -325,6 +413,9 @@ class _Reader:
         """The operator's settings by name, for example {"padding": "SAME", "stride_h": 1}."""
         name = self.option_names.get(table.BuiltinOptionsType(), "NONE")
         content = table.BuiltinOptions()
+        if name == "NONE":
+            name = self.more_option_names.get(table.BuiltinOptions2Type(), "NONE")
+            content = table.BuiltinOptions2()
         if name == "NONE" or content is None:
             return {}
         options = getattr(self.schema, name)()
@@ -361,6 +452,69 @@ def _check(tensor: Tensor) -> None:
             f"tensor {name!r} of shape {shape} and type {tensor.type} needs {expected:,} bytes, "
             f"the file holds {len(tensor.data):,}."
         )
+
+
+def _spread(parameters: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Scales or zero points of blocks for each of the tensor's values."""
+    for axis, (blocks, length) in enumerate(zip(parameters.shape, shape, strict=False)):
+        if not blocks or length % blocks:
+            raise ModelFileError(f"{blocks} blocks do not fit the shape {shape}: damaged.")
+        parameters = np.repeat(parameters, length // blocks, axis)
+    if parameters.shape != shape:
+        raise ModelFileError(f"blocks in {parameters.ndim} dimensions, the shape is {shape}.")
+    return parameters
+
+
+def _dense(tensor: Tensor, sparsity) -> Tensor:
+    """A sparse constant with its values laid out, those that are not stored being zero.
+
+    Levels follow one another in the traversal order: of a dense one all indices are there, of a
+    sparse one those that its segments list. Blocks come last, as dimensions of their own.
+
+    Source: the format of TensorFlow Lite's schema, `SparsityParameters`.
+    """
+    rank, count = len(tensor.shape), tensor.count
+    order, levels = list(sparsity.traversalOrder), sparsity.dimMetadata or []
+    block_map = [] if sparsity.blockMap is None else list(sparsity.blockMap)
+    damaged = ModelFileError(f"the sparse tensor {tensor.name!r} is damaged.")
+    if sorted(order) != list(range(rank + len(block_map))) or len(levels) != len(order):
+        raise damaged
+    if not 0 < count <= _LAID_OUT or any(not 0 <= axis < rank for axis in block_map):
+        raise damaged
+    places, along, index_bytes = np.zeros(1, np.int64), {}, 0
+    for dimension, level in zip(order, levels, strict=True):
+        if level.format == 0:
+            size = int(level.denseSize)
+            if not 0 < size * len(places) <= count:
+                raise damaged
+            source = np.repeat(np.arange(len(places)), size)
+            index = np.tile(np.arange(size), len(places))
+            places = places[source] * size + index
+        else:
+            segments, indices = (
+                np.asarray(vector.values) for vector in (level.arraySegments, level.arrayIndices)
+            )
+            index_bytes += segments.nbytes + indices.nbytes
+            starts, ends = (segments[places + i].astype(np.int64) for i in (0, 1))
+            lengths = ends - starts
+            if (lengths < 0).any() or lengths.sum() > count or ends.max() > len(indices):
+                raise damaged
+            source = np.repeat(np.arange(len(places)), lengths)
+            first = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+            places = first + np.arange(len(source))
+            index = indices[places].astype(np.int64)
+        along = {d: coordinates[source] for d, coordinates in along.items()} | {dimension: index}
+    coordinates = [along[axis] for axis in range(rank)]
+    for number, axis in enumerate(block_map):
+        block = levels[order.index(rank + number)].denseSize
+        coordinates[axis] = coordinates[axis] * block + along[rank + number]
+    stored = _decode(tensor.data, tensor.type)
+    if len(places) and places.max() >= len(stored):
+        raise damaged
+    zeros = np.broadcast_to(tensor.along_axis(tensor.zero_points), tensor.shape)
+    laid_out = zeros.astype(stored.dtype)
+    laid_out[tuple(coordinates)] = stored[places]
+    return replace(tensor, laid_out=laid_out, index_bytes=index_bytes)
 
 
 def _decode(data: np.ndarray, type_name: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from labkit.measure.flow import Flow
 from labkit.measure.graph import Graph, ModelFileError, Operator, Tensor, read_graph
 
 # Inputs of an operator that hold weights and biases (TensorFlow Lite's operator definitions).
@@ -19,11 +21,17 @@ _WEIGHTS = {
     "DEPTHWISE_CONV_2D": (1,),
     "FULLY_CONNECTED": (1,),
     "TRANSPOSE_CONV": (1,),
+    "CONV_3D_TRANSPOSE": (1,),
     "BATCH_MATMUL": (0, 1),
     "EMBEDDING_LOOKUP": (1,),
     "GATHER": (0,),
+    "LSTM": (*range(1, 12), 16, *range(20, 24)),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 12), 16, *range(20, 24)),
+    "BIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 12), 16, *range(18, 29), 33, *range(40, 48)),
+    "RNN": (1, 2),
     "UNIDIRECTIONAL_SEQUENCE_RNN": (1, 2),
+    "BIDIRECTIONAL_SEQUENCE_RNN": (1, 2, 5, 6, 10, 11),
+    "SVDF": (1, 2),
 }
 _BIASES = {
     "CONV_2D": (2,),
@@ -31,11 +39,27 @@ _BIASES = {
     "DEPTHWISE_CONV_2D": (2,),
     "FULLY_CONNECTED": (2,),
     "TRANSPOSE_CONV": (3,),
+    "CONV_3D_TRANSPOSE": (3,),
+    "LSTM": (*range(12, 16), 17),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (*range(12, 16), 17),
+    "BIDIRECTIONAL_SEQUENCE_LSTM": (*range(12, 16), 17, *range(29, 33), 34),
+    "RNN": (3,),
     "UNIDIRECTIONAL_SEQUENCE_RNN": (3,),
+    "BIDIRECTIONAL_SEQUENCE_RNN": (3, 7),
+    "SVDF": (3,),
+}
+#: Of these each weight that is a matrix, or a filter over time, is multiplied once a time step.
+_RECURRENT = {
+    "LSTM": (*range(1, 12), 16),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 12), 16),
+    "BIDIRECTIONAL_SEQUENCE_LSTM": (*range(1, 12), 16, *range(18, 29), 33, *range(40, 48)),
+    "RNN": (1, 2),
+    "UNIDIRECTIONAL_SEQUENCE_RNN": (1, 2),
+    "BIDIRECTIONAL_SEQUENCE_RNN": (1, 2, 5, 6, 10, 11),
+    "SVDF": (1, 2),
 }
 #: The dimension of the output channels in a weight tensor; 0 for those not named.
-CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4}
+CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3, "CONV_3D": 4, "CONV_3D_TRANSPOSE": 3}
 
 # A shape, a list of axes or a table of paddings: at most two numbers for each of TFLite's eight
 # dimensions. Larger integer tensors count as weights, or they would be a place to hide some.
@@ -77,18 +101,19 @@ class Inspection:
         operators: a row an operator, in the order of execution.
         tensors: a row a tensor.
         weights: a row a constant that holds weights, biases or other numbers of the network.
-        macs: multiply-accumulate operations for one image, in convolutions, fully connected,
-            matrix and LSTM operators.
+        macs: multiply-accumulate operations for one image (or for as many as the file fixes), in
+            convolutions, fully connected, matrix and recurrent operators; None if they depend on
+            the inputs: on the size of an image, or on how often a loop turns.
         peak_activation_bytes: most bytes of activations alive at once, for one image, if each
-            operator writes to memory of its own (no operator works in place).
+            operator writes to memory of its own (no operator works in place); None alike.
     """
 
     graph: Graph
     operators: pd.DataFrame
     tensors: pd.DataFrame
     weights: pd.DataFrame
-    macs: int
-    peak_activation_bytes: int
+    macs: int | None
+    peak_activation_bytes: int | None
 
     @property
     def parameters(self) -> int:
@@ -141,8 +166,8 @@ class Inspection:
                 "activations": ", ".join(self.activation_types),
                 "parameters": f"{self.parameters:,}",
                 "weights and biases": f"{self.weight_bits / 8:,.0f} bytes",
-                "MACs an image": f"{self.macs:,}",
-                "peak activation memory": f"{self.peak_activation_bytes:,} bytes",
+                "MACs an image": _total(self.macs),
+                "peak activation memory": _total(self.peak_activation_bytes, " bytes"),
             }
         )
 
@@ -158,6 +183,10 @@ class Inspection:
             for name, value in self.summary.items()
         )
         return f"<table>{rows}</table>"
+
+
+def _total(number: int | None, unit: str = "") -> str:
+    return "depends on the inputs" if number is None else f"{number:,}{unit}"
 
 
 def inspect(source: str | Path | bytes | Graph) -> Inspection:
@@ -177,17 +206,24 @@ def inspect(source: str | Path | bytes | Graph) -> Inspection:
     """
     graph = (source if isinstance(source, Graph) else read_graph(source)).live
     try:
-        origins = _origins(graph)
-        operators = [_operator_row(graph, operator, origins) for operator in graph.operators]
+        flow = Flow(graph)
+        graph, origins = flow.graph, _origins(graph)
+        macs = [_macs(graph, o, flow.runs[o.subgraph]) for o in graph.operators]
+        operators = [
+            _operator_row(graph, operator, origins) | {"MACs": count}
+            for operator, count in zip(graph.operators, macs, strict=True)
+        ]
         return Inspection(
             graph=graph,
             operators=pd.DataFrame(operators),
             tensors=_tensor_table(graph, origins),
             weights=_weight_table(graph, origins),
-            macs=sum(macs(graph, operator) for operator in graph.operators),
-            peak_activation_bytes=_peak_bytes(graph, origins),
+            macs=None if None in macs else sum(macs),
+            peak_activation_bytes=_peak_bytes(graph, origins, 0),
         )
-    except (IndexError, ZeroDivisionError) as error:
+    except ModelFileError:
+        raise
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ModelFileError(
             "an operator lacks an input or an output, or a tensor a dimension: the file is damaged."
         ) from error
@@ -234,13 +270,15 @@ def _operator_row(graph: Graph, operator: Operator, origins: dict[int, int]) -> 
         "inputs": _signature(t for t in named if t.index not in origins),
         "constants": _signature(constants),
         "outputs": _signature(graph.tensors[i] for i in operator.outputs),
-        "MACs": macs(graph, operator),
     }
 
 
 def _signature(tensors) -> str:
-    """Shapes and types in short, for example "1×28×28×1 int8"."""
-    return ", ".join(f"{'×'.join(map(str, t.shape)) or 'scalar'} {t.type}" for t in tensors)
+    """Shapes and types in short, for example "1×28×28×1 int8"; "?" is an open length."""
+    return ", ".join(
+        f"{'×'.join('?' if n == -1 else str(n) for n in t.shape) or 'scalar'} {t.type}"
+        for t in tensors
+    )
 
 
 def _tensor_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
@@ -262,7 +300,9 @@ def _tensor_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
         for tensor in used
     ]
     table = pd.DataFrame(rows, index=[tensor.index for tensor in used], dtype=object)
-    return table.astype({"bits": int, "bytes": int, "per channel": bool}).rename_axis("tensor")
+    sizes = "Int64" if table["bytes"].isna().any() else int
+    types = {"bits": int, "bytes": sizes, "per channel": bool}
+    return table.astype(types).rename_axis("tensor")
 
 
 def _kinds(graph: Graph, origins: dict[int, int]) -> list[str]:
@@ -354,8 +394,6 @@ def _weight_row(graph: Graph, operator: Operator, role: str, tensor: Tensor) -> 
 
 def _zeros(tensor: Tensor) -> int:
     """Number of elements whose real value is exactly zero: their code is the zero point."""
-    if tensor.is_sparse:  # what is not stored is zero
-        return tensor.count - np.count_nonzero(tensor.codes != tensor.zero_points[0])
     return np.count_nonzero(tensor.codes == tensor.along_axis(tensor.zero_points))
 
 
@@ -367,7 +405,7 @@ def _unique_per_channel(operator: Operator, role: str, tensor: Tensor) -> int:
 def channels(tensor: Tensor, operator: str, role: str) -> list[np.ndarray]:
     """A constant's stored codes by output channel; all in one where it has no channels."""
     codes = tensor.codes
-    if role != "weight" or tensor.is_sparse or codes.ndim < 2:
+    if role != "weight" or codes.ndim < 2:
         return [codes]
     axis = tensor.axis if tensor.is_per_channel else CHANNEL_AXIS.get(operator, 0)
     return list(np.moveaxis(codes, axis, 0))
@@ -397,57 +435,82 @@ def _distinct(names) -> list[str]:
     return result
 
 
-def macs(graph: Graph, operator: Operator) -> int:
-    """Multiply-accumulate operations of an operator for one image; none with constants alone."""
+def _macs(graph: Graph, operator: Operator, runs: int | None) -> int | None:
+    """Multiply-accumulate operations of an operator that runs so often; None if it is open.
+
+    Those with constants alone are none: a runtime does them once.
+    """
 
     def shape(position: int) -> tuple[int, ...]:
         return graph.tensors[operator.inputs[position]].shape
 
+    def size(*lengths: int) -> int:
+        return math.prod(lengths)
+
     name = operator.name
     if name not in _WEIGHTS or not graph.varying.intersection(operator.outputs):
         return 0
+    if name in _RECURRENT:
+        return _each_step(graph, operator, runs)
+    involved = (*operator.inputs[:3], operator.outputs[0])
     outputs = graph.tensors[operator.outputs[0]].count
+    if runs is None or any(i >= 0 and -1 in graph.tensors[i].shape for i in involved):
+        return 0 if name in ("GATHER", "EMBEDDING_LOOKUP") else None
     if name in ("CONV_2D", "FULLY_CONNECTED"):  # weights (out, ...): the rest feeds one output
-        return outputs * int(np.prod(shape(1)[1:], dtype=np.int64))
+        return runs * outputs * size(*shape(1)[1:])
     if name == "DEPTHWISE_CONV_2D":  # (1, height, width, out)
-        return outputs * shape(1)[1] * shape(1)[2]
+        return runs * outputs * shape(1)[1] * shape(1)[2]
     if name == "CONV_3D":  # (depth, height, width, in, out)
-        return outputs * int(np.prod(shape(1)[:4], dtype=np.int64))
+        return runs * outputs * size(*shape(1)[:4])
     if name == "TRANSPOSE_CONV":  # weights (out, height, width, in); every input feeds a patch
-        return int(np.prod(shape(2), dtype=np.int64)) * int(np.prod(shape(1)[:3], dtype=np.int64))
+        return runs * size(*shape(2)) * size(*shape(1)[:3])
+    if name == "CONV_3D_TRANSPOSE":  # weights (depth, height, width, out, in)
+        return runs * size(*shape(2)) * size(*shape(1)[:4])
     if name == "BATCH_MATMUL":
-        return outputs * shape(0)[-2 if operator.options.get("adj_x") else -1]
-    if name == "UNIDIRECTIONAL_SEQUENCE_LSTM":  # eight gate matrices, once a time step
-        used = [graph.tensors[i].count for i in operator.inputs[1:9] if i >= 0]
-        steps = shape(0)[0 if operator.options.get("time_major") else 1]
-        return sum(used) * steps
-    if name == "UNIDIRECTIONAL_SEQUENCE_RNN":
-        steps = shape(0)[0 if operator.options.get("time_major") else 1]
-        return steps * sum(graph.tensors[i].count for i in operator.inputs[1:3])
+        return runs * outputs * shape(0)[-2 if operator.options.get("adj_x") else -1]
     return 0
 
 
-def _peak_bytes(graph: Graph, origins: dict[int, int]) -> int:
-    """Most bytes of activations alive at once.
+def _each_step(graph: Graph, operator: Operator, runs: int | None) -> int | None:
+    """Multiplications of a recurrent operator: all its matrices, once for each time step."""
+    given = graph.tensors[operator.inputs[0]]
+    matrices = [
+        graph.tensors[operator.inputs[p]].count
+        for p in _RECURRENT[operator.name]
+        if p < len(operator.inputs) and operator.inputs[p] >= 0
+    ]
+    if runs is None or given.count is None:
+        return None
+    return runs * given.count // max(given.shape[-1], 1) * sum(matrices)
+
+
+def _peak_bytes(graph: Graph, origins: dict[int, int], number: int) -> int | None:
+    """Most bytes of activations alive at once in a subgraph and those that it calls.
 
     A tensor lives from the operator that writes it (inputs: from the first) to the last one that
-    reads it (outputs: to the last), and both ends of an operator are alive while it runs. The
-    peaks of several subgraphs are added, since one calls the other: an upper bound.
+    reads it (outputs and states: to the last), and both ends of an operator are alive while it
+    runs. What a subgraph needs comes on top of what is alive where it is called: an upper bound.
     """
-    peak = 0
-    for number in {operator.subgraph for operator in graph.operators}:
-        operators = [operator for operator in graph.operators if operator.subgraph == number]
-        first: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for step, operator in enumerate(operators):
-            for index in (*operator.inputs, *operator.outputs):
-                if index >= 0 and index not in origins:
-                    first.setdefault(index, 0 if index not in operator.outputs else step)
-                    last[index] = step
-        for index in set(graph.outputs) & set(last):
-            last[index] = len(operators) - 1
-        peak += max(
+    operators = [operator for operator in graph.operators if operator.subgraph == number]
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    called = []
+    for step, operator in enumerate(operators):
+        called.append([_peak_bytes(graph, origins, subgraph) for subgraph in operator.calls])
+        for index in (*operator.inputs, *operator.outputs):
+            if index >= 0 and index not in origins:
+                first.setdefault(index, 0 if index not in operator.outputs else step)
+                last[index] = step
+    states = {index for index in last if graph.tensors[index].is_variable}
+    for index in (set(graph.ends[number][1]) & set(last)) | states:
+        last[index] = len(operators) - 1
+    if any(graph.tensors[i].bytes is None for i in first) or any(None in peaks for peaks in called):
+        return None
+    return max(
+        (
             sum(graph.tensors[i].bytes for i in first if first[i] <= step <= last[i])
+            + max(called[step], default=0)
             for step in range(len(operators))
-        )
-    return peak
+        ),
+        default=0,
+    )

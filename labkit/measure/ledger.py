@@ -144,9 +144,21 @@ def _check(row: dict) -> None:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    """A file of the ledger, also as a spreadsheet has saved it: BOM, semicolons, decimal commas."""
     try:
-        return pd.read_csv(path, dtype=_TYPES, keep_default_na=False)[list(COLUMNS)]
-    except (ValueError, KeyError) as error:
+        head = path.read_text(encoding="utf-8-sig").partition("\n")[0]
+        between = max(",;\t", key=head.count)
+        decimal = "," if between == ";" else "."
+        table = pd.read_csv(
+            path,
+            sep=between,
+            dtype=_TYPES | {"value": str},
+            keep_default_na=False,
+            encoding="utf-8-sig",
+        )
+        table["value"] = table["value"].str.replace(decimal, ".", regex=False).astype(float)
+        return table[list(COLUMNS)]
+    except (ValueError, KeyError, OSError) as error:
         raise LedgerError(
             f"{path} is damaged ({error}): delete it and run the lab again."
         ) from error

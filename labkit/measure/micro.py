@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from labkit.measure.graph import Graph, ModelFileError, Tensor, read_bytes, read_graph
-from labkit.measure.tflite import TFLiteModel, dequantize, quantize
+from labkit.measure.tflite import TFLiteModel, dequantize, of_its_type, quantize
 
 #: Of a file without codes: what float32 kernels that add in another order may differ by.
 FLOAT_TOLERANCE = 1e-4
@@ -92,8 +92,9 @@ def run(
 
     Args:
         source: path of the file, or its bytes.
-        x: float (N, *input shape), inputs to compare on with LiteRT; of several inputs a list of
-            arrays. An LSTM's state is reset before each. Without: the file runs on zeros.
+        x: float (N, *input shape), or codes of the file's own integer type, inputs to compare on
+            with LiteRT; of several inputs a list of arrays. An LSTM's state is reset before each.
+            Without: the file runs on zeros.
         seconds: the time that it may take.
 
     Raises:
@@ -238,7 +239,8 @@ def _codes(graph: Graph, x) -> dict[str, np.ndarray]:
         raise ValueError(f"x has {len(given)} arrays, the file has {len(graph.inputs)} inputs.")
     codes = {}
     for place, (index, values) in enumerate(zip(graph.inputs, given, strict=True)):
-        tensor, values = graph.tensors[index], np.asarray(values, np.float32)
+        tensor = graph.tensors[index]
+        values = of_its_type(np.asarray(values), _details(tensor), "the file")
         if tensor.shape[0] != 1:
             raise ValueError(f"the file takes {tensor.shape[0]} samples at a time, expected 1.")
         if values.shape[1:] != tensor.shape[1:] or not len(values):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from labkit import runtime
+from labkit.measure import trial
 from labkit.measure.graph import ModelFileError, read_bytes, read_graph
 
 #: Images a step where the file allows it. Measured on the baseline: an int8 image takes 25 µs
@@ -25,7 +26,8 @@ class TFLiteModel:
         batch: samples a step where the file allows it; with 1 none is computed beside another.
 
     Raises:
-        ModelFileError: not a model, damaged, or with operators that the runtime does not have.
+        ModelFileError: not a model, damaged, with operators that the runtime does not have, or
+            one that would end the process.
     """
 
     def __init__(
@@ -39,6 +41,9 @@ class TFLiteModel:
         content = read_bytes(source)
         self._where = str(source) if isinstance(source, (str, Path)) else "the model"
         graph = read_graph(content, self._where)
+        trial.survived(content, graph, self._where, reference)
+        # Of images of any size there is nothing to lay out yet: 1 × 1 may be too small to run.
+        self._is_ready = not any(-1 in graph.tensors[i].signature[1:] for i in graph.inputs)
         self._interpreter = self._load(content, threads, reference)
         # An LSTM's state survives from one run to the next: such models start afresh each time.
         self._is_stateful = any(tensor.is_variable for tensor in graph.tensors)
@@ -58,7 +63,8 @@ class TFLiteModel:
                     num_threads=threads,
                     experimental_op_resolver_type=kernels,
                 )
-                interpreter.allocate_tensors()
+                if self._is_ready:
+                    interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ModelFileError(f"{self._where} cannot be run by LiteRT: {error}") from error
         return interpreter
@@ -111,18 +117,20 @@ class TFLiteModel:
     def predict(self, x):
         """Run the model.
 
-        Integer inputs are quantised with the file's scale and zero point, integer outputs are
+        Inputs of a file in integers are quantised with its scale and zero point, its outputs are
         dequantised.
 
         Args:
-            x: float (N, *input_shape), finite; of several inputs a dictionary by name, or a
-                sequence in the order of `input_names`.
+            x: float (N, *input_shape), finite; or codes, of the very integer type that a file in
+                integers has; of several inputs a dictionary by name, or a sequence in the order of
+                `input_names`.
 
         Returns:
             float32 (N, ...), the model's outputs; of several outputs a dictionary by name.
 
         Raises:
-            ValueError: x is empty, of another shape, or not finite.
+            ValueError: x is empty, of another shape, not finite, or of integers that are not the
+                file's codes.
             ModelFileError: the runtime fails.
         """
         arrays = self._checked(x)
@@ -159,7 +167,7 @@ class TFLiteModel:
         return arrays
 
     def _checked_input(self, x, details: dict) -> np.ndarray:
-        x = np.asarray(x, np.float32)
+        x = of_its_type(np.asarray(x), details, self._where)
         expected = tuple(int(d) for d in details["shape_signature"][1:])
         fits = len(x.shape) == len(expected) + 1 and all(
             e in (-1, d) for e, d in zip(expected, x.shape[1:], strict=True)
@@ -182,10 +190,12 @@ class TFLiteModel:
         places = list(self._inputs.values())
         try:
             details = [interpreter.get_input_details()[place] for place in places]
-            if any(tuple(d["shape"]) != x.shape for d, x in zip(details, arrays, strict=True)):
+            fits = all(tuple(d["shape"]) == x.shape for d, x in zip(details, arrays, strict=True))
+            if not (fits and self._is_ready):
                 for d, x in zip(details, arrays, strict=True):
                     interpreter.resize_tensor_input(d["index"], x.shape)
                 interpreter.allocate_tensors()
+                self._is_ready = True
             if self._is_stateful:
                 interpreter.reset_all_variables()
             for d, x in zip(details, arrays, strict=True):
@@ -205,13 +215,46 @@ class TFLiteModel:
         return outputs
 
 
+def of_its_type(x: np.ndarray, details: dict, where: str) -> np.ndarray:
+    """What an input is given: its codes as they are, whole numbers if it counts, else floats.
+
+    Args:
+        x: of any type.
+        details: type and quantisation of the input, as the runtime has them.
+        where: what an error calls the file.
+
+    Raises:
+        ValueError: integers that are neither the input's codes nor, without a scale, in its range.
+    """
+    dtype, is_quantized = np.dtype(details["dtype"]), bool(details["quantization"][0])
+    is_whole = x.dtype.kind in "iu"
+    if dtype.kind == "f" or (is_quantized and not is_whole):
+        return np.asarray(x, np.float32)
+    if is_quantized:
+        if x.dtype != dtype:
+            raise ValueError(
+                f"x is {x.dtype}; {where} takes floats as in training, or its own codes, {dtype}: "
+                "scale the values as for the training (pixels / 255, for example)."
+            )
+        return x
+    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    whole = x if is_whole or x.dtype.kind == "b" else np.rint(np.nan_to_num(x.astype(float)))
+    if x.size and ((whole != x).any() or whole.min() < limits[0] or whole.max() > limits[1]):
+        raise ValueError(
+            f"{where} takes whole numbers ({dtype}) without a scale: x holds others, or some that "
+            f"do not fit into {dtype}."
+        )
+    return whole.astype(dtype)
+
+
 def quantize(x: np.ndarray, details: dict) -> np.ndarray:
     """Codes of float values for an input of the runtime: round(x / S) + Z, clipped.
 
-    Halves are rounded away from zero, as TFLite's QUANTIZE operator does.
+    Halves are rounded away from zero, as TFLite's QUANTIZE operator does. What is of an integer
+    input's own type is its codes.
     """
     dtype = np.dtype(details["dtype"])
-    if dtype.kind == "f":
+    if dtype.kind == "f" or x.dtype == dtype:
         return x.astype(dtype)
     scale, zero_point = _parameters(details)
     steps = x / scale

@@ -36,7 +36,11 @@ _COMMUTING = (
 )
 
 
-def fold(model: tf.keras.Model) -> tf.keras.Model:
+def fold(
+    model: tf.keras.Model,
+    into: tuple[type[Layer], ...] | None = None,
+    leave: Collection[str] = (),
+) -> tf.keras.Model:
     """The same function without batch normalisation: folded into the weights before it.
 
     w' = w · γ / √(σ² + ε) for each output channel, b' = β + (b - μ) · γ / √(σ² + ε).
@@ -45,6 +49,9 @@ def fold(model: tf.keras.Model) -> tf.keras.Model:
         model: functional or sequential; a nested one is laid out flat. Each normalisation follows
             a convolution (plain, transposed, depthwise or separable) or a dense layer without an
             activation, that nothing else reads.
+        into: classes of layers that take what follows them in; other normalisations stay. Without,
+            all of them go, or it is an error.
+        leave: names of normalisations that stay as they are.
 
     Raises:
         NetworkError: a normalisation follows something else; names it, and says what.
@@ -54,18 +61,23 @@ def fold(model: tf.keras.Model) -> tf.keras.Model:
     laid_out = flat(model)
     wiring, folded = Wiring(laid_out), {}
     for layer in laid_out.layers:
-        if isinstance(layer, _L.BatchNormalization):
+        if isinstance(layer, _L.BatchNormalization) and layer.name not in leave:
             before = wiring.sole_before(layer)
-            if reason := _hindrance(before, layer, wiring):
+            reason = _hindrance(before, layer, wiring)
+            if into is not None and (reason or type(before) not in into):
+                continue
+            if reason:
                 raise NetworkError(
                     f"normalisation {layer.name!r} {reason}: it can be folded into a convolution "
                     "or dense layer without an activation, used by nothing else."
                 )
             folded[id(before)] = layer
-    copies = Copies()
+    if into is not None and not folded:
+        return laid_out
+    copies, taken = Copies(), {id(norm) for norm in folded.values()}
 
     def called(layer, name, arguments, options):
-        if isinstance(layer, _L.BatchNormalization):
+        if id(layer) in taken:
             _check_statistics(name, options)
             return arguments[0]
         extra = {"use_bias": True} if id(layer) in folded else {}

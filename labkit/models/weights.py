@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,10 +80,23 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    foreign = NetworkError(
+        f"{path} is not a file of weights that labkit reads: it is no .npz and no .caffemodel. "
+        "Load it with the library that wrote it, and write it with labkit.models.weights.save."
+    )
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError as error:
         raise NetworkError(f"{path}: there is no such file of weights.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise NetworkError(f"{path} is not a file of weights: {error}.") from error
+    except OSError as error:
+        raise NetworkError(f"{path} cannot be read: {error.strerror or error}.") from error
+    # TypeError, AttributeError: of a single array, which is no archive of them.
+    except (
+        *(ValueError, EOFError, TypeError, AttributeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise foreign from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise foreign
+    return arrays

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
-from labkit.console import console, say
+from labkit.console import say, show
 from labkit.net import NetError
 from labkit.net.options import Formats, Given, choice, spread
 
@@ -285,14 +285,12 @@ def _print_engine(report: NetworkResult) -> None:
     """The engine's table, as far as a terminal has room."""
     from labkit.hwce import BASIS
 
-    table = Table(box=None, pad_edge=False, title=f"one image; {BASIS}")
-    for title in ("layer", "unit", *(title for title, _ in _SHOWN.values())):
-        text = title in ("layer", "unit")
-        table.add_column(title, justify="left" if text else "right", no_wrap=True)
     computed = report.table[report.table["MACs"].notna()]
+    rows = []
     for row in (*computed.to_dict("records"), {"layer": "all", "unit": "", **report.totals}):
         cells = (row.get(column, 0) / unit for column, (_, unit) in _SHOWN.items())
         # What the cores compute has no energy figures: NaN, which is not equal to itself.
         texts = (f"{v:,.0f}" if v == v else "" for v in cells)
-        table.add_row(row["layer"], row["unit"], *texts)
-    console.print(table)
+        rows.append([escape(row["layer"]), row["unit"], *texts])
+    headings = ("layer", "unit", *(title for title, _ in _SHOWN.values()))
+    show(headings, rows, names=("layer", "unit"), title=f"one image; {BASIS}")

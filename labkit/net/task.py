@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -126,7 +127,7 @@ class Task:
             "architecture": self.architecture,
             "classes": self.class_names,
             "batch": self.batch,
-            "images": {part: _digest(m.encode() for m in ms) for part, ms in self._members()},
+            "images": {part: _digest(map(os.fsencode, ms)) for part, ms in self._members()},
         }
         if self.weights is not None:
             facts["weights"] = _digest([self.weights.read_bytes()])

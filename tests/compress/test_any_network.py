@@ -204,6 +204,56 @@ def test_normalisations_that_stand_alone_are_in_integers_too(kind):
     np.testing.assert_allclose(measure.TFLiteModel(content).predict(x), aware(x), atol=0.05)
 
 
+def dense_normalised():
+    x = inputs = L.Input((6, 6, 2))
+    x = L.Flatten()(L.BatchNormalization()(L.Conv2DTranspose(3, 2, strides=2)(x)))
+    return tf.keras.Model(inputs, L.Dense(3)(L.ReLU()(L.BatchNormalization()(L.Dense(8)(x)))))
+
+
+def operators():
+    x = inputs = L.Input((6, 6, 2))
+    x = tf.nn.relu(L.Conv2D(2, 3, padding="same")(x) + inputs)
+    return tf.keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("build", [dense_normalised, operators])
+def test_what_tfmot_would_leave_in_floats_or_not_take_is_in_integers(build):
+    tf.keras.utils.set_random_seed(1)
+    model = build()
+    for layer in model.layers:
+        if isinstance(layer, L.BatchNormalization):
+            layer.moving_mean.assign(np.linspace(-0.3, 0.3, layer.moving_mean.shape[0]))
+            layer.gamma.assign(np.linspace(0.5, 1.5, layer.gamma.shape[0]))
+    x = np.random.default_rng(0).normal(size=(COUNT, 6, 6, 2)).astype(np.float32)
+    aware = quantization_aware.quantize(model)
+    quantization_aware.calibrate(aware, x)
+    content = quantization_aware.convert(aware)
+    found = measure.inspect(content)
+    assert found.weight_types == ("int8",) and found.activation_types == ("int8",)
+    expected = model(x).numpy()
+    np.testing.assert_allclose(
+        measure.TFLiteModel(content).predict(x), expected, atol=0.1 * np.ptp(expected)
+    )
+
+
+def test_an_operator_with_a_number_in_it_is_named():
+    inputs = L.Input((6,))
+    model = tf.keras.Model(inputs, L.Dense(2)(L.Dense(3)(inputs) + 1.0))
+    with pytest.raises(CompressionError, match=r"TFOpLambda.*such as Add\(\)"):
+        quantization_aware.quantize(model)
+
+
+def test_a_file_that_is_not_in_integers_is_refused_unless_layers_were_left(monkeypatch):
+    model = tf.keras.Sequential([L.Input((4,)), L.Dense(3, name="first"), L.Dense(2, name="last")])
+    left = quantization_aware.quantize(model, leave=["last"])
+    whole = quantization_aware.quantize(model)
+    assert quantization_aware.convert(left)
+    monkeypatch.setattr(quantization_aware, "_left", lambda _: [])
+    with pytest.raises(CompressionError, match=r"stay in floating point: FULLY_CONNECTED \("):
+        quantization_aware.convert(left)
+    assert quantization_aware.convert(whole)
+
+
 def test_four_bits(case):
     network = low_bit.quantize(case.model)
     with low_bit.training():

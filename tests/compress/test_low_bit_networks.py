@@ -1,5 +1,7 @@
 """Low bits on networks that are no lab's: what they compute, and what their files hold."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -341,3 +343,23 @@ def test_a_code_without_an_opposite_names_the_layer():
     assert low_bit.codes(network.get_layer("conv")).values.ravel().tolist() == [-8, 4, 2, 1]
     with pytest.raises(CompressionError, match="'conv': a channel with a negative γ"):
         low_bit.convert(network)
+
+
+def test_weights_and_biases_that_are_cut_off_are_told():
+    """The default quantiser ends at 7/8."""
+    model = sequence(L.Dense(3, name="far"), shape=(4,))
+    kernel = np.full((4, 3), 0.25, np.float32)
+    model.set_weights([kernel, np.array([3, -5, 0.5], np.float32)])
+    with pytest.warns(UserWarning, match=r"'far': its bias of up to 5 is cut off at 0\.875"):
+        low_bit.quantize(model)
+    with pytest.warns(UserWarning, match=r"'far': its kernel of up to 2 is cut off"):
+        model.set_weights([8 * kernel, np.zeros(3)])
+        low_bit.quantize(model)
+
+
+def test_what_is_not_quantised_is_told_and_nothing_of_all_others():
+    with pytest.warns(UserWarning, match="no such layer here: 'separable', 'transposed'"):
+        low_bit.quantize(left())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        low_bit.quantize(prepared(depthwise)[0], biases="quantized_bits(8,3,1,alpha=1)")

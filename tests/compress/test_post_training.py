@@ -246,3 +246,31 @@ def test_a_reshaping_layer_has_a_constant_shape_in_the_file():
     images = np.random.default_rng(0).normal(size=(3, 6, 4)).astype(np.float32)
     np.testing.assert_allclose(measure.TFLiteModel(content).predict(images), model(images), 1e-5)
     assert "call" not in vars(model.layers[-1])
+
+
+def test_what_stays_in_floating_point_is_told():
+    layers = tf.keras.layers
+    model = tf.keras.Sequential(
+        [layers.Input((6, 6, 1)), layers.Conv2D(2, 3, activation="elu", name="odd"), layers.ReLU()]
+    )
+    images = np.random.default_rng(0).normal(size=(8, 6, 6, 1)).astype(np.float32)
+    with pytest.warns(post_training.ConversionWarning, match=r"int8 file.*ELU \(odd/"):
+        content = post_training.convert(model, "int8", images)
+    assert "float32" in measure.inspect(content).activation_types
+    assert post_training.in_float(post_training.convert(model, "float"))
+
+
+def test_files_in_integers_throughout_say_nothing(sign_model, tiny_data, recwarn):
+    for mode in ("int8", "int16x8"):
+        post_training.convert(sign_model, mode, tiny_data.representative(8, seed=0))
+    assert not [w for w in recwarn if issubclass(w.category, post_training.ConversionWarning)]
+
+
+@pytest.mark.parametrize("mode", ["int8", "int16x8"])
+def test_a_loop_over_time_is_refused_in_integers_by_name(mode):
+    """The converter would end the process."""
+    layers = tf.keras.layers
+    x = np.zeros((2, 4, 3), np.float32)
+    model = tf.keras.Sequential([layers.Input((4, 3)), layers.GRU(2, name="memory")])
+    with pytest.raises(ValueError, match=r"which 'memory' has.*unroll=True"):
+        post_training.convert(model, mode, x)

@@ -285,3 +285,14 @@ def test_filters_do_not_come_out_of_branches():
     model = tf.keras.Model(inputs, tf.keras.layers.Add(name="sum")([x, outputs]))
     with pytest.raises(ValueError, match="branches"):
         pruning.remove_filters(model, {"conv": np.array([True, False])})
+
+
+def test_a_network_without_a_kernel_has_nothing_to_prune():
+    layers = tf.keras.layers
+    model = tf.keras.Sequential([layers.Input((4, 4, 2)), layers.DepthwiseConv2D(3, name="all")])
+    assert pruning.sparsity_of(model) == 0
+    for work in (pruning.layer_sparsities, pruning.layer_masks):
+        with pytest.raises(ValueError, match="no kernel to be pruned"):
+            work(model, 0.5)
+    with pytest.raises(ValueError, match="no kernel to be pruned"):
+        pruning.prune(model, 0.5, end=10)

@@ -1,6 +1,7 @@
 """Trees of images: found, preprocessed, read in batches; bad ones told by name."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -195,3 +196,78 @@ def test_a_damaged_member_of_a_zip_is_named(tmp_path):
     path.write_bytes(content[:at] + b"\xff\xff\xff" + content[at + 3 :])
     with pytest.raises(DataError, match=r"train/dog/1\.png cannot be read"):
         open_tree(path).verify(Preprocessing(8))
+
+
+def shown(make, image, name="1.png", **options):
+    """What is read of a picture, 0 to 255: the corners (top left, top right, bottom left)."""
+    stream = io.BytesIO()
+    image.save(stream, options.pop("format", "PNG"), **options)
+    members = MEMBERS | {f"train/cat/{name}": stream.getvalue()}
+    tree = open_tree(make(members))
+    place = tree.members["train"].index(f"train/cat/{name}")
+    x = tree.read("train", place, Preprocessing(8, scale=1.0))
+    return [np.round(x[row, column]).tolist() for row, column in ((1, 1), (1, 6), (6, 1))]
+
+
+HALVES = np.repeat([[200] * 4 + [50] * 4], 8, axis=0).astype(np.uint8)
+LEFT_IS_BRIGHT = [[200] * 3, [50] * 3, [200] * 3]
+
+
+def test_pictures_are_read_as_a_viewer_shows_them(make):
+    assert shown(make, Image.fromarray(HALVES)) == LEFT_IS_BRIGHT
+    assert shown(make, Image.fromarray(HALVES.astype(np.uint16) * 257)) == LEFT_IS_BRIGHT
+    turned = Image.Exif()
+    turned[0x0112] = 6  # "show me turned by 90 degrees": what is left comes to the top
+    assert shown(make, Image.fromarray(HALVES), exif=turned) == [[200] * 3, [200] * 3, [50] * 3]
+    # Transparent is the right half; black, that nobody sees, lies under it.
+    clear = np.dstack([HALVES, HALVES, HALVES, np.where(HALVES == 200, 255, 0).astype(np.uint8)])
+    clear[:, 4:, :3] = 0
+    on_white = [[200] * 3, [255] * 3, [200] * 3]
+    assert shown(make, Image.fromarray(clear)) == on_white
+    palette = Image.fromarray((HALVES == 50).astype(np.uint8)).convert("P")
+    palette.putpalette([200, 200, 200, 0, 0, 0])
+    assert shown(make, palette, transparency=1) == on_white
+
+
+def test_pictures_of_any_common_suffix(make):
+    for kind, suffix in (("BMP", ".bmp"), ("WEBP", ".webp"), ("TIFF", ".TIF"), ("GIF", ".gif")):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        image = Image.fromarray(np.dstack([HALVES] * 3))
+        assert shown(make, image, f"0{suffix}", format=kind, **options) == LEFT_IS_BRIGHT
+    with pytest.raises(DataError, match="its pixels are floats"):
+        shown(make, Image.fromarray(HALVES.astype(np.float32)), "1.tif", format="TIFF")
+    with pytest.raises(DataError, match=r"train/cat/3\.HEIC: labkit reads .*convert"):
+        open_tree(make(MEMBERS | {"train/cat/3.HEIC": b""}))
+
+
+def test_a_zip_from_windows_with_backslashes(make_zip, tmp_path):
+    path = tmp_path / "windows.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in MEMBERS.items():
+            info = zipfile.ZipInfo()
+            info.filename = name.replace("/", "\\")
+            archive.writestr(info, content)
+    tree = open_tree(path)
+    assert tree.members == open_tree(make_zip(tmp_path / "other.zip", MEMBERS)).members
+    assert tree.load("train", Preprocessing(8))[0].shape == (3, 8, 8, 3)
+
+
+def test_links_to_folders_are_followed_once(make, tmp_path):
+    root = make({name: data for name, data in MEMBERS.items() if "/dog/" not in name})
+    for part in ("train", "val"):
+        elsewhere = tmp_path / "elsewhere" / part
+        elsewhere.mkdir(parents=True)
+        (elsewhere / "1.png").write_bytes(MEMBERS[f"{part}/dog/1.png"])
+        (root / part / "dog").symlink_to(elsewhere, target_is_directory=True)
+    (root / "train" / "dog" / "again").symlink_to(root / "train", target_is_directory=True)
+    wanted = ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png")
+    assert open_tree(root).members["train"] == wanted
+
+
+def test_names_that_are_not_utf8(make):
+    root = make(MEMBERS)
+    odd = os.fsdecode(b"caf\xe9.png")
+    (root / "train" / "cat" / odd).write_bytes(png())
+    tree = open_tree(root)
+    assert f"train/cat/{odd}" in tree.members["train"]
+    assert tree.load("train", Preprocessing(8))[0].shape == (4, 8, 8, 3)

@@ -77,6 +77,20 @@ def test_the_written_csv_is_read_back(tmp_path):
     assert sign_mnist.class_index(table[:, 0]).tolist() == list(range(24))
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_what_an_editor_adds_means_nothing(tmp_path, small, line_end):
+    """A byte order mark, and empty lines at the end."""
+    content = small["test"].replace(b"\r\n", line_end)
+    tables = []
+    for name, written in (
+        ("plain.csv", content),
+        ("edited.csv", b"\xef\xbb\xbf" + content + 2 * line_end),
+    ):
+        (tmp_path / name).write_bytes(written)
+        tables.append(sign_mnist.read_csv(tmp_path / name))
+    np.testing.assert_array_equal(*tables)
+
+
 def test_another_data_sets_archive_is_passed_over(folder, small, make_zip):
     make_zip(folder / "archive.zip", {"train.csv": b"a,b\n"})
     assert not sign_mnist.SOURCE.found()

@@ -262,6 +262,29 @@ def test_bad_requests(model, images):
         network.graph(tf.keras.Model(inputs, shared(shared(inputs))))
 
 
+def test_operators_between_tensors_are_the_layers_that_they_stand_for():
+    inputs = tf.keras.Input((4, 4, 2))
+    x = layers.Conv2D(2, 3, padding="same", name="a")(inputs)
+    written = tf.keras.Model(inputs, tf.nn.relu(x + inputs))
+    plain = tf.keras.Model(inputs, layers.ReLU()(layers.Add()([x, inputs])))
+    this = hwce.Plan({"a": FINE})
+    images_ = normal(2, 4, 4, 2)
+    np.testing.assert_array_equal(
+        hwce.run(written, images_, this).outputs, hwce.run(plain, images_, this).outputs
+    )
+    for other in (x + 1.0, 1.0 + x, x * inputs, tf.nn.leaky_relu(x)):
+        with pytest.raises(ValueError, match=r"TFOpLambda \(.*not supported; layers such as Add"):
+            network.graph(tf.keras.Model(inputs, other))
+
+
+def test_several_inputs_or_outputs_are_refused():
+    one, two = tf.keras.Input((4,)), tf.keras.Input((4,))
+    with pytest.raises(ValueError, match="has 2 outputs"):
+        network.graph(tf.keras.Model(one, [layers.ReLU()(one), layers.Flatten()(one)]))
+    with pytest.raises(ValueError, match="has 2 inputs"):
+        network.graph(tf.keras.Model([one, two], layers.Add()([one, two])))
+
+
 def test_means_are_rounded_as_the_engine_rounds():
     x = Activation(np.array([[[[1], [2]], [[-1], [-4]]]], np.int16), 3)  # sum -2, mean -0.5
     config = {"pool_size": (2, 2), "strides": (2, 2), "padding": "valid"}

@@ -150,3 +150,15 @@ def test_front_does_not_compare_across_data():
 def test_front_leaves_out_what_was_not_measured():
     table = report(("a", 99, 100), ("b", float("nan"), 50))
     assert front(table)["technique"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_a_file_that_a_spreadsheet_has_saved_is_the_same(tmp_path, between):
+    Ledger(tmp_path).record([row(0.1 + 0.2), row(43_000, "bytes", "byte")])
+    before = Ledger(tmp_path).table()
+    path = tmp_path / "ledger" / "02.csv"
+    text = path.read_text(encoding="utf-8").replace(",", between)
+    if between == ";":  # where a comma is the decimal point
+        text = text.replace("0.3", "0,3").replace("43000.0", "43000,0")
+    path.write_text(text.replace("\n", "\r\n") + "\r\n", encoding="utf-8-sig", newline="")
+    pd.testing.assert_frame_equal(Ledger(tmp_path).table(), before)

@@ -11,7 +11,7 @@ from labkit.measure.levels import Levels, levels
 def tensor(codes, scales=(), index=0, axis=0, **more):
     """A constant (out, in)."""
     codes = np.asarray(codes)
-    more = {"is_variable": False, "is_sparse": False, "subgraph": 0} | more
+    more = {"is_variable": False, "subgraph": 0} | more
     return Tensor(
         index=index,
         name=f"t{index}",
@@ -29,7 +29,7 @@ def tensor(codes, scales=(), index=0, axis=0, **more):
 def activation(index, shape, kind="float32", is_variable=False):
     none = np.empty(0, np.float32)
     where = (shape, shape, kind, None, none, np.zeros(1, np.int64), 0)
-    return Tensor(index, f"t{index}", *where, is_variable, False, 0)
+    return Tensor(index, f"t{index}", *where, is_variable, 0)
 
 
 def of(codes, scales=()):
@@ -88,7 +88,7 @@ def test_scales_that_are_none_share_nothing(draw, scale):
 
 
 def graph(*operators, tensors):
-    return Graph(tuple(tensors), operators, (0,), (1,))
+    return Graph(tuple(tensors), operators, (((0,), (1,)),))
 
 
 def test_small_integers_that_meet_data_are_weights_and_shapes_are_not():

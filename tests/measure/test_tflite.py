@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from built import file, operator, tensor
 
 from labkit import measure
 from labkit.measure import ModelFileError, TFLiteModel, tflite
@@ -132,3 +133,49 @@ def test_loading_a_model_prints_nothing(model_files):
         [sys.executable, "-c", code, model_files["float"]], capture_output=True, check=True
     )
     assert (run.stdout, run.stderr) == (b"", b"")
+
+
+def test_codes_are_taken_as_they_are_and_other_integers_are_refused(model_files, images):
+    model = TFLiteModel(model_files["int8"])
+    (details,) = model._interpreter.get_input_details()
+    codes = quantize(images[:4], details)
+    np.testing.assert_array_equal(model.predict(codes), model.predict(images[:4]))
+    pixels = np.round(255 * images[:4])
+    for integers in (pixels.astype(np.uint8), pixels.astype(int), codes.astype(np.int16)):
+        with pytest.raises(ValueError, match=r"takes floats as in training, or its own.*int8"):
+            model.predict(integers)
+    # Of a file in floats an integer is the number that it is, as for Keras.
+    whole = TFLiteModel(model_files["float"])
+    np.testing.assert_array_equal(
+        whole.predict(pixels.astype(np.uint8)), whole.predict(pixels.astype(np.float32))
+    )
+
+
+def test_whole_numbers_for_an_input_that_counts():
+    """Tokens: no scale, and no float32 that would lose the last digits of a large one."""
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    tensors = [tensor([1, 2], kind="INT32"), tensor([4, 3], table), tensor([1, 2, 3])]
+    model = TFLiteModel(file((tensors, [operator("GATHER", [1, 0], [2])], [0], [2])))
+    tokens = np.array([[3, 0], [1, 2]])
+    for given in (tokens, tokens.astype(np.int32), tokens.astype(np.float32), tokens.tolist()):
+        np.testing.assert_array_equal(model.predict(given), table[tokens])
+    for wrong in (tokens + 0.5, tokens + 2**40, np.full((1, 2), np.nan)):
+        with pytest.raises(ValueError, match="whole numbers"):
+            model.predict(wrong)
+
+
+def test_images_of_any_size():
+    """Allocated at 1 × 1, as the file says, a convolution of 3 × 3 has no output."""
+    kernel = np.ones((1, 3, 3, 1), np.float32)
+    tensors = [
+        tensor([1, 1, 1, 1], signature=[-1, -1, -1, 1]),
+        tensor([1, 3, 3, 1], kernel),
+        tensor([1], np.zeros(1, np.float32)),
+        tensor([1, 1, 1, 1], signature=[-1, -1, -1, 1]),
+    ]
+    convolution = operator("CONV_2D", [0, 1, 2], [3], strideH=1, strideW=1, padding=1)
+    model = TFLiteModel(file((tensors, [convolution], [0], [3])))
+    assert model.input_shape == (-1, -1, 1)
+    for size in ((3, 3), (5, 4), (3, 7)):
+        outputs = model.predict(np.ones((2, *size, 1)))
+        assert outputs.shape == (2, size[0] - 2, size[1] - 2, 1) and (outputs == 9).all()

@@ -225,3 +225,18 @@ def test_a_lone_normalisation_with_statistics_of_the_batch_is_named():
     x = layers.BatchNormalization(name="lone")(layers.ReLU()(inputs), training=True)
     with pytest.raises(NetworkError, match="'lone' is called with training=True"):
         folding.fold_lone(tf.keras.Model(inputs, layers.Dense(2)(x)))
+
+
+def test_only_into_some_layers_and_not_those_left():
+    inputs = layers.Input((6, 6, 2))
+    x = layers.BatchNormalization(name="of_conv")(layers.Conv2D(3, 3)(inputs))
+    x = layers.BatchNormalization(name="of_dense")(layers.Dense(4)(layers.Flatten()(x)))
+    x = layers.BatchNormalization(name="left")(layers.Dense(4)(x))
+    model = randomised(tf.keras.Model(inputs, x))
+    folded = folding.fold(model, into=(layers.Dense,), leave=["left"])
+    norms = [n.name for n in folded.layers if isinstance(n, layers.BatchNormalization)]
+    assert norms == ["of_conv", "left"]
+    images = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype(np.float32)
+    expected = model(images)
+    np.testing.assert_allclose(folded(images), expected, atol=1e-4 * np.abs(expected).max())
+    assert folding.fold(folded, into=(layers.Dense,), leave=["left"]) is folded

@@ -62,3 +62,19 @@ def test_levels(small):
         "fire4/expand3x3",
     )
     assert list(graph.levels(classic.lenet())) == ["conv1", "conv2", "dense1", "dense2"]
+
+
+def test_operators_become_layers_and_those_with_a_number_in_them_stay():
+    tf.keras.utils.set_random_seed(0)
+    inputs = layers.Input((4, 4, 2))
+    x = tf.nn.relu(layers.Conv2D(2, 3, padding="same")(inputs) + inputs)
+    y = tf.nn.relu6(tf.maximum(x - inputs, x * inputs) + 1.0)
+    model = tf.keras.Model(inputs, y)
+    laid_out = graph.layered(model)
+    kinds = [type(layer).__name__ for layer in laid_out.layers]
+    wanted = {"Add", "Subtract", "Multiply", "Maximum", "ReLU", "TFOpLambda"}
+    assert wanted <= set(kinds) and kinds.count("TFOpLambda") == 1
+    images = np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype(np.float32)
+    np.testing.assert_allclose(laid_out(images), model(images), atol=1e-6)
+    plain = tf.keras.Model(inputs, layers.ReLU()(inputs))
+    assert graph.layered(plain) is plain

@@ -1,6 +1,8 @@
 """Weights from files: they come back, and files of another network change nothing."""
 
 import os
+import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +29,26 @@ def test_weights_of_another_network(small, tmp_path):
         weights.load(classic.basicnet((32, 32, 8), 10), with_conv1(tmp_path))
     with pytest.raises(NetworkError, match="there is no such file"):
         weights.load(small, tmp_path / "missing.npz")
-    (tmp_path / "bad.npz").write_bytes(b"PK junk")
-    with pytest.raises(NetworkError, match=r"bad\.npz is not a file of weights"):
-        weights.load(small, tmp_path / "bad.npz")
+
+
+def test_files_of_other_libraries_are_named_and_nothing_advises_to_unpickle_them(tmp_path):
+    contents = {
+        "bad.npz": b"PK junk",
+        "model.h5": b"\x89HDF\r\n\x1a\n" + bytes(64),
+        "model.onnx": b"\x08\x07\x12\x07pytorch",
+        "model.pkl": pickle.dumps({"conv1/kernel": [1.0]}),
+        "empty.npz": b"",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    for name in (*contents, "array.npy", "objects.npz", "model.keras"):
+        with pytest.raises(NetworkError, match=r"is not a file of weights.*no \.npz") as caught:
+            weights.read(tmp_path / name)
+        assert name in str(caught.value) and "pickle" not in str(caught.value)
 
 
 def with_conv1(folder):

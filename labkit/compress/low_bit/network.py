@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def quantize(
     A kernel that batch normalisation follows may have any scale, since the normalisation takes it
     out again; so may one whose inputs come from a normalisation through ReLU and pooling. Such a
     kernel is scaled to where its rounded weights point most nearly in its own direction, and the
-    normalisation makes up for it: the copy computes the same but for the rounding.
+    normalisation makes up for it: the copy computes the same but for the rounding. A warning names
+    the layers of which that is not so: those whose weights or biases go beyond the quantiser's
+    range, and those that stay in floating point, see `left_in_float`.
 
     Args:
         model: functional or sequential. Convolutions, depthwise ones too, and dense layers become
@@ -71,7 +74,36 @@ def quantize(
         copy = graph.copy_of(model, replaced)
         if fit_scale:
             fit_scales(copy, quantized_layers(copy))
+    for complaint in (*_cut(copy), *_left(copy)):
+        warnings.warn(complaint, UserWarning, stacklevel=2)
     return copy
+
+
+def _cut(model: tf.keras.Model) -> list[str]:
+    """What to say of weights and biases that a quantiser of fixed range cuts off."""
+    found = []
+    for layer in quantized_layers(model):
+        for variable, quantise in zip(layer.weights, layer.get_quantizers(), strict=False):
+            fixed = isinstance(quantise, qkeras.quantized_bits)
+            if not fixed or isinstance(quantise.alpha, str):
+                continue
+            values, rounded = variable.numpy(), np.asarray(quantise(variable))
+            # Rounding is off by half a step; up to a whole one where the range ends.
+            lost = np.abs(values - rounded) > 1.001 * _step(quantise).max()
+            if lost.any():
+                what = variable.name.split("/")[-1].split(":")[0]
+                found.append(
+                    f"{layer.name!r}: its {what} of up to {np.abs(values).max():.3g} is cut off at "
+                    f"{np.abs(rounded).max():.3g}: choose a quantiser with more integer bits, for "
+                    "example quantized_bits(8,3,1,alpha=1)."
+                )
+    return found
+
+
+def _left(model: tf.keras.Model) -> list[str]:
+    left = left_in_float(model)
+    names = ", ".join(map(repr, left))
+    return [f"not quantised, since QKeras has no such layer here: {names}."] if left else []
 
 
 def _rectifies(layer: tf.keras.layers.Layer, is_last: bool) -> bool:
@@ -164,11 +196,17 @@ def codes(layer: tf.keras.layers.Layer) -> Codes:
             "for quantized_bits, ternary and binary."
         )
     kernel = np.asarray(quantise(variable))
+    step = _step(quantise)
+    values = np.divide(kernel, step, out=np.zeros_like(kernel), where=step != 0)
+    return Codes(np.rint(values).astype(np.int32), step)
+
+
+def _step(quantise: BaseQuantizer) -> np.ndarray:
+    """The step of a quantiser that has just been used, float32; one a channel where it has so."""
     step = np.asarray(quantise.scale, np.float32)
     if isinstance(quantise, qkeras.quantized_bits):
         step = step * np.float32(2.0 ** (quantise.integer - quantise.bits + quantise.keep_negative))
-    values = np.divide(kernel, step, out=np.zeros_like(kernel), where=step != 0)
-    return Codes(np.rint(values).astype(np.int32), step)
+    return step
 
 
 def to_float(model: tf.keras.Model) -> tf.keras.Model:

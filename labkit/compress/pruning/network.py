@@ -78,9 +78,11 @@ def layer_sparsities(model: tf.keras.Model, sparsity: float) -> dict[str, float]
         by name of the layer; weighted with the layers' sizes they make `sparsity`.
 
     Raises:
-        ValueError: sparsity is not from 0 to 1.
+        ValueError: sparsity is not from 0 to 1, or there is no kernel.
     """
     found = kernels.prunable(model)
+    if not found:
+        raise ValueError(f"{model.name!r} has no kernel to be pruned.")
     scores = [lamp_scores(kernel.numpy()).ravel() for kernel in found.values()]
     masks = np.split(
         magnitude_mask(np.concatenate(scores), sparsity), np.cumsum([s.size for s in scores])[:-1]
@@ -92,9 +94,12 @@ def by_layer(model: tf.keras.Model, sparsity: float | Mapping[str, float]) -> di
     """A sparsity for each prunable layer, from one for all or from a mapping.
 
     Raises:
-        ValueError: the mapping names a layer that has no kernel, or a sparsity is not from 0 to 1.
+        ValueError: the mapping names a layer that has no kernel, a sparsity is not from 0 to 1, or
+            no layer of the model has a kernel.
     """
     names = list(kernels.prunable(model))
+    if not names:
+        raise ValueError(f"{model.name!r} has no kernel to be pruned.")
     if not isinstance(sparsity, Mapping):
         sparsity = dict.fromkeys(names, sparsity)
     unknown = sorted(set(sparsity) - set(names))

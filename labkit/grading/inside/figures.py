@@ -12,7 +12,7 @@ import pandas as pd
 
 from labkit import measure
 from labkit.measure.graph import Graph, Tensor
-from labkit.measure.inspection import CHANNEL_AXIS, Inspection, macs
+from labkit.measure.inspection import CHANNEL_AXIS, Inspection
 from labkit.measure.levels import levels
 
 #: Up to this share of all numbers, constants of other operators than layers are shifts and scales
@@ -184,10 +184,10 @@ def _address(array: np.ndarray) -> int:
 
 def _multiplied(found: Inspection) -> tuple[list[str], list[int]]:
     """Types of what layers multiply by their weights, and how often they do."""
-    graph = found.graph
-    layers = [operator for operator in graph.operators if macs(graph, operator)]
-    types = [graph.tensors[operator.inputs[0]].type for operator in layers]
-    return types, [macs(graph, operator) for operator in layers]
+    graph, counts = found.graph, found.operators["MACs"]
+    layers = [(o, int(n)) for o, n in zip(graph.operators, counts, strict=True) if n]
+    types = [graph.tensors[operator.inputs[0]].type for operator, _ in layers]
+    return types, [count for _, count in layers]
 
 
 def _shares(types, amounts, counts=True) -> dict[str, float]:
