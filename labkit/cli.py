@@ -334,7 +334,8 @@ def grade(
     submissions: Annotated[
         Path | None,
         typer.Argument(
-            help="A folder or zip for each student, or Canvas's download, unpacked.",
+            help="A folder, archive or notebook for each student, or the download of Canvas, "
+            "Moodle or Brightspace, unpacked.",
             show_default=False,
         ),
     ] = None,

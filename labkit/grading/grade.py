@@ -128,6 +128,8 @@ def _graded(student: Student, handed: intake.Handed, prepared: Prepared) -> dict
     try:
         grade = grade_of(student, prepared)
         class_reports.write_student(grade, student, prepared)
+    except OSError:  # the machine's: no room on the disk
+        raise
     except Exception as error:
         why = f"what it holds could not be graded ({type(error).__name__})"
         student.content = reading.nothing(handed, students.wanted(prepared), why)

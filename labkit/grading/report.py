@@ -98,7 +98,9 @@ def _of_class(grades: list[dict], number: int, item: Item, part: str) -> dict:
 
 def _look_at(grade: dict) -> list[str]:
     """What an instructor wants to know of a submission, the worst first."""
-    found = [grade["submission"]["trouble"], *grade["remarks"]]
+    if grade["submission"]["trouble"]:
+        return [grade["submission"]["trouble"], *grade["remarks"]]
+    found = [*grade["remarks"]]
     for note in grade["notebooks"]:
         if note["status"] != "executed":
             found.append(f"{note['lab']}: {note['status']}")
@@ -106,11 +108,11 @@ def _look_at(grade: dict) -> list[str]:
         if item["kind"] == "model" and item["earned"] == 0:
             why = next(iter(item["reasons"]), "").removeprefix(f"{item['title']}: ")
             found.append(f"{item['title']}: 0 of {item['points']:g}: {why}")
-        elif item["status"] == scoring.UNREAD and not grade["submission"]["trouble"]:
+        elif item["status"] == scoring.UNREAD:
             found.append(f"{item['title']}: {item['status']}")
     for note in grade["notebooks"]:
         found += [f"{note['lab']}: {repair}" for repair in note["repairs"] if "several" in repair]
-    found = [*dict.fromkeys(filter(None, [*found, *grade["submission"]["problems"]]))]
+    found = [*dict.fromkeys([*found, *grade["submission"]["problems"]])]
     more = [f"{len(found) - _LOOKED_AT} more in the feedback"] if len(found) > _LOOKED_AT else []
     return found[:_LOOKED_AT] + more
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from labkit.authoring.build import student_notebook
-from labkit.grading import intake, notebooks, reading
+from labkit.grading import grade, intake, notebooks, reading, students
 from labkit.grading.inside import answers, plain
 from labkit.grading.rehearsal import filled
 
@@ -386,3 +386,22 @@ def test_a_submission_ends_at_most_its_reader(made, wanted, tmp_path, monkeypatc
         )
     finally:
         reader.close()
+
+
+def test_what_breaks_the_grader_fails_alone(wanted, tmp_path, monkeypatch):
+    """Whatever scoring or a report meets in a submission, it gets a grade that says so."""
+    (tmp_path / "ann.ipynb").write_text("{}")
+    (handed,), _ = intake.find(tmp_path)
+    student = students.Student("ann", "ann", "ann", False, "", reading.Content("ann", False))
+    graded = []
+
+    def grade_of(student, prepared):
+        if not student.content.trouble:
+            raise RecursionError
+        return student.content.trouble
+
+    monkeypatch.setattr(grade, "grade_of", grade_of)
+    monkeypatch.setattr(grade.students, "wanted", lambda prepared: wanted)
+    monkeypatch.setattr(grade.class_reports, "write_student", lambda *a: graded.append(a[0]))
+    assert "RecursionError" in grade._graded(student, handed, None)
+    assert len(graded) == 1 and student.absent and student.notebooks["90_rehearsal"]["status"]
