@@ -46,6 +46,9 @@ def _score(item: Item, student: Student, prepared: Prepared) -> scoring.Score:
             for executed in student.executed.values():
                 if executed.status == "infrastructure":
                     return scoring.fault(item)
+            for lab in student.content.labs.values():
+                if lab.unread:
+                    return scoring.unread(item, f"{lab.status}.")
         return scoring.model(
             item, figures, student.absent.get(item.target, "no file."), prepared.assignment.samples
         )

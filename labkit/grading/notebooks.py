@@ -169,25 +169,45 @@ def restore(content: bytes, given: NotebookNode) -> Restored:
     return restored(parse(content), given)
 
 
-def restored(parsed: Parsed, given: NotebookNode, known: frozenset[str] = frozenset()) -> Restored:
+@dataclass(frozen=True)
+class Others:
+    """What other labs gave out: the words of their texts, and the ids of their cells."""
+
+    texts: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
+
+
+def others(givens: list[NotebookNode]) -> Others:
+    """What some labs gave out."""
+    cells = [cell for given in givens for cell in given.cells]
+    texts = [c.source.replace(_BLANK, "") for c in cells if c.cell_type == "markdown"]
+    return Others(frozenset(map(_words, texts)), frozenset(cell.id for cell in cells))
+
+
+def restored(parsed: Parsed, given: NotebookNode, other: Others | None = None) -> Restored:
     """The same of a notebook that was parsed; it may hold the cells of several labs.
 
     Args:
-        known: texts that other labs gave out, as `given_texts`; they are nobody's answers.
+        other: what other labs gave out. Their texts are nobody's answers, and of their code only
+            definitions are executed here.
     """
+    other = other or Others()
+    names = {n for c in given.cells if tagged(c, "exercise") for n in _names(c)}
     submitted = parsed.cells
     found = Restored([], repairs=list(parsed.repairs))
     place = _match(submitted, given.cells, found)
     by_given = {g: s for s, g in place.items()}
     found.recognised = bool(by_given)
     extras: dict[int, list[NotebookNode]] = defaultdict(list)
-    anchor = -1
+    anchor, count = -1, 0
     for number, cell in enumerate(submitted):
         if number in place:
             anchor = max(anchor, place[number])
         elif cell.kind == "code" and cell.source.strip():
-            extras[anchor].append(_added(cell.source, number, cell.number, found))
-    count = sum(map(len, extras.values()))
+            is_others = other.ids.intersection(cell.ids) and cell.defined.isdisjoint(names)
+            source = definitions(cell.source) if is_others else cell.source
+            count += not is_others
+            extras[anchor].append(_added(source, number, cell.number, found))
     found.cells += extras[-1]
     for index, original in enumerate(given.cells):
         cell = submitted[by_given[index]] if index in by_given else None
@@ -198,7 +218,7 @@ def restored(parsed: Parsed, given: NotebookNode, known: frozenset[str] = frozen
         for g in by_given
     )
     if found.held:
-        _take_answers(submitted, given.cells, place, found, known)
+        _take_answers(submitted, given.cells, place, found, other.texts)
     if count:
         found.repairs.append(f"{count} code cells of the student's own were kept")
     stubs = {c.metadata["exercise"]: c.source for c in given.cells if tagged(c, "exercise")}
@@ -374,12 +394,6 @@ def _own_part(source: str, original: NotebookNode) -> str:
         return source.replace(ours, "").strip()
     adds = r"^(?:def|class|import|from|@)" if tagged(original, "setup") else r"^(?:def|class)"
     return source if re.search(adds + r"\b", source, re.MULTILINE) else ""
-
-
-def given_texts(given: NotebookNode) -> frozenset[str]:
-    """The words of each text that a lab gave out."""
-    cells = [c for c in given.cells if c.cell_type == "markdown"]
-    return frozenset(_words(c.source.replace(_BLANK, "")) for c in cells)
 
 
 def _is_given(cell: _Cell, known: frozenset[str]) -> bool:

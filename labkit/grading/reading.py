@@ -165,10 +165,9 @@ def _lab(
 ) -> ReadLab:
     """A lab's notebook of the submission, brought into the lab's form."""
     given = givens[wanted.lab]
-    others = [other for lab, other in givens.items() if lab != wanted.lab]
-    known = frozenset().union(*map(notebooks.given_texts, others))
+    other = notebooks.others([found for lab, found in givens.items() if lab != wanted.lab])
     names = [intake.plain_name(name) for name in wanted.accepted]
-    all_restored = {path: notebooks.restored(cells, given, known) for path, cells in parsed.items()}
+    all_restored = {path: notebooks.restored(cells, given, other) for path, cells in parsed.items()}
     # One that has a function of this lab's by chance is another lab's.
     most = max([found.held for found in all_restored.values()], default=0)
     holding = [p for p, found in all_restored.items() if found.held and 2 * found.held >= most]

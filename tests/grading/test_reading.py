@@ -298,6 +298,7 @@ def test_a_blank_lab_is_not_taken_for_the_one_beside_it(together, made, given, w
     lab = dataclasses.replace(wanted.labs[0], lab="91_other", accepted=("91.ipynb",), given=other)
     blank, done = made(), another_lab(made(**DONE, why_steps=TEXT))
     done["cells"].insert(0, own("def step(low, high, bits): return 'by chance'"))
+    done["cells"][-1]["source"] = "print('what takes long')"
     if together:
         done["cells"] += blank["cells"]
     else:
@@ -308,6 +309,7 @@ def test_a_blank_lab_is_not_taken_for_the_one_beside_it(together, made, given, w
     labs = read(tmp_path, reading.Wanted((*wanted.labs, lab), {})).labs
     assert labs["90_rehearsal"].file == ("91.ipynb" if together else "whatever.ipynb")
     assert not labs["90_rehearsal"].answers["why_steps"]
+    assert "takes long" not in labs["90_rehearsal"].execute
     assert list(labs["91_other"].answers.values()) == [TEXT.replace("steps", "strides")]
 
 
