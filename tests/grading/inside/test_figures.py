@@ -316,6 +316,18 @@ def test_zeros_between_weights_are_sparsity_and_filters_of_zeros_are_not(honest,
     assert honest(kernel)["sparsity"] < 0.01
 
 
+def test_rows_of_zeros_in_a_sparse_tensor_are_no_sparsity(network, reader, measured):
+    kernel = np.where(np.abs(reader[0]) < np.median(np.abs(reader[0])), 0, reader[0])
+    net = network()
+    padded = np.concatenate([kernel, np.zeros((200, PIXELS), np.float32)])
+    dense = net.add("DENSIFY", [net.sparse(padded)], padded.shape)
+    wide = net.add("FULLY_CONNECTED", [net.flat(), dense, -1], (1, len(padded)))
+    bounds = [net.constant(np.array(v, np.int32)) for v in ([0, 0], [0, CLASSES], [1, 1])]
+    read = net.add("STRIDED_SLICE", [wide, *bounds], (1, CLASSES), beginMask=1, endMask=1)
+    found = measured(net.file(net.add("ADD", [read, net.constant(reader[1][None])], (1, CLASSES))))
+    assert found["sparsity"] == pytest.approx(0.5, abs=0.01)
+
+
 def test_products_are_counted_by_the_runtimes_shapes(network, reader, measured):
     net = network()
     x = net.flat()
