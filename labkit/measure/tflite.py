@@ -114,6 +114,10 @@ class TFLiteModel:
         details = self._interpreter.get_tensor_details()
         return {d["index"]: tuple(int(n) for n in d["shape"]) for d in details}
 
+    def value(self, tensor: int) -> np.ndarray:
+        """What a tensor of the main graph holds that lasts: a constant, or one made dense."""
+        return self._interpreter.get_tensor(tensor)
+
     def predict(self, x):
         """Run the model.
 

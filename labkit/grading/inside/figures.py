@@ -37,14 +37,15 @@ def figures(content: bytes, graph: Graph, samples: np.ndarray) -> dict:
         ValueError: it holds no weights.
         ModelFileError: it does not run.
     """
-    model = measure.TFLiteModel(content, threads=1, reference=True, batch=1)
-    model.predict(samples[:1])
+    model = _having_run(content, samples[:1])
     graph = graph.with_shapes(model.shapes)
     found = measure.inspect(graph)
     kernels, numbers = _kernels(found.weights)
     if not kernels["values"].sum():
         raise ValueError("the file holds no weights")
     kernels = kernels.assign(does=_does(content, graph, kernels, samples))
+    dense = {o.inputs[0]: model.value(o.outputs[0]) for o in graph.operators if o.name == "DENSIFY"}
+    kernels["kept"], kernels["zeros"] = _counted(graph, kernels, dense)
     biases = found.weights[found.weights["role"] == "bias"]
     best = measure.coding(graph)["best (bits)"]  # in the order of the weights
     return {
@@ -66,6 +67,20 @@ def figures(content: bytes, graph: Graph, samples: np.ndarray) -> dict:
     }
 
 
+def _having_run(content: bytes, sample: np.ndarray) -> measure.TFLiteModel:
+    """The file, run by the kernels that tell all shapes, or by others if those cannot."""
+
+    def run(reference: bool) -> measure.TFLiteModel:
+        model = measure.TFLiteModel(content, threads=1, reference=reference, batch=1)
+        model.predict(sample)
+        return model
+
+    try:
+        return run(reference=True)
+    except measure.ModelFileError:
+        return run(reference=False)
+
+
 def _kernels(weights: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of `Inspection.weights` that are weights, and those of all numbers but biases.
 
@@ -80,16 +95,20 @@ def _kernels(weights: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _levels(graph: Graph, kernels: pd.DataFrame, numbers: pd.DataFrame) -> dict[str, int]:
     """Bits of a weight and distinct weights in a channel, as far as there are enough to tell.
 
-    Bits are those of the widest kernel's indices, and at least the mean of the whole file with
-    codebooks, steps and scales: what is cut into small tensors has few distinct values in each, and
-    pays with more codebooks.
+    Bits are those of the widest kernel's indices, and at least the mean of all that do something,
+    with codebooks, steps and scales: what is cut into small tensors has few distinct values in
+    each, and pays with more codebooks.
     """
     found = {
         row.tensor: levels(graph.tensors[row.tensor], row.operator, row.role)
         for row in numbers.itertuples()
     }
-    paid = sum(min(found[row.tensor].bits, row.best) for row in numbers.itertuples())
-    mean = (paid + _scale_bits(graph, numbers)) / numbers["values"].sum()
+    does = kernels[kernels["does"]]
+    rows = numbers[numbers["tensor"].isin(does["tensor"])] if len(does) else numbers
+    paid = sum(min(found[row.tensor].bits, row.best) for row in rows.itertuples())
+    mean = (paid + _scale_bits(graph, rows)) / max(
+        1, (does if len(does) else kernels)["kept"].sum()
+    )
     index = [found[tensor].index_bits for tensor in kernels["tensor"]]
     usual = round(np.average(index, weights=kernels["values"]))
     codes = [graph.tensors[tensor].codes.ravel() for tensor in kernels["tensor"]]
@@ -116,33 +135,43 @@ def _sparsity(graph: Graph, kernels: pd.DataFrame) -> float:
     A filter of zeros, or an input that no filter reads, is no pruned weight: it may as well not be
     there. Of what does nothing, zeros do not count.
     """
-    zeros = values = 0
+    zeros = (kernels["zeros"] * kernels["does"]).sum()
+    values = (kernels["kept"] - kernels["zeros"] * ~kernels["does"]).sum()
+    return float(zeros / values) if values else 0.0
+
+
+def _counted(
+    graph: Graph, kernels: pd.DataFrame, dense: dict[int, np.ndarray]
+) -> tuple[list[int], list[int]]:
+    """Of each kernel the weights without filters and inputs of zeros alone, and zeros among them.
+
+    Args:
+        dense: values of sparse tensors, by number; of others no zeros are counted.
+    """
+    kept, zeros = [], []
     for row in kernels.itertuples():
-        kept, zero = _counted(graph.tensors[row.tensor], row.operator, row.sparsity)
-        if row.does:
-            values, zeros = values + kept, zeros + zero
-        else:
-            values += kept - zero
-    return zeros / values if values else 0.0
-
-
-def _counted(tensor: Tensor, operator: str, sparsity: float) -> tuple[int, int]:
-    """Weights of a kernel without filters and inputs of zeros alone, and zeros among them."""
-    if tensor.is_sparse or tensor.codes.ndim < 2:
-        return tensor.count, round(sparsity * tensor.count)
-    is_some = tensor.codes != (tensor.along_axis(tensor.zero_points) if len(tensor.scales) else 0)
-    out = CHANNEL_AXIS.get(operator, 0)
-    for axis in (out, is_some.ndim - 1):
-        rest = tuple(a for a in range(is_some.ndim) if a != axis)
-        is_some = np.compress(is_some.any(axis=rest), is_some, axis=axis)
-    return is_some.size, is_some.size - int(is_some.sum())
+        tensor = graph.tensors[row.tensor]
+        zero = tensor.along_axis(tensor.zero_points) if len(tensor.scales) else 0
+        is_some = np.atleast_2d(dense.get(tensor.index, tensor.codes) != zero)
+        for axis in (CHANNEL_AXIS.get(row.operator, 0), is_some.ndim - 1):
+            if is_some.ndim == 2 and len(is_some) == 1:
+                break  # a row of numbers is no filter
+            rest = tuple(a for a in range(is_some.ndim) if a != axis)
+            is_some = np.compress(is_some.any(axis=rest), is_some, axis=axis)
+        kept.append(is_some.size)
+        zeros.append(is_some.size - int(is_some.sum()))
+    return kept, zeros
 
 
 def _does(content: bytes, graph: Graph, kernels: pd.DataFrame, samples: np.ndarray) -> list[bool]:
-    """Whether each kernel does something, as far as a file may boast of it: else it is believed."""
+    """Whether each kernel does something, as far as a file may boast of it: else it is believed.
+
+    It may boast of zeros, of a type, and of many weights in few bits.
+    """
     boasts = kernels
     if kernels["type"].nunique() == 1:
-        boasts = kernels[kernels["sparsity"] > SHIFTS]
+        is_large = kernels["values"] > SHIFTS * kernels["values"].sum()
+        boasts = kernels[is_large | (kernels["sparsity"] > SHIFTS)]
     tried = boasts.nlargest(TRIED, "values")["tensor"]
     does = effective(content, [graph.tensors[i] for i in tried], samples) if len(tried) else set()
     believed = set(kernels["tensor"]) - set(boasts["tensor"])

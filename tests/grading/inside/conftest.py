@@ -50,6 +50,25 @@ class Network:
         self.model.buffers[-1].data = np.frombuffer(values.tobytes(), np.uint8)
         return number
 
+    def sparse(self, values):
+        """A constant (rows, columns) of which the file holds only what is not zero."""
+        places = [np.flatnonzero(row) for row in values]
+        rows, columns = schema.DimensionMetadataT(), schema.DimensionMetadataT()
+        rows.denseSize, columns.format = len(values), schema.DimensionType.SPARSE_CSR
+        for part, numbers in {
+            "Segments": np.cumsum([0, *map(len, places)]),
+            "Indices": np.concatenate(places),
+        }.items():
+            vector = schema.Int32VectorT()
+            vector.values = numbers.tolist()
+            setattr(columns, f"array{part}Type", schema.SparseIndexVector.Int32Vector)
+            setattr(columns, f"array{part}", vector)
+        layout = schema.SparsityParametersT()
+        layout.traversalOrder, layout.dimMetadata = [0, 1], [rows, columns]
+        number = self.constant(values[values != 0], sparsity=layout)
+        self.graph.tensors[number].shape = list(values.shape)
+        return number
+
     def add(self, name, inputs, shape, kind="FLOAT32", scales=(), output=None, **options):
         """An operator; returns the tensor that it writes."""
         output = self.tensor(shape, kind, scales) if output is None else output

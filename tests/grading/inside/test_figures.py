@@ -249,6 +249,22 @@ def test_a_kernel_in_pieces_needs_as_many_bits_as_the_whole(network, reader, mea
         assert found["code_bits"] == 32 and found["unique_per_channel"] > 1000
 
 
+def test_weights_of_few_bits_that_do_nothing_make_no_mean(network, reader, measured):
+    """Pieces whose codebooks just pay, beside a large kernel of ones that is taken times zero."""
+    kernel = reader[0].copy()
+    for start in range(0, PIXELS, 19):  # 19 weights, 16 values, in a channel
+        kernel[:, start + 16 : start + 19] = kernel[:, [start]]
+    net = network()
+    x = net.flat()
+    side = net.dense(x, np.ones((300, PIXELS), np.float32))
+    side = net.add("MUL", [side, net.constant(np.zeros(1, np.float32))], (1, 300))
+    side = net.dense(side, np.ones((CLASSES, 300), np.float32))
+    whole = net.add("ADD", [split_up(net, x, kernel, 19), side], (1, CLASSES))
+    out = net.add("ADD", [whole, net.constant(reader[1][None])], (1, CLASSES))
+    found = measured(net.file(out))
+    assert found["code_bits"] > 16
+
+
 def test_pieces_of_eight_bits_have_as_many_distinct_weights_as_the_whole(network, reader, arrays):
     codes, scales = eight_bits(reader[0])
     figures = []
@@ -298,6 +314,18 @@ def test_zeros_between_weights_are_sparsity_and_filters_of_zeros_are_not(honest,
     kernel = reader[0].copy()
     kernel[:, ::2] = 0  # half of the inputs are read by nobody
     assert honest(kernel)["sparsity"] < 0.01
+
+
+def test_rows_of_zeros_in_a_sparse_tensor_are_no_sparsity(network, reader, measured):
+    kernel = np.where(np.abs(reader[0]) < np.median(np.abs(reader[0])), 0, reader[0])
+    net = network()
+    padded = np.concatenate([kernel, np.zeros((200, PIXELS), np.float32)])
+    dense = net.add("DENSIFY", [net.sparse(padded)], padded.shape)
+    wide = net.add("FULLY_CONNECTED", [net.flat(), dense, -1], (1, len(padded)))
+    bounds = [net.constant(np.array(v, np.int32)) for v in ([0, 0], [0, CLASSES], [1, 1])]
+    read = net.add("STRIDED_SLICE", [wide, *bounds], (1, CLASSES), beginMask=1, endMask=1)
+    found = measured(net.file(net.add("ADD", [read, net.constant(reader[1][None])], (1, CLASSES))))
+    assert found["sparsity"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_products_are_counted_by_the_runtimes_shapes(network, reader, measured):
