@@ -159,6 +159,8 @@ def _merit(content: bytes, split: dict, name: str) -> dict:
 
     def value(part: str) -> float:
         x = split[f"{part}x"] / np.float32(split["scale"])
+        if split.get("latest") and len(model.input_shape) == x.ndim - 2:
+            x = x[:, -1]  # of a window what a file of one sample reads
         found = float(metric.compute(split[f"{part}y"], model.predict(x)))
         if not math.isfinite(found):
             raise ValueError(f"its {name} is not finite")
