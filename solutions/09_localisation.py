@@ -1127,11 +1127,11 @@ shown = rows.round(3).astype(object)
 shown.where(shown.notna(), "")
 
 # %% [markdown]
-# With two bits for activations, three values each, the CNN does not learn to place anybody. From four bits on it does, and
-# six for activations with four for weights are as good as any design: what more bits change, two runs of one design
-# differ by. Even weights of two bits, which are −1, 0 or 1 times a scale, cost no more than a centimetre. The thesis's
-# rule, bits of activations "at least equal" to those of weights and better twice as many, fits this table. So does its
-# order at four bits for weights: 4-4 loses most, 4-8 and 4-16 little.
+# With two bits for activations, three values each, the CNN does not learn to place anybody. From four bits on it
+# does, and six for activations with four for weights are as good as any design: what more bits change, two runs of
+# one design differ by. Even weights of two bits, which are −1, 0 or 1 times a scale, cost no more than a centimetre.
+# The thesis's rule, bits of activations "at least equal" to those of weights and better twice as many, fits this
+# table. So does its order at four bits for weights: 4-4 loses most, 4-8 and 4-16 little.
 #
 # Two runs are few. As many runs with 6 bits for both as in floating point, and the interval of the difference:
 
@@ -1147,8 +1147,9 @@ else:
     print("that takes the full profile.")
 
 # %% [markdown]
-# With six bits everywhere the CNN errs by 1.6 % more than in floating point (0.1 to 3.2 %). The thesis's *"within 5 %"* is
-# confirmed. Its own 5.1 % came of a best of 30 to 90 runs against one network; the 4 % in the table above come of two runs.
+# With six bits everywhere the CNN errs by 1.6 % more than in floating point (0.1 to 3.2 %). The thesis's
+# *"within the 5%"* is confirmed. Its own 5.1 % came of a best of 30 to 90 runs against one network; the 4 % in the table above come
+# of two runs.
 #
 # **While they learn.** The thesis shows losses over epochs: after training, the float MLP "starts to diverge",
 # the validation of quantised ones is "extremely noisy", and the CNN stops learning in the very first epochs.
@@ -1181,11 +1182,12 @@ for name, network, epochs, narrow in (("MLP", Mlp(), EPOCHS, False), ("CNN", Cnn
 pd.DataFrame.from_dict(rows, orient="index").astype({"best epoch": int}).rename_axis("network").round(4)
 
 # %% [markdown]
-# The MLP's curves are the thesis's: validation turns while training falls on, and with six bits it changes by 3.3 % from
-# epoch to epoch, where the float network's changes by 0.4 %. "Extremely noisy" is confirmed. It has a consequence: of a
-# noisy curve the *least* value is kept. Of these two the best are 0.058 and 0.057 m², though the second
-# one's curve lies above the first's nearly everywhere. The CNN's curves are not the thesis's. Validation falls for some 70 epochs rather than rise after
-# the first, the best epochs are 131 and 124, and floating point is as noisy as six bits.
+# The MLP's curves are the thesis's: validation turns while training falls on, and with six bits it changes by 3.3 %
+# from epoch to epoch, where the float network's changes by 0.4 %. "Extremely noisy" is confirmed. It has a
+# consequence: of a noisy curve the *least* value is kept. Of these two the best are 0.058 and 0.057 m², though the
+# second one's curve lies above the first's nearly everywhere. The CNN's curves are not the thesis's. Validation falls
+# for some 70 epochs rather than rise after the first, the best epochs are 131 and 124, and floating point is as noisy
+# as six bits.
 
 # %% [markdown]
 # ## 7 · What nothing beats
@@ -1265,14 +1267,14 @@ else:
     print("one run a design: that takes the full profile.")
 
 # %% [markdown]
-# The MLP's front comes down to the float networks with nine bits, four for weights and five for activations, and then runs
-# along their line, up to 4 mm below it. The thesis calls such designs better. But the runs that found them have judged
-# them. The table takes five runs of each design to find a front and five others to judge it: of the four or five designs
-# below the line not one stays there. A front of *bests* moves most, from 0.306 to 0.326 m.
+# The MLP's front comes down to the float networks with nine bits, four for weights and five for activations, and then
+# runs along their line, up to 4 mm below it. The thesis calls such designs better. But the runs that found them have
+# judged them. The table takes five runs of each design to find a front and five others to judge it: of the four or
+# five designs below the line not one stays there. A front of *bests* moves most, from 0.306 to 0.326 m.
 #
 # Of the thesis's "hardware optimum" points 4-8 and 4-16 lie on the float networks' line, 4-4 lies 8 mm above it; all
 # three "perform better than the float32" there. For the CNN 4-6 is as good as whatever has more bits, so that 4-8
-# and 4-16 are beaten; no design is below the line.
+# and 4-16 are beaten; no design is below the line, and 4-4 is above the picture.
 
 # %% [markdown]
 # ## 8 · The winner's curse
@@ -1358,10 +1360,11 @@ for name, values in (("225 quantised designs", quantised), ("225 times the same 
 pd.DataFrame.from_dict(rows, orient="index").T.round(4)
 
 # %% [markdown]
-# The best of 2,250 runs of quantised networks reads 0.284 m, 4.7 % less than float networks do on average. The best of as many
-# runs of *one* float network reads 0.283 m, 5.1 % less. Picking the best is worth five per cent here, whatever one picks
-# from. Judge the winner by runs that did not choose it, and 0.300 m is left of it, 0.298 in floating point: nothing. (The
-# thesis's bests of ten scatter by 12 mm where ours scatter by 2.5. Picking is worth more there.)
+# The best of 2,250 runs of quantised networks reads 0.284 m, 4.7 % less than float networks do on average. The best
+# of as many runs of *one* float network reads 0.283 m, 5.1 % less. Picking the best is worth five per cent here,
+# whatever one picks from. Judge the winner by runs that did not choose it, and 0.300 m is left of it, 0.298 in
+# floating point: nothing. (The thesis's bests of ten scatter by 12 mm where ours scatter by 2.5. Picking is worth
+# more there.)
 #
 # **As many against as many.** Each design's runs against as many float runs: the difference of the means
 # (best of one), and of the best of ten, with 95 % intervals by the bootstrap.
@@ -1384,11 +1387,12 @@ shown = pd.DataFrame.from_dict(fair, orient="index").rename_axis("weights-activa
 shown.where(shown.notna(), "")
 
 # %% [markdown]
-# With six bits for both, the thesis's winner, runs differ from float runs by +0.1 mm on average (−1.4 to +1.7), the best of
-# ten by −0.8 mm (−2.2 to +1.4). Ten per cent would be 30 mm. That quantisation improves the MLP is refuted on this data; in
-# the thesis's own it is not shown. Four bits for both cost 9 mm (7 to 11). All other designs lie within 3 mm of floating
-# point. One interval, that of the best of ten with 4-16, lies wholly below zero (−4.2 to −1.1): runs with four-bit weights
-# differ more from one another, and that helps a best. Of fourteen such intervals one is also about what luck leaves outside.
+# With six bits for both, the thesis's winner, runs differ from float runs by +0.1 mm on average (−1.4 to +1.7), the
+# best of ten by −0.8 mm (−2.2 to +1.4). Ten per cent would be 30 mm. That quantisation improves the MLP is refuted on
+# this data; in the thesis's own it is not shown. Four bits for both cost 9 mm (7 to 11). All other designs lie within
+# 3 mm of floating point. One interval, that of the best of ten with 4-16, lies wholly below zero (−4.2 to −1.1): runs
+# with four-bit weights differ more from one another, and that helps a best. Of fourteen such intervals one is also
+# about what luck leaves outside.
 
 # %% [markdown]
 # ## 9 · Paths with stairs
@@ -1435,11 +1439,11 @@ shown = stepped.round(4).astype(object)
 shown.where(shown.notna(), "")
 
 # %% [markdown]
-# Stairs alone do not help: 64 steps change nothing, 16 cost 1.7 %, eight 8 %. So the thesis's explanation is refuted here, along
-# with what it explains. Its warning is right, and goes further than it says. In second differences 4-4 and 5-3 are worse
-# than floating point by 4 and 8 %, but floating point itself is eight times as jumpy as the person. It is the network of a
-# single sample that nobody could walk like, not its bits; a filter takes nearly three quarters of it away, from 4-4 too, which
-# then reads 0.248 m.
+# Stairs alone do not help: 64 steps change nothing, 16 cost 1.7 %, eight 8 %. So the thesis's explanation is refuted
+# here, along with what it explains. Its warning is right, and goes further than it says. In second differences 4-4
+# and 5-3 are worse than floating point by 4 and 8 %, but floating point itself is eight times as jumpy as the person.
+# It is the network of a single sample that nobody could walk like, not its bits; a filter takes nearly three quarters
+# of it away, from 4-4 too, which then reads 0.248 m.
 #
 # Choose bits, and see the path: on this page it is drawn for 4 and 4, in JupyterLab there are sliders.
 
@@ -1571,13 +1575,13 @@ print(f"the file clips states at ±{clip:g}; on the test windows |c| reaches {re
 # Dynamic range changes nothing: its file is the float file, since the converter leaves tensors of fewer than
 # 1,024 values as they are, and there is none larger. 16x8 is refused: the converter has no such LSTM.
 #
-# In integers the LSTM errs by 0.274 m, in floating point by 0.272, and the two paths lie 1.2 cm apart. So it can be quantised
-# after all. Whether that is worth anything is another question: the file is a kilobyte larger, and what it saves is
-# floating point.
+# In integers the LSTM errs by 0.274 m, in floating point by 0.272, and the two paths lie 1.2 cm apart. So it can be
+# quantised after all. Whether that is worth anything is another question: the file is a kilobyte larger, and what it
+# saves is floating point.
 #
-# The converter clips states at ±10, Keras does not: a float file of an LSTM whose state goes beyond is another network. This
-# one is far from it, 2.0 on the walk and 3.0 where somebody stands still for a hundred seconds. It has to be asked of each
-# training anew.
+# The converter clips states at ±10, Keras does not: a float file of an LSTM whose state goes beyond is another
+# network. This one is far from it, 2.0 on the walk and 3.0 where somebody stands still for a hundred seconds. It has
+# to be asked of each training anew.
 
 # %% [markdown]
 # ## 11 · In integers, by your own hand
@@ -1625,7 +1629,8 @@ with check(
 # Then the sum is multiplied by $M$, without floating point: by an integer $m$ and a shift, rounding once,
 # halves upwards; then the zero point, then what fits into eight bits.
 #
-# By hand: sum 100, $m = 3 \cdot 2^{29}$ and $s = −1$, so $M = 0.375$: $37.5$ becomes 38, and with $Z_y = −128$ the code −90.
+# By hand: sum 100, $m = 3 \cdot 2^{29}$ and $s = −1$, so $M = 0.375$: $37.5$ becomes 38, and with $Z_y = −128$ the
+# code −90.
 
 
 # %% [markdown]
@@ -1764,8 +1769,8 @@ else:
     print(f"compiled and run: {np.count_nonzero(by_c != of_file)} of {by_c.size} codes differ from the file's")
 
 # %% [markdown]
-# Python's integers and C's say what the file says, code for code. The numbers that C needs are 498 bytes, less than a third of
-# the file; the rest of the file is graph. There is no interpreter, no arena and no library.
+# Python's integers and C's say what the file says, code for code. The numbers that C needs are 498 bytes, less than a
+# third of the file; the rest of the file is graph. There is no interpreter, no arena and no library.
 #
 # **And with an interpreter.** What TensorFlow Lite Micro makes of this lab's files, with its arena:
 
@@ -1783,9 +1788,9 @@ else:
 verdicts
 
 # %% [markdown]
-# All of them run, the LSTM too. The int8 MLP needs a larger arena than the float one, though its activations take 48 bytes
-# instead of 144: a scale, a multiplier and a shift for each of its units have to lie somewhere. The CNN's arena falls from
-# 19 to 8 kB.
+# All of them run, the LSTM too. The int8 MLP needs a larger arena than the float one, though its activations take 48
+# bytes instead of 144: a scale, a multiplier and a shift for each of its units have to lie somewhere. The CNN's arena
+# falls from 19 to 8 kB.
 
 # %% [markdown]
 # ## 12 · Why this took minutes
@@ -1834,9 +1839,10 @@ pd.DataFrame(np.hstack([1000 * both, 225 * 10 * 1000 * both / 60]), ["model.fit"
     [["ms an epoch of a member", "minutes of the study, extrapolated"], ["clock", "processor"]])).round(3)
 
 # %% [markdown]
-# The study of section 6, 225 designs, ten runs, 1,000 epochs, is 4.3 minutes of the processor, about two minutes on two idle
-# cores. `model.fit` would take 42 hours of it, 586 times as much. (These outputs were made beside other work, so that clocks
-# ran two to three times as long as the processor worked; by the clock the factor was 420, and section 6 took 696 s.)
+# The study of section 6, 225 designs, ten runs, 1,000 epochs, is 4.3 minutes of the processor, about two minutes on
+# two idle cores. `model.fit` would take 42 hours of it, 586 times as much. (These outputs were made beside other
+# work, so that clocks ran two to three times as long as the processor worked; by the clock the factor was 420, and
+# section 6 took 696 s.)
 #
 # The studies of this lab are on the command line too, with results that go on where they stopped, in
 # processes or on a Dask cluster (the extra `cluster`); any function of your own can be called the same way,
@@ -1881,9 +1887,9 @@ plots.show(
 lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QAT 5-7", "QAT 6-11")
 
 # %% [markdown]
-# Rows of this lab are means of the first seeds: of three, of two for the CNN's QAT; "lost" of 1 cm and less is within what
-# seeds differ by. What is as in the thesis: int8 costs next to nothing, 4-4 costs the CNN most. What is not: the MLP
-# gains nothing from six bits, and there is nothing about 6-6 that its neighbours do not have.
+# Rows of this lab are means of the first seeds: of three, of two for the CNN's QAT; "lost" of 1 cm and less is within
+# what seeds differ by. What is as in the thesis: int8 costs next to nothing, 4-4 costs the CNN most. What is not: the
+# MLP gains nothing from six bits, and there is nothing about 6-6 that its neighbours do not have.
 #
 # Sizes there are Keras's HDF5 files against TFLite files. **The data is not the thesis's**: noise and
 # disturbances of the simulator were chosen such that networks of windows err about as much as those of the thesis
@@ -1899,11 +1905,11 @@ lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QA
 # **Does quantisation help the MLP, as the thesis says? What would it have had to compare?**
 #
 # <!-- BEGIN SOLUTION -->
-# No. With six bits for both the mean of 60 runs differs from that of float runs by 0.1 mm (−1.4 to +1.7), the best of ten by
-# −0.8 mm (−2.2 to +1.4). The thesis compares the best of 225 designs with ten to thirty runs each to one float design. Here
-# the best of 2,250 float runs that differ in their seed alone is 5.1 % below their mean. It would have had to compare the
-# best of as many float runs, or the means; or to judge the winner by new runs. Its own best float network of 31 × 10 runs
-# reads 0.397 m, 2 % from 0.390.
+# No. With six bits for both the mean of 60 runs differs from that of float runs by 0.1 mm (−1.4 to +1.7), the best of
+# ten by −0.8 mm (−2.2 to +1.4). The thesis compares the best of 225 designs with ten to thirty runs each to one float
+# design. Here the best of 2,250 float runs that differ in their seed alone is 5.1 % below their mean. It would have
+# had to compare the best of as many float runs, or the means; or to judge the winner by new runs. Its own best float
+# network of 31 × 10 runs reads 0.397 m, 2 % from 0.390.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="which_neurons" points=4
@@ -1921,10 +1927,11 @@ lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QA
 # smoothness and bytes.**
 #
 # <!-- BEGIN SOLUTION -->
-# The MLP after QAT, 1,272 bytes, with a Kalman filter behind it, whose gain soon is a constant that integers can hold. In
-# floating point that pair errs by 0.24 m, with second differences of 16 cm instead of 56; int8 moves the MLP's error by 1 mm.
-# The CNN has 39 kB and does not fit, and on other walks it errs by 4 cm more. The int8 LSTM fits, 4.2 kB: 0.27 m,
-# second differences of 29 cm; trained at a rate of 0.01 it comes to 0.25 m, with many more multiplications a sample.
+# The MLP after QAT, 1,272 bytes, with a Kalman filter behind it, whose gain soon is a constant that integers can
+# hold. In floating point that pair errs by 0.24 m, with second differences of 16 cm instead of 56; int8 moves the
+# MLP's error by 1 mm. The CNN has 39 kB and does not fit, and on other walks it errs by 4 cm more. The int8 LSTM
+# fits, 4.2 kB: 0.27 m, second differences of 29 cm; trained at a rate of 0.01 it comes to 0.25 m, with many more
+# multiplications a sample.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="which_range" points=4
@@ -1932,11 +1939,11 @@ lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QA
 # whether it is the quantiser?**
 #
 # <!-- BEGIN SOLUTION -->
-# Its range begins at ±6 and goes a thousandth of the way in each step. Until it is there its steps are so wide that weights
-# are rounded to zero: at four bits all below 0.43. Here that takes some 4,400 steps, 147 epochs; after 30 the moving
-# average read 0.48 m and the last value 0.34, from 300 on both read the same. To find out, train until the range has
-# arrived, or begin with the weights' own range; and look at a weight decay, which may have emptied the network by then
-# (0.65 m against 0.27 for the CNN).
+# Its range begins at ±6 and goes a thousandth of the way in each step. Until it is there its steps are so wide that
+# weights are rounded to zero: at four bits all below 0.43. Here that takes some 4,400 steps, 147 epochs; after 30 the
+# moving average read 0.48 m and the last value 0.34, from 300 on both read the same. To find out, train until the
+# range has arrived, or begin with the weights' own range; and look at a weight decay, which may have emptied the
+# network by then (0.65 m against 0.27 for the CNN).
 # <!-- END SOLUTION -->
 
 # %% [markdown]
