@@ -1863,7 +1863,7 @@ lab.compare("float16", "pruning", "pruning, float16", "4-bit QAT in QKeras", "4-
 # of magnitude-based pruning*, ICLR 2020 · S. Chen, W. Wang, S. J. Pan, *MetaQuant*, NeurIPS 2019 · R. David et
 # al., *TensorFlow Lite Micro*, MLSys 2021.
 #
-# **Where to go on:** lab 10 takes numbers with a fixed point to a convolution engine of PULP.
+# **Where to go on:** lab 09 has four sensors and no classes: where in the room somebody is.
 
 # %% tags=["finish"]
 lab.finish()

@@ -23,7 +23,7 @@ SENSORS, COORDINATES = 4, ("x", "y")
 #: Samples of a window: 10 s.
 WINDOW = 30
 #: Where a coordinate (m) may be: a recording in centimetres, or of other columns, is elsewhere.
-_FURTHEST = 4.0
+FURTHEST = 4.0
 
 
 def read(found: tuple[Path, ...]) -> dict[str, Part]:
@@ -57,7 +57,7 @@ def _row(line: str, place: str) -> list[float]:
             raise DataError(f"{place}, column {column} is {field[:20]!r}, expected a number.")
     values = [float(field) for field in fields]
     for name, value in zip(COORDINATES, values[SENSORS:], strict=True):
-        if abs(value) > _FURTHEST:
+        if abs(value) > FURTHEST:
             raise DataError(f"{place}: {name} is {value:g}, expected metres in a room of 3 m.")
     return values
 

@@ -108,9 +108,22 @@ def draw(part: str, count: int, seed: int, **changes) -> tuple[np.ndarray, np.nd
         where the ultrasonic reference puts the person (m).
     """
     room = replace(Room(), **changes)
-    streams = (np.random.default_rng([seed, part == "test", i]) for i in range(6))
+    return record(room, count, destinations(room, seed), [seed, part == "test"])
+
+
+def record(
+    room: Room, count: int, goals: np.ndarray, day: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Record a walk between known places on some day, as `draw` returns it.
+
+    Args:
+        room: with its plates.
+        count: of samples; fewer are the beginning of more.
+        goals: where the person goes to, from `destinations`.
+        day: integers, of which walk, air, appliances and noise are drawn.
+    """
+    streams = (np.random.default_rng([*day, i]) for i in range(6))
     path, person, air, appliances, electronics, reference = streams
-    goals = destinations(room, seed)
     places = walk(room, count, goals, path)
     frequencies = oscillators(room, seen_distances(room, places, person))
     frequencies += room.drift * slow(air, (count, 4), 120)

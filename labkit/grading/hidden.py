@@ -26,6 +26,7 @@ PUBLIC = 300
 HIDDEN = {
     "sign_mnist": "labkit.datasets.hidden_hands",
     "uci_har": "labkit.datasets.hidden_har",
+    "localisation": "labkit.datasets.hidden_localisation",
 }
 
 
@@ -38,7 +39,8 @@ class Offers(Protocol):
 
     A module may have own(x, y), too: samples and targets of the instructor's, in the data set's
     units and of the right shape, as the others are offered. It raises a DataError for what they
-    cannot be.
+    cannot be. And it may say LATEST = True: its samples are windows (N, time, ...), of which a file
+    that takes a single sample reads the last.
 
     Attributes:
         SAMPLES: what they are called, for example "images" or "windows".
@@ -84,6 +86,7 @@ class Split:
         scale: a model file reads x / scale.
         x, y: as the data set offers them.
         public_x, public_y: alike; none for a split of the instructor's own.
+        latest: x are windows, of which a file of one sample reads the last.
     """
 
     source: SplitOrigin
@@ -93,6 +96,7 @@ class Split:
     y: np.ndarray
     public_x: np.ndarray
     public_y: np.ndarray
+    latest: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -109,7 +113,7 @@ class Split:
     @cached_property
     def _packed(self) -> bytes:
         buffer = io.BytesIO()
-        names = ("x", "y", "public_x", "public_y", "scale")
+        names = ("x", "y", "public_x", "public_y", "scale", "latest")
         np.savez(buffer, **{name: getattr(self, name) for name in names})
         return buffer.getvalue()
 
@@ -144,7 +148,8 @@ def make(
         )
         hidden = offers.synthetic(count, seed)
     public = offers.public(PUBLIC, source is SplitOrigin.REAL)
-    return _shuffled(Split(source, says, offers.SCALE, *hidden, *public), secret)
+    found = Split(source, says, offers.SCALE, *hidden, *public, latest=_latest(offers))
+    return _shuffled(found, secret)
 
 
 def _shuffled(split: Split, secret: bytes) -> Split:
@@ -199,7 +204,11 @@ def _own(path: Path, offers: Offers) -> Split:
         except DataError as error:
             raise GradingError(f"{path}: {error}") from error
     says = f"the instructor's own {offers.SAMPLES}"
-    return Split(SplitOrigin.OWN, says, offers.SCALE, x, y, x[:0], y[:0])
+    return Split(SplitOrigin.OWN, says, offers.SCALE, x, y, x[:0], y[:0], _latest(offers))
+
+
+def _latest(offers: Offers) -> bool:
+    return getattr(offers, "LATEST", False)
 
 
 def _as_type_of(like: np.ndarray, values: np.ndarray, scale: float = 1) -> np.ndarray:

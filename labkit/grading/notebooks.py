@@ -566,7 +566,7 @@ def _defines_something(node: ast.stmt) -> bool:
             ast.literal_eval(node.value)
         except (ValueError, TypeError):
             return False
-        return True
+        return all(isinstance(target, (ast.Name, ast.Tuple)) for target in node.targets)
     return isinstance(
         node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     )

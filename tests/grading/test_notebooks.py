@@ -204,6 +204,7 @@ def test_without_training_only_definitions_exercises_and_own_cells_are_executed(
     ("code", "kept"),
     [
         ("import os\nx = f()\ny = [1, 2]\nprint(x)", "import os\ny = [1, 2]"),
+        ("x.columns = ['a']\nx['b'] = 1\ny, z = 1, 2", "y, z = (1, 2)"),  # x is not defined
         ("def f(x):\n    return x\nf(1)", "def f(x):\n    return x"),
         ("%matplotlib inline", ""),
         ("class A: pass", "class A:\n    pass"),

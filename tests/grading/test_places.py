@@ -1,0 +1,162 @@
+"""Lab 09's assignment: its files graded from end to end, on walks that nobody has seen."""
+
+import dataclasses
+import io
+import re
+
+import numpy as np
+import pytest
+
+from labkit import files
+from labkit.authoring.source import course_root
+from labkit.datasets import localisation
+from labkit.grading import hidden
+from labkit.grading.assignment import load
+from labkit.grading.grade import Settings, grade_class
+
+Q9 = load(course_root() / "grading" / "q9.yaml")
+MLP, CNN = (file.name for file in Q9.files)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Windows of the lab's walk, for training and to choose on."""
+    held = localisation.load("synthetic", seed=0).standardised().holdout(0.25)
+    return localisation.windows(held)
+
+
+@pytest.fixture(scope="module")
+def contents(parts):
+    """Files: an MLP trained by a population, a small CNN by Keras, and what was not asked for."""
+    from labkit import runtime, training
+    from labkit.compress import minimal, post_training
+    from labkit.explore import population
+    from labkit.explore.members import Member
+    from labkit.explore.members import Settings as Training
+    from labkit.models import localisation as networks
+
+    now = localisation.latest(parts)
+    member = Member(learning_rate=1e-2)
+    own = population.train(
+        [member], (now.x_train, now.y_train), (now.x_test, now.y_test), Training(150)
+    )
+    mlp = networks.mlp()
+    mlp.set_weights([w.reshape(v.shape) for w, v in zip(own.weights[0], mlp.weights, strict=True)])
+    runtime.set_seed(0)
+    cnn = networks.cnn(filters=(8, 8), hidden=(16,))
+    recipe = networks.NETWORKS["cnn"].RECIPES["quick"].but(epochs=12, learning_rate=1e-2)
+    training.fit(cnn, parts, recipe, 0)
+
+    def converted(model, mode, x):
+        return minimal.for_device(post_training.convert(model, mode, x, batch=1))
+
+    return {
+        "mlp": converted(mlp, "int8", now.x_train),
+        "cnn": converted(cnn, "int8", parts.x_train),
+        "empty room": converted(mlp, "int8", now.x_train[:1] * 0.05),
+        "float": converted(cnn, "float", None),
+        "untrained": converted(networks.cnn(filters=(4, 4), hidden=()), "int8", parts.x_train),
+    }
+
+
+@pytest.fixture(scope="module")
+def graded(contents, tmp_path_factory):
+    """Grades by name, and the folder of the reports: the files of q9, without its notebook."""
+    to, out = tmp_path_factory.mktemp("class"), tmp_path_factory.mktemp("graded")
+    class_ = {
+        "good": ("mlp", "cnn"),
+        "exchanged": ("cnn", "mlp"),
+        "worse": ("empty room", "float"),
+        "no network": ("cnn", "untrained"),
+    }
+    for name, pair in class_.items():
+        for file, content in zip((MLP, CNN), pair, strict=True):
+            files.write_bytes(to / name / file, contents[content])
+    (part,) = (p for p in Q9.parts if all(item.kind == "model" for item in p.items))
+    assignment = dataclasses.replace(
+        Q9,
+        **{"notebooks": (), "parts": (part,), "points": sum(item.points for item in part.items)},
+        hidden=dataclasses.replace(Q9.hidden, samples=592),
+    )
+    secret = out / "secret"
+    secret.write_text("01" * 32)
+    grades = grade_class(to, assignment, out, Settings(jobs=1, secret=secret))
+    return {grade["submission"]["name"]: grade for grade in grades}, out
+
+
+def feedback(graded, name):
+    grades, out = graded
+    folder = grades[name]["submission"]["folder"]
+    return (out / "students" / folder / "feedback.html").read_text("utf-8")
+
+
+def test_both_files_are_measured_on_the_same_windows(graded):
+    """The MLP's on the last sample of each, the CNN's on all of it; either one in either place."""
+    good, exchanged = (graded[0][name]["models"] for name in ("good", "exchanged"))
+    for one, other in ((MLP, CNN), (CNN, MLP)):
+        assert good[one]["average distance error"] == pytest.approx(
+            exchanged[other]["average distance error"]
+        )
+    assert 0.2 < good[MLP]["average distance error"] < 0.42
+    assert 0.2 < good[CNN]["average distance error"] < 0.5
+
+
+def test_good_files_earn_by_their_error(graded):
+    mlp, cnn = graded[0]["good"]["items"]
+    assert 0.4 * 20 < mlp["earned"] <= 20 and 0.3 * 24 <= cnn["earned"] <= 24
+    assert "average distance error on the hidden windows" in feedback(graded, "good")
+
+
+@pytest.mark.parametrize(
+    ("name", "reasons"),
+    [
+        (
+            "worse",
+            [
+                r"average distance error on the hidden windows: \d\.\d+ m, asked for: at most 0\.5",
+                r"types of the activations: float32, asked for: nothing but int8",
+                r"type of the input: float32, asked for: nothing but int8",
+            ],
+        ),
+        (
+            "no network",
+            [
+                r"size of the file in bytes: [\d,]+, asked for: at most 4,000\.",
+                r"average distance error on the hidden windows: \d\.\d+ m, asked for: at most 0\.5",
+            ],
+        ),
+    ],
+)
+def test_other_files_earn_nothing_and_are_told_why(graded, name, reasons):
+    assert graded[0][name]["score"]["earned"] == 0
+    page = feedback(graded, name)
+    for reason in reasons:
+        assert re.search(reason, page), reason
+
+
+def test_the_reports_speak_of_windows_and_metres(graded):
+    grades, out = graded
+    says = "synthetic windows, drawn with a secret seed"
+    assert grades["good"]["environment"]["hidden"]["source"] == says
+    assert f"592 windows: {says}" in (out / "index.html").read_text("utf-8")
+    board = (out / "leaderboard.html").read_text("utf-8")
+    assert "windows" in board and "images" not in board and " m" in board
+
+
+def test_the_points_of_exercises_and_answers_are_the_labs():
+    """Where the lab says how many points there are, the assignment says the same."""
+    lab = Q9.notebooks[0].lab
+    path = course_root() / "solutions" / f"{lab}.py"
+    pattern = r'tags=\["(?:check|written)"\] (?:exercise|question)="(\w+)" points=(\d+)'
+    lab_says = {name: int(n) for name, n in re.findall(pattern, path.read_text("utf-8"))}
+    asked = [item for kind in ("exercise", "written") for item in Q9.of_lab(kind, lab)]
+    assert {item.name: item.points for item in asked} == lab_says
+
+
+def test_an_own_split_is_read_by_both_kinds_of_files(tmp_path, parts):
+    np.savez(tmp_path / "own.npz", x=parts.x_test, y=parts.y_test)
+    split = hidden.make("auto", 1, b"", tmp_path / "own.npz", "localisation")
+    assert split.latest and split.says == "the instructor's own windows"
+    np.testing.assert_array_equal(split.x, parts.x_test)
+    with np.load(io.BytesIO(split.to_bytes())) as stored:
+        assert stored["latest"] and stored["scale"] == 1
