@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 
 from labkit import files, runtime
@@ -74,8 +75,9 @@ def test_good_files_earn_their_points(graded):
     first, second = (item["earned"] for item in good["items"])
     assert first == 10
     size = good["models"][TINY]["bytes"]
-    assert 20_000 < size < 50_000
-    assert second == pytest.approx(36 * (0.5 + 0.35 * (50_000 - size) / 30_000), abs=0.2)
+    assert 12_000 < size < 50_000
+    share = np.interp(size, [12_000, 20_000, 50_000], [1, 0.85, 0.5])
+    assert second == pytest.approx(36 * share, abs=0.1)
 
 
 @pytest.mark.parametrize(
