@@ -2,7 +2,8 @@
 
 Synthetic images are drawn anew with a secret seed, without clutter, as the quick profile draws
 them: who trained on cluttered ones reads these too, but not the other way round. The real data set
-is public, its test images too: they are shown turned, scaled, shifted and lit a little differently.
+is public, its test images too: they are shown turned, scaled, shifted and lit a little differently,
+which took 0.2 to 1.5 points from four trained networks.
 """
 
 from __future__ import annotations
