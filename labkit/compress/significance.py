@@ -6,6 +6,7 @@ gives differs from that of what it reads. The others ask what quantising it does
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from labkit.compress import mixed_precision
 from labkit.compress.kernels import CompressionError, prunable
 from labkit.compress.mixed_precision import Precision, memory
 from labkit.compress.mixed_precision.layers import weight_codes
-from labkit.dimension import Covariance, DimensionError
+from labkit.dimension import Covariance, DimensionError, DimensionWarning
 from labkit.models import graph
 
 RULES = ("change", "increase")
@@ -45,10 +46,12 @@ def intrinsic_dimensions(
         "change", and "features", the length of the vectors that it gives.
 
     Raises:
-        CompressionError: the points of a layer have no dimension; says which layer and why.
+        CompressionError: the model has several inputs.
 
     Warns:
-        DimensionWarning: a reading is so high that it is known to be too low.
+        DimensionWarning: a reading is so high that it is known to be too low; or the points of a
+            layer have no dimension, for example because they are all the same, and it is NaN:
+            says which layer and why.
 
     Source: Anirudh S, *Optimal Compression of Convolutional Neural Networks for Edge Devices*
     (IIT Madras, 2022), section 3.3.1; Ansuini et al., *Intrinsic dimension of data representations
@@ -76,7 +79,10 @@ def principal_components(model: tf.keras.Model, images, share: float = 0.99) -> 
         as `intrinsic_dimensions`.
 
     Raises:
-        CompressionError: what a layer gives does not vary; says which layer.
+        CompressionError: the model has several inputs.
+
+    Warns:
+        DimensionWarning: what a layer gives does not vary, and is NaN; says which layer.
 
     Source: Chakraborty et al., *Constructing energy-efficient mixed-precision neural networks
     through principal component analysis for edge intelligence*, Nature Machine Intelligence 2,
@@ -96,6 +102,8 @@ def principal_components(model: tf.keras.Model, images, share: float = 0.99) -> 
 
 def significant(table: pd.DataFrame, threshold: float, rule: str = "change") -> list[str]:
     """Layers that change the dimension by more than a threshold.
+
+    Where a dimension is not known, NaN, neither is its change: such a layer is not among them.
 
     Args:
         table: from `intrinsic_dimensions` or `principal_components`.
@@ -256,7 +264,7 @@ def _sqnr(exact, found) -> float:
 def _profile(
     model: tf.keras.Model, images, measured: Callable[[Iterator[np.ndarray]], float]
 ) -> pd.DataFrame:
-    """A dimension of what each layer reads and gives; a tensor that both do is measured once."""
+    """A dimension of what each layer reads and gives, NaN without one; each tensor once."""
     model = graph.flat(model)
     if len(model.inputs) != 1:
         raise CompressionError(
@@ -274,7 +282,8 @@ def _profile(
             try:
                 known[key] = float(measured(batches))
             except DimensionError as error:
-                raise CompressionError(f"at layer {name!r}: {error}") from error
+                warnings.warn(f"at layer {name!r}: {error}", DimensionWarning, stacklevel=3)
+                known[key] = np.nan
         return known[key]
 
     for name in prunable(model):

@@ -76,25 +76,26 @@ def perturbed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Images turned by up to 6°, scaled by 5 %, shifted by 1.5 pixels, lit by 8 %; uint8.
 
     Args:
-        images: float (N, height, width, 1) in [0, 1].
+        images: float (N, height, width, channels) in [0, 1].
     """
     from scipy import ndimage
 
-    count, *size, _ = images.shape
+    count, *size, channels = images.shape
     angle = rng.uniform(-6, 6, count) * np.pi / 180
     scale = rng.uniform(0.95, 1.05, count)
     shift = rng.uniform(-1.5, 1.5, (2, count)).T
     gain, offset = rng.uniform(0.92, 1.08, count), rng.uniform(-0.04, 0.04, count)
     center = (np.array(size) - 1) / 2
     changed = np.empty(images.shape)
-    for i, image in enumerate(images[..., 0]):
+    for i, image in enumerate(images.astype(float)):
         cosine, sine = np.cos(angle[i]) / scale[i], np.sin(angle[i]) / scale[i]
         matrix = np.array([[cosine, -sine], [sine, cosine]])
         start = center - matrix @ center + shift[i]
-        warped = ndimage.affine_transform(
-            image.astype(float), matrix, start, order=1, mode="nearest"
-        )
-        changed[i, ..., 0] = gain[i] * warped + offset[i]
+        for channel in range(channels):
+            warped = ndimage.affine_transform(
+                image[..., channel], matrix, start, order=1, mode="nearest"
+            )
+            changed[i, ..., channel] = gain[i] * warped + offset[i]
     return to_bytes(changed)
 
 

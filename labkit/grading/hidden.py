@@ -22,17 +22,20 @@ from labkit.grading import GradingError
 
 #: Of the public test samples, to tell memorising from learning.
 PUBLIC = 300
-#: By data set, the module that offers its hidden samples.
+#: By data set, the module that offers its hidden samples, or the object in one.
 HIDDEN = {
     "sign_mnist": "labkit.datasets.hidden_hands",
     "uci_har": "labkit.datasets.hidden_har",
     "localisation": "labkit.datasets.hidden_localisation",
+    "cat_dog": "labkit.datasets.hidden_pairs:CAT_DOG",
+    "horse_frog": "labkit.datasets.hidden_pairs:HORSE_FROG",
+    "cat_dog_rotated": "labkit.datasets.hidden_pairs:ROTATED_CAT_DOG",
 }
 
 
 @runtime_checkable
 class Offers(Protocol):
-    """What the module of a data set offers for grading.
+    """What the module of a data set, or an object in one, offers for grading.
 
     Samples are an array (N, ...) of any shape: uint8 images, float series or measurements; targets
     are classes, integer (N,), or float (N, ...).
@@ -163,14 +166,17 @@ def offered(dataset: str) -> Offers:
     """What a data set offers for grading.
 
     Args:
-        dataset: a key of `HIDDEN`, or the name of a module of the instructor's own.
+        dataset: a key of `HIDDEN`, or the name of a module of the instructor's own, or
+            "module:object".
 
     Raises:
         GradingError: there is no such module, or it does not offer that.
     """
     try:
-        found = importlib.import_module(HIDDEN.get(dataset, dataset))
-    except (ImportError, TypeError, ValueError) as error:
+        module, _, name = HIDDEN.get(dataset, dataset).partition(":")
+        found = importlib.import_module(module)
+        found = getattr(found, name) if name else found
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise GradingError(
             f"no data set {dataset!r}: expected {', '.join(HIDDEN)}, or a module ({error})."
         ) from error

@@ -15,7 +15,7 @@ from labkit.plots.metrics import (
     over_sparsity,
     phases,
 )
-from labkit.plots.style import COLORS, bundle, show, style
+from labkit.plots.style import COLORS, axes_of, bundle, show, style
 from labkit.plots.tensors import (
     activation_ranges,
     centroids,
@@ -31,6 +31,7 @@ from labkit.plots.tracks import designs, room, tracks
 __all__ = [
     "COLORS",
     "activation_ranges",
+    "axes_of",
     "bundle",
     "centroids",
     "comparison",

@@ -86,7 +86,7 @@ def _png(figure: Figure) -> tuple[bytes, int, int]:
 
 
 def axes_of(height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **options):
-    """A figure of that height in inches, and its axes in rows and columns."""
+    """A figure of that height in inches, and its axes in rows and columns; within `style`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
 

@@ -202,6 +202,21 @@ def test_of_a_quantised_network_as_the_layers_before_make_it():
         assert np.mean(np.abs(taken[taken != 0]) <= 1 + 1e-5) == pytest.approx(0.8, abs=0.05)
 
 
+def test_what_codes_add_does_not_add_up():
+    """A last layer in floating point gives what it gave, not a product of all that codes add."""
+    x = np.random.default_rng(0).uniform(size=(64, 12, 12, 3)).astype(np.float32)
+    model = mixed_precision.within_one(small(), x)
+    plan = {"conv2": 1, "linear1": 1, "linear2": 1}
+    mixed = mixed_precision.quantize(model, plan)
+    before, there = mixed.get_layer("output").kernel, model.get_layer("output").kernel
+    within = mixed_precision.within_one(mixed, x).get_layer("output").kernel
+    np.testing.assert_allclose(within, before, rtol=1e-6)
+    np.testing.assert_allclose(before, there)
+    # Weights alone in one bit: nothing has grown, and the function stays.
+    alone = mixed_precision.quantize(small(), {"linear1": Precision(1, inputs=32)})
+    np.testing.assert_allclose(mixed_precision.within_one(alone, x)(x), alone(x), rtol=1e-4)
+
+
 def inputs_of(model, x):
     names = [layer.name for layer in model.layers if hasattr(layer, "kernel")][1:]
     return [taken for taken, _ in graph.layer_outputs(model, x, names).values()]

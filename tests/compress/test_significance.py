@@ -69,14 +69,28 @@ def test_a_skip_connection_and_an_inner_model(images):
     assert table.loc["inner/head", "read"] != table.loc["second", "given"]  # added and averaged
 
 
-def test_a_layer_without_a_dimension_is_named(images):
+@pytest.mark.parametrize(
+    ("measure", "why"),
+    [
+        ("intrinsic_dimensions", "1 distinct points"),
+        ("principal_components", "points are the same"),
+    ],
+)
+def test_a_layer_without_a_dimension_is_named_and_the_others_are_measured(images, measure, why):
     model = tf.keras.Sequential(
-        [L.Input((12, 12, 3)), L.Flatten(), L.Dense(3, kernel_initializer="zeros", name="dead")]
+        [
+            *[L.Input((12, 12, 3)), L.Flatten(), L.Dense(3, name="first")],
+            L.Dense(2, kernel_initializer="zeros", name="dead"),
+        ]
     )
-    with pytest.raises(CompressionError, match="at layer 'dead': there are 1 distinct points"):
-        significance.intrinsic_dimensions(model, images)
-    with pytest.raises(CompressionError, match="at layer 'dead': all points are the same"):
-        significance.principal_components(model, images)
+    with pytest.warns(dimension.DimensionWarning, match=f"at layer 'dead': .*{why}"):
+        table = getattr(significance, measure)(model, images)
+    assert np.isnan(table.loc["dead", ["given", "change"]].astype(float)).all()
+    assert table.loc["dead", "read"] == table.loc["first", "given"] > 0
+    assert significance.significant(table, -1e9) == ["first"]
+
+
+def test_one_input_is_expected(images):
     two = tf.keras.Model([a := L.Input((2,)), b := L.Input((2,))], L.Add()([a, b]), name="two")
     with pytest.raises(CompressionError, match="'two' has 2 inputs"):
         significance.intrinsic_dimensions(two, images)

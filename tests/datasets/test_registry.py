@@ -9,7 +9,7 @@ from pathlib import Path
 import kagglesdk.kaggle_env
 import pytest
 
-from labkit.datasets import DataError, registry, sign_mnist
+from labkit.datasets import DataError, cifar10_pairs, registry, sign_mnist
 
 PATH = "/api/v1/datasets/download/datamunge/sign-language-mnist"
 PAGE = "https://www.kaggle.com/datamunge/sign-language-mnist"
@@ -93,6 +93,8 @@ def basic(user, key):
 
 def test_the_catalogue():
     assert registry.source("sign_mnist") is sign_mnist.SOURCE
+    assert registry.source("cat_dog") is cifar10_pairs.CAT_DOG
+    assert registry.DERIVED.keys() == {"cat_dog", "horse_frog", "cat_dog_rotated"}
     with pytest.raises(DataError, match="there is no data set 'mnist'; labkit knows sign_mnist, c"):
         registry.source("mnist")
 

@@ -85,7 +85,7 @@ def quantize(model: tf.keras.Model, plan: Plan) -> tf.keras.Model:
 
     Example:
         >>> plan = {"conv2": 1, "linear1": 2, "linear2": Precision(2, inputs=8)}
-        >>> mixed = within_one(quantize(model, plan), images)
+        >>> mixed = within_one(quantize(within_one(model, images), plan), images)
         >>> training.fit(mixed, data, recipe)
     """
     precisions = checked(model, plan)
@@ -140,9 +140,14 @@ def within_one(model: tf.keras.Model, images, share: float = 0.999) -> tf.keras.
 
     Inputs of a quantised layer are clipped at ±1, and what is clipped has no gradient. ReLU and
     pooling let a positive factor through: what a layer gives is divided by its own size, and the
-    weights of the one that reads it are multiplied. A float network computes the same as before; of
-    one from `quantize` layer after layer is brought there, as the quantised ones before it make it:
-    inputs of one bit are far larger than those that they stand for.
+    weights of the one that reads it are multiplied. A float network computes the same as before.
+
+    Of one from `quantize` layer after layer is brought there, as the quantised ones before it make
+    it: inputs of one bit are far larger than those that they stand for. That is an error and no
+    property of the weights, so that behind a layer with quantised inputs nothing is multiplied:
+    else it adds up, and QuantNET's last layer gives a hundred times what it gave in float, from
+    where no training comes back. Bring a float network within one before it is quantised, and again
+    afterwards.
 
     Args:
         model: a trained network, or one from `quantize`. A convolution, dense layer or
@@ -157,7 +162,10 @@ def within_one(model: tf.keras.Model, images, share: float = 0.999) -> tf.keras.
     """
     copy = graph.copy_of(model)
     wiring = graph.Wiring(copy)
+    behind_codes = set()
     for layer in copy.layers:
+        if _reads_codes(layer) or not behind_codes.isdisjoint(map(id, wiring.before(layer))):
+            behind_codes.add(id(layer))
         reader = _sole_reader(layer, wiring)
         if reader is None:
             continue
@@ -167,8 +175,13 @@ def within_one(model: tf.keras.Model, images, share: float = 0.999) -> tf.keras.
         size = float(np.quantile(np.abs(taken[taken != 0]), share))
         for weight in _giving(layer):
             weight.assign(weight / size)
-        reader.kernel.assign(reader.kernel * size)
+        if id(layer) not in behind_codes:
+            reader.kernel.assign(reader.kernel * size)
     return copy
+
+
+def _reads_codes(layer: _L.Layer) -> bool:
+    return getattr(layer, "precision", None) is not None and layer.precision.inputs != FLOAT
 
 
 def _giving(layer: _L.Layer) -> list[tf.Variable]:

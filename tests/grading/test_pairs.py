@@ -1,0 +1,122 @@
+"""Lab 11's assignment: its files graded from end to end, on cats and dogs drawn with a secret."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from labkit import files, runtime
+from labkit.authoring.source import course_root
+from labkit.datasets import cifar10_pairs
+from labkit.grading import GradingError, hidden
+from labkit.grading.assignment import load
+from labkit.grading.grade import Settings, grade_class
+
+Q11 = load(course_root() / "grading" / "q11.yaml")
+FLOAT, TINY = (file.name for file in Q11.files)
+
+
+@pytest.fixture(scope="module")
+def submissions(tmp_path_factory):
+    """The folder of a class: good, floats, as large as it was, and untrained."""
+    from labkit import training
+    from labkit.compress import minimal, post_training
+    from labkit.models import quantnet
+
+    pictures = cifar10_pairs.CAT_DOG.synthesize(1500, 100, clutter=False)
+    runtime.set_seed(0)
+    whole, small, untrained = (
+        quantnet.build(),
+        quantnet.build((12, 16), (12, 16), dropout=0.0),
+        quantnet.build(),
+    )
+    recipe = quantnet.RECIPES["quick"]
+    training.fit(whole, pictures, recipe.but(epochs=3, learning_rate=1e-3), 0)
+    training.fit(small, pictures, recipe.but(epochs=10, learning_rate=4e-3), 0)
+
+    def converted(model, mode):
+        content = post_training.convert(model, mode, pictures.x_train[:100], batch=1)
+        return minimal.without_names(content)
+
+    handed_in = {
+        "good": (converted(whole, "float"), converted(small, "int8")),
+        "floats": (converted(small, "float"), converted(small, "float")),
+        "large": (converted(whole, "float"), converted(whole, "int8")),
+        "untrained": (converted(untrained, "float"), b"no model"),
+    }
+    to = tmp_path_factory.mktemp("class")
+    for name, pair in handed_in.items():
+        for file, content in zip((FLOAT, TINY), pair, strict=True):
+            files.write_bytes(to / name / file, content)
+    return to
+
+
+@pytest.fixture(scope="module")
+def graded(submissions, tmp_path_factory):
+    """Grades by name: the files of q11, without its notebook."""
+    out = tmp_path_factory.mktemp("graded")
+    (part,) = (p for p in Q11.parts if all(item.kind == "model" for item in p.items))
+    points = sum(item.points for item in part.items)
+    assignment = dataclasses.replace(
+        Q11,
+        **{"notebooks": (), "parts": (part,), "points": points, "data": "synthetic"},
+        hidden=dataclasses.replace(Q11.hidden, samples=300),
+    )
+    secret = out / "secret"
+    secret.write_text("01" * 32)
+    grades = grade_class(submissions, assignment, out, Settings(jobs=1, secret=secret))
+    return {grade["submission"]["name"]: grade for grade in grades}, out
+
+
+def test_good_files_earn_their_points(graded):
+    good = graded[0]["good"]
+    assert all(good["models"][name]["accuracy"] >= 0.72 for name in (FLOAT, TINY))
+    first, second = (item["earned"] for item in good["items"])
+    assert first == 10
+    size = good["models"][TINY]["bytes"]
+    assert 12_000 < size < 50_000
+    share = np.interp(size, [12_000, 20_000, 50_000], [1, 0.85, 0.5])
+    assert second == pytest.approx(36 * share, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "earned", "reasons"),
+    [
+        (
+            "floats",
+            [0, 0],
+            [
+                r"number of parameters: 1\d,\d{3}, asked for: at least 545,800 and at most 546,000",
+                r"types of the activations: float32, asked for: nothing but int8",
+                r"type of the input: float32, asked for: nothing but int8",
+            ],
+        ),
+        ("large", [10, 0], [r"size of the file in bytes: 5\d\d,\d{3}, asked for: at most 50,000"]),
+        (
+            "untrained",
+            [0, 0],
+            [
+                r"accuracy on the hidden images: [3-6]\d\.\d\d %, asked for: at least 72\.00 %\.",
+                r"quantnet_tiny\.tflite: the file: not a TFLite model",
+            ],
+        ),
+    ],
+)
+def test_other_files_are_told_why(graded, name, earned, reasons):
+    grades, out = graded
+    assert [item["earned"] for item in grades[name]["items"]] == earned
+    folder = grades[name]["submission"]["folder"]
+    page = (out / "students" / folder / "feedback.html").read_text("utf-8")
+    for reason in reasons:
+        assert re.search(reason, page), reason
+
+
+def test_data_sets_that_are_objects_of_a_module():
+    assert hidden.offered("cat_dog").source is cifar10_pairs.CAT_DOG
+    own = hidden.offered("labkit.datasets.hidden_pairs:HORSE_FROG")
+    assert own is hidden.offered("horse_frog")
+    with pytest.raises(GradingError, match=r"no data set 'labkit.datasets.hidden_pairs:BIRDS'"):
+        hidden.offered("labkit.datasets.hidden_pairs:BIRDS")
+    with pytest.raises(GradingError, match="makes no hidden split"):
+        hidden.offered("labkit.datasets.hidden_pairs:np")
