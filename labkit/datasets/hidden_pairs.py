@@ -51,7 +51,7 @@ class HiddenPair:
             DataError: the real data is missing or damaged.
         """
         test = self.load("real")
-        chosen = stratified(test.y_test, min(count, len(test.y_test)), seed[0])
+        chosen = stratified(test.y_test, min(count, len(test.y_test)), seed)
         images = perturbed(test.x_test[chosen], np.random.default_rng(seed))
         return images, test.y_test[chosen]
 
@@ -61,7 +61,7 @@ class HiddenPair:
         Args:
             seed: at least four integers 0..255.
         """
-        number = int.from_bytes(bytes(seed[:4]), "big") | 1 << 31  # far from the seeds of the labs
+        number = int.from_bytes(bytes(seed), "big") | 1 << 31  # far from the seeds of the labs
         drawn = self.source.draw("test", count, number, **self.source.easy)
         return drawn.x, drawn.y
 
