@@ -24,6 +24,8 @@ _SLIDING = (
     *("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "RESIZE_BILINEAR", "PAD", "PADV2"),
     *("RESIZE_NEAREST_NEIGHBOR", "MIRROR_PAD", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "SLICE"),
 )
+#: Which input of them is the map, if it is not the first.
+_MAP = {"TRANSPOSE_CONV": 2, "CONV_3D_TRANSPOSE": 2}
 _REDUCING = (
     *("MEAN", "SUM", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_ANY", "REDUCE_ALL"),
     *("ARG_MAX", "ARG_MIN"),
@@ -49,6 +51,7 @@ class Flow:
         self._given, self._active = graph, []
         self._shapes: dict[int, Shape] = {}
         self._values: dict[int, np.ndarray] = {}
+        self._fixed = {tensor.index for tensor in graph.tensors if tensor.is_constant}
         self.runs: dict[int, int | None] = dict.fromkeys(range(len(graph.ends)), 0)
         for index in graph.inputs:
             tensor = graph.tensors[index]
@@ -87,6 +90,8 @@ class Flow:
         if called and operator.name != "CALL_ONCE":
             self._copy(self._given.ends[called[0]][1], operator.outputs)
             return
+        if self._fixed.issuperset(i for i in operator.inputs if i >= 0):  # an unpacked constant
+            self._fixed.update(operator.outputs)
         if operator.name in _ARITHMETIC:
             self._compute(operator)
         for index in operator.outputs:
@@ -152,8 +157,10 @@ class Flow:
         varying = [
             shape
             for i, shape in zip(operator.inputs, shapes, strict=True)
-            if i >= 0 and not self._given.tensors[i].is_constant
+            if i >= 0 and i not in self._fixed
         ]
+        if operator.name in _SLIDING:  # weights may vary, too, and are no map
+            varying = [shapes[_MAP.get(operator.name, 0)]]
         lengths = []
         for place, (length, written) in enumerate(zip(tensor.signature, tensor.shape, strict=True)):
             alike = [s[place] for s in varying if len(s) == rank or (place == 0 and s)]
