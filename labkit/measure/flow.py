@@ -24,6 +24,8 @@ _SLIDING = (
     *("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "RESIZE_BILINEAR", "PAD", "PADV2"),
     *("RESIZE_NEAREST_NEIGHBOR", "MIRROR_PAD", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "SLICE"),
 )
+#: Which input of them is the map, if it is not the first.
+_MAP = {"TRANSPOSE_CONV": 2, "CONV_3D_TRANSPOSE": 2}
 _REDUCING = (
     *("MEAN", "SUM", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_ANY", "REDUCE_ALL"),
     *("ARG_MAX", "ARG_MIN"),
@@ -154,6 +156,8 @@ class Flow:
             for i, shape in zip(operator.inputs, shapes, strict=True)
             if i in self._given.varying
         ]
+        if operator.name in _SLIDING:  # weights may vary, too, and are no map
+            varying = [shapes[_MAP.get(operator.name, 0)]]
         lengths = []
         for place, (length, written) in enumerate(zip(tensor.signature, tensor.shape, strict=True)):
             alike = [s[place] for s in varying if len(s) == rank or (place == 0 and s)]

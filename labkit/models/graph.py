@@ -159,7 +159,7 @@ def layered(model: tf.keras.Model) -> tf.keras.Model:
         kind, count = _LAYERS.get(getattr(layer, "symbol", None), (None, 0))
         options_ = {key: value for key, value in options.items() if key != "name"}
         given = [x for x in tf.nest.flatten([arguments, options_]) if x is not None]
-        tensors = [x for x in given if tf.keras.backend.is_keras_tensor(x)]
+        tensors = [x for x in given if hasattr(x, "_keras_history")]
         if kind is None or len(given) != count or len(tensors) != count:
             return copies.of(layer, name)(*arguments, **options)
         return kind(name=name)(tensors if count > 1 else tensors[0])

@@ -65,6 +65,22 @@ def test_a_dilated_convolution_multiplies_in_each_of_its_four_maps():
     assert found.peak_activation_bytes == 4 * (4 * 10 * 10 * 3 + 4 * 8 * 8 * 4)
 
 
+def test_weights_that_are_unpacked_or_computed_are_no_samples():
+    tensors = [
+        tensor([1, 6, 6, 1], signature=[-1, 6, 6, 1]),
+        tensor([4, 3, 3, 1], np.ones((4, 3, 3, 1), np.float16), "FLOAT16"),
+        *(tensor([4, 3, 3, 1]), tensor([1, 6, 6, 4], signature=[-1, 6, 6, 4])),
+        *(tensor([4, 3, 3, 1]), tensor([1, 6, 6, 4], signature=[-1, 6, 6, 4])),
+    ]
+    operators = [
+        operator("DEQUANTIZE", [1], [2]),
+        operator("CONV_2D", [0, 2], [3]),
+        operator("CONV_2D", [0, 4], [5]),
+    ]
+    found = measure.inspect(file((tensors, operators, [0, 4], [3, 5])))
+    assert found.operators["MACs"].tolist() == [0, 6 * 6 * 4 * 9, 6 * 6 * 4 * 9]
+
+
 def loop(test="LESS", limit=20, step=1):
     """A file whose loop multiplies a vector of 8 with a matrix, until a counter has its limit."""
     main = (
