@@ -150,3 +150,25 @@ def test_front_does_not_compare_across_data():
 def test_front_leaves_out_what_was_not_measured():
     table = report(("a", 99, 100), ("b", float("nan"), 50))
     assert front(table)["technique"].tolist() == ["a"]
+
+
+def test_comparisons_get_columns_where_there_are_any(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.add("float", {"accuracy": 1.0, "peak_activation_bytes": 100})
+    assert "harder (%)" not in summary(ledger.table())
+    ledger.add("float", {"harder_accuracy": 0.75}, seed=0)
+    for seed, changed in enumerate((3, 4)):
+        ledger.add(
+            "int8",
+            {
+                "accuracy": 1.0,
+                "harder_accuracy": 0.5,
+                "changed_answers": changed,
+                "output_sqnr": 21.5,
+            },
+            seed=seed,
+        )
+    table = summary(ledger.table()).set_index("technique")
+    assert table.loc["float", "harder (%)"] == 75 and table.loc["float", "peak RAM (bytes)"] == 100
+    assert table.loc["int8", ["harder (%)", "changed", "SQNR (dB)"]].tolist() == [50, 3.5, 21.5]
+    assert pd.isna(table.loc["float", "changed"])
