@@ -218,7 +218,7 @@ class Lab:
         whole = [column for column in counted if table[column].notna().all()]
         return table.astype(dict.fromkeys(whole, int)).round(
             {name: m.digits for m in self.metrics for name in (m.column, m.spread)}
-            | {"harder (%)": 2, "changed": 1, "SQNR (dB)": 1, "latency (ms)": 3}
+            | {"accuracy, harder (%)": 2, "changed": 1, "SQNR (dB)": 1, "latency (ms)": 3}
         )
 
     def _run_on_device(self) -> dict[tuple[str, str], str]:

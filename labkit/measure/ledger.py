@@ -170,9 +170,9 @@ def summary(table: pd.DataFrame, metrics: Sequence[Metric] | None = None) -> pd.
         "seeds" (their number), "bytes", "gzip (bytes)", "weights (bits)" (as stored),
         "coded (bits)" (in the shortest of the codes of `measure.coding`), "peak RAM (bytes)" (of
         activations alive at once), "latency (ms)"; in the order of recording. Where files were
-        compared on harder samples, also "harder (%)", "changed" (answers) and "SQNR (dB)"; where
-        they were run in TensorFlow Lite Micro, "microcontroller" ("runs", "no", "" where it was not
-        tried) and "arena (bytes)".
+        compared on harder samples, also "accuracy, harder (%)", "changed" (answers) and "SQNR
+        (dB)"; where they were run in TensorFlow Lite Micro, "microcontroller" ("runs", "no", ""
+        where it was not tried) and "arena (bytes)".
     """
     if metrics is None:
         there = set(table["metric"])
@@ -220,7 +220,7 @@ _SIZES = {
 
 #: Columns of `compare`, and what their values are multiplied by.
 _COMPARED = {
-    "harder_accuracy": ("harder (%)", 100),
+    "harder_accuracy": ("accuracy, harder (%)", 100),
     "changed_answers": ("changed", 1),
     "output_sqnr": ("SQNR (dB)", 1),
 }
