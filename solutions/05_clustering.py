@@ -91,18 +91,20 @@ by_hand = np.array([-1.1, -0.9, 0.1, 0.2, 1.0])
 with check(
     "nearest centroid",
     exercise="nearest_centroid",
-    what="the five weights by hand, and a thousand random ones.",
+    what="the five weights by hand, and a thousand random ones, the centroids in any order.",
     why="these numbers are what is stored for each weight: nothing else of it is left.",
 ) as c:
     c.equal("by hand", nearest_centroid(by_hand, np.array([-1.0, 0.0, 2.0])), [0, 0, 1, 1, 1],
             misconceptions=[
-                ([0, 1, 2], "One index a weight is asked for, not one a centroid."),
-                ([2, 2, 0, 2, 0], "That is the farthest."),
+                ([1, 2, 4], "One index a weight is asked for, not one a centroid: the other axis."),
+                ([2, 2, 2, 2, 0], "That is the farthest."),
+                ([2, 2, 2, 2, 2], "The distance has no sign: np.abs."),
+                ([-1, -1, 0, 0, 0], "Those are the centroids' values: their numbers are asked for."),
             ])
     some = np.random.default_rng(0).normal(size=1000)
-    centroids = np.array([-1.5, -0.2, 0.3, 2.0])
+    centroids = np.array([0.3, -1.5, 2.0, -0.2])
     c.equal("random ones", nearest_centroid(some, centroids),
-            clustering.nearest(some, centroids))
+            [min(range(4), key=lambda j: abs(w - centroids[j])) for w in some])
 
 
 # %% [markdown]
@@ -133,12 +135,14 @@ with check(
     "weight.",
 ) as c:
     got = move_centroids(by_hand, np.array([0, 0, 1, 1, 1]), np.array([-1.0, 0.0, 2.0]))
+    c.that("no NaN", np.all(np.isfinite(got)),
+           otherwise="an empty cluster has no mean: ask `np.any(indices == j)` first.")
     c.close("by hand", got, [-1.0, 1.3 / 3, 2.0], misconceptions=[
         ([-1.0, 0.0, 2.0], "Nothing has moved: set `moved[j]` for each cluster j."),
         ([-1.0, 0.2, 2.0], "That is the median; k-means takes the mean."),
+        ([-1.0, 1.3 / 3, 0.0], "An empty cluster stays where it is, at 2."),
+        ([-2.0, 1.3, 2.0], "That is the sum; k-means takes the mean."),
     ])
-    c.that("no NaN", np.all(np.isfinite(got)),
-           otherwise="an empty cluster has no mean: ask `np.any(indices == j)` first.")
 
 # %% [markdown]
 # Both together, over and over, are k-means. On the last convolution of the baseline, with eight
@@ -192,12 +196,21 @@ with check(
             misconceptions=[
                 (8.0, "The codebook counts, too: k values of b bits."),
                 (32000 / (1000 * 16 + 512), "An index has log₂ k bits, not k."),
+                (4512 / 32000, "Upside down: how many times smaller, so more than 1."),
+                (32000 / (4000 + 16), "Each of the k values in the codebook has b bits, too."),
+                (32000 / (4000 + 16 * 4), "The codebook's values have b bits, not log₂ k."),
             ])
     c.close("1,000 weights, 5 clusters", compression_rate(1000, 5), 32000 / (3000 + 160),
             misconceptions=[
                 (32000 / (1000 * np.log2(5) + 160), "Bits come whole: five indices need three."),
+                (32000 / (2000 + 160), "Round up: two bits have only four indices."),
             ])
     c.close("16 weights, 16 clusters", compression_rate(16, 16), 512 / (64 + 512))
+    c.close("8-bit weights", compression_rate(1000, 4, 8), 8000 / 2032, misconceptions=[
+        (32000 / (2000 + 4 * 32), "The weights may have other than 32 bits: b."),
+        (8000 / (2000 + 4 * 32), "The codebook's values have b bits, too."),
+        (32000 / 2032, "The weights may have other than 32 bits: b."),
+    ])
 
 # %% [markdown]
 # ## 3 · Where to begin
@@ -228,15 +241,20 @@ with check(
     "initial centroids",
     exercise="initial_centroids",
     what="a hundred weights, ninety of them near zero.",
-    why="large weights are few, and matter most: a centroid must begin near them.",
+    why="by density, a centroid begins only where weights are many.",
 ) as c:
     heavy = np.concatenate([np.linspace(-0.1, 0.1, 90), np.linspace(0.9, 1.0, 10)])
     linear, density = initial_centroids(heavy, 5)
     c.close("linear", linear, np.linspace(-0.1, 1.0, 5), misconceptions=[
         (np.linspace(-0.1, 1.0, 7)[1:-1], "The extremes themselves are centroids, too."),
+        (-0.1 + 1.1 * (np.arange(5) + 0.5) / 5, "The extremes themselves are centroids, too."),
+        (np.linspace(0, 1.0, 5), "From the smallest weight, which is negative."),
     ])
     c.close("by density", density, np.quantile(heavy, [0.1, 0.3, 0.5, 0.7, 0.9]), misconceptions=[
         (np.quantile(heavy, np.linspace(0, 1, 5)), "Take the middles of the k parts: (j + ½)/k."),
+        (np.quantile(heavy, np.arange(5) / 5), "Take the middles of the k parts: (j + ½)/k."),
+        (np.linspace(-0.1, 1.0, 5), "Equal distances are linear; by density the *numbers* of weights "
+         "between them are equal: quantiles."),
     ])
 
 # %% [markdown]
@@ -433,15 +451,16 @@ def unique_per_channel(kernel):
 with check(
     "different values in a channel",
     exercise="unique_per_channel",
-    what="a kernel of two channels with two values each, four in all; and a kernel of four axes.",
+    what="a kernel of two channels, one with two values and one with three, five in all; and a kernel of "
+    "four axes.",
     why="counted over the tensor, a clustered network looks as if it had lost its clusters.",
 ) as c:
-    two = np.array([[1.0, 2, 1, 2], [3, 3, 3, 6]])
-    c.equal("2 channels", unique_per_channel(two), 2, misconceptions=[
-        (4, "That counts over the whole tensor; look at one channel at a time."),
-        (1, "The most in any channel, not the fewest."),
+    two = np.array([[1.0, 2, 1, 2], [3, 3, 4, 6]])
+    c.equal("2 channels", unique_per_channel(two), 3, misconceptions=[
+        (5, "That counts over the whole tensor; look at one channel at a time."),
+        (2, "The most in any channel, not the fewest; and output channels come first in TFLite."),
     ])
-    c.equal("axes behind the first", unique_per_channel(two.reshape(2, 1, 2, 2)), 2)
+    c.equal("axes behind the first", unique_per_channel(two.reshape(2, 1, 2, 2)), 3)
 
 # %% [markdown]
 # Sixteen clusters, trained, then converted in every way of labs 02 and 03, then trained once more
@@ -568,7 +587,11 @@ with check(
     c.equal("layers", list(got), list(sizes))
     c.equal("2, 4 and 16 clusters", list(got.values()), [16, 4, 2, 2, 4], misconceptions=[
         ([2, 4, 16, 16, 4], "The other way round: the large layers get few."),
+        ([16, 16, 2, 2, 16], "Up to 10,000 weights means `some`, and `many` only up to 1,000."),
     ])
+    c.equal("at the borders", list(clusters_by_size(
+        {"a": 1_000, "b": 1_001, "c": 10_000, "d": 10_001}, 2, 4, 16).values()), [16, 4, 4, 2],
+        misconceptions=[([4, 4, 4, 2], "Up to 1,000 weights means 1,000, too: ≤.")])
 
 # %% [markdown]
 # The runs: from k-means++ and from linear beginnings, at several generosities. Each is converted
