@@ -118,10 +118,14 @@ with check(
                  "that stay."),
                 ([True, False, True, False], "By magnitude: −0.5 is a large weight, not a small "
                  "one."),
+                ([False, False, False, False], "Half of them stay: which ones does the mask keep?"),
             ])
     matrix = np.arange(-6.0, 6).reshape(3, 4)
     c.shape("shape", magnitude_mask(matrix, 0.25), (3, 4))
-    c.equal("three of twelve go", np.count_nonzero(~magnitude_mask(matrix, 0.25)), 3)
+    c.equal("three of twelve go", np.count_nonzero(~np.asarray(magnitude_mask(matrix, 0.25))), 3,
+            misconceptions=[(9, "`sparsity` is the part that goes, not the part that stays.")])
+    c.equal("half of seven is four", np.count_nonzero(magnitude_mask(np.arange(1.0, 8), 0.5)), 3,
+            misconceptions=[(4, "round(3.5) is 4: int(…) and // cut it off.")])
     c.equal("equal magnitudes: half stays", np.count_nonzero(magnitude_mask(np.ones(10), 0.5)), 5,
             misconceptions=[
                 (0, "A threshold takes all that are equal: count the weights instead."),
@@ -321,13 +325,20 @@ with check(
         (0.4, "That is the straight line: raise (1 − progress) to the power."),
         (0.1, "Upside down: at the end the bracket is 0, and s = s_f."),
     ])
-    c.close("beginning", polynomial_sparsity(20, 20, 120, 0.5, 0.9), 0.5)
+    c.close("beginning", polynomial_sparsity(20, 20, 120, 0.5, 0.9), 0.5, misconceptions=[
+        (0.6952, "The progress counts from `begin`."),
+        (0.9 - 0.4 * (5 / 6) ** 3, "The progress counts from `begin`, and over end − begin steps."),
+        (0.9, "Upside down: at the beginning the bracket is 1, and s = s_i."),
+    ])
     c.close("end", polynomial_sparsity(120, 20, 120, 0.5, 0.9), 0.9)
     c.close("before", polynomial_sparsity(0, 20, 120, 0.5, 0.9), 0.5, misconceptions=[
         (0.2088, "Before the first step the progress is 0: clip it."),
     ])
     c.close("after", polynomial_sparsity(320, 20, 120, 0.5, 0.9), 0.9, misconceptions=[
         (4.1, "After the last step the progress is 1: clip it."),
+    ])
+    c.close("another power", polynomial_sparsity(50, 0, 100, 0.0, 0.8, 1), 0.4, misconceptions=[
+        (0.7, "The power is an argument, 3 unless told otherwise."),
     ])
 
 # %%
@@ -443,7 +454,11 @@ with check(
             ])
     random = np.random.default_rng(0).normal(size=(64, 24))
     counts = np.asarray(two_of_four(random)).reshape(16, 4, 24).sum(axis=1)
-    c.that("two in every group", (counts == 2).all(), otherwise="count the groups' masks.")
+    c.that("two in every group", (counts == 2).all(),
+           otherwise="a group has another number than two: rank within each group (axis=1).")
+    counts = np.asarray(two_of_four(np.ones((8, 3)))).reshape(2, 4, 3).sum(axis=1)
+    c.that("two of four equal ones", (counts == 2).all(),
+           otherwise="a threshold takes all that are equal: rank them, and count.")
 
 # %%
 dense = np.random.default_rng(1).normal(size=(16, 16)) * np.linspace(0.4, 1.4, 16)
@@ -487,14 +502,19 @@ with check(
     why="a filter that is only set to zero is still stored, still multiplied, still added.",
 ) as c:
     rng = np.random.default_rng(0)
-    kernel, gamma, following = rng.random((3, 3, 2, 4)), rng.random(4), rng.random((3, 3, 4, 5))
+    kernel, gamma, following = rng.random((3, 3, 4, 4)), rng.random(4), rng.random((3, 3, 4, 4))
     smaller = remove_channels(kernel, gamma, following, np.array([True, False, False, True]))
-    c.shape("kernel", smaller[0], (3, 3, 2, 2))
-    c.shape("next kernel", smaller[2], (3, 3, 2, 5))
-    c.close("γ", smaller[1], gamma[[0, 3]])
-    c.close("the right filters", smaller[0], kernel[..., [0, 3]])
+    c.close("the right filters", smaller[0], kernel[..., [0, 3]], misconceptions=[
+        (kernel[:, :, [0, 3]], "A layer's filters are its last axis, the outputs."),
+        (kernel * np.array([1, 0, 0, 1]), "Zeros are still stored: take the channels out."),
+        (kernel[..., [1, 2]], "`keep` is True for what stays."),
+    ])
+    c.close("γ", smaller[1], gamma[[0, 3]], misconceptions=[
+        (gamma, "Each channel has its own γ, which goes with it."),
+    ])
     c.close("the right inputs", smaller[2], following[:, :, [0, 3]], misconceptions=[
         (following[..., [0, 3]], "The next layer loses inputs, its last axis but one, not outputs."),
+        (following, "The next layer has weights for the channels that are gone."),
     ])
 
 
@@ -824,6 +844,8 @@ with check(
     c.equal("5 % left", sparse_bits(1000, 50, 8, 5), (1400, 650), misconceptions=[
         ((8400, 650), "The mask has one bit a weight, not b."),
         ((1400, 400), "Each gap costs g bits as well."),
+        ((1050, 650), "Each value that is not zero has b bits."),
+        ((1400, 5400), "A gap for each value that is not zero: k of them, not n."),
         ((650, 1400), "The mask first, then the index."),
     ])
     c.equal("half left", sparse_bits(1000, 500, 8, 2), (5000, 5000))
