@@ -112,9 +112,11 @@ with check(
     c.close("by hand", quantized_bits(x), [0.25, 0, 0.125, 0.875, -0.875], misconceptions=[
         ([2, 0, 1, 7, -7], "Those are the codes: multiply by the step to come back to values."),
         ([0.25, 0, 0.125, 0.875, -1], "symmetric=1 leaves out the smallest code, −8."),
-        ([0.25, 0, 0.125, 0.9375, -0.9375], "One of the four bits is the sign: the step is 2^(i−b+1) "
-         "= 1/8."),
+        ([0.3125, -0.0625, 0.0625, 0.4375, -0.4375], "One of the four bits is the sign: the step is "
+         "2^(i−b+1) = 1/8."),
         ([0.25, 0, 0, 0.875, -0.875], "Round to the nearest code, do not cut off."),
+        ([0.25, -0.125, 0, 0.875, -0.875], "Round to the nearest code, not down."),
+        ([0.25, 0, 0.125, 0.875, -1.25], "Four bits end at ±7: clip the codes."),
     ])
     many = np.linspace(-3, 3, 1001).astype(np.float32)
     for setting in ["4,0,0", "4,0,1", "4,1,1", "3,0,1", "4,0,1,2.0"]:
@@ -123,7 +125,14 @@ with check(
         alpha = numbers[3] if len(numbers) > 3 else 1.0
         theirs = low_bit.rounded(f"quantized_bits({bits},{integer},{symmetric},alpha={alpha})", many)
         c.close(f"quantized_bits({bits}, {integer}, {symmetric}, alpha={alpha:g})",
-                quantized_bits(many, bits, integer, symmetric, alpha), theirs, tolerance=1e-6)
+                quantized_bits(many, bits, integer, symmetric, alpha), theirs, tolerance=1e-6,
+                misconceptions=[
+                    (theirs / alpha, "alpha multiplies the values."),
+                    (low_bit.rounded(f"quantized_bits({bits},{integer},{1 - symmetric},alpha={alpha})",
+                                     many), "`symmetric` gives the smallest code away, and without it "
+                     "the code is there."),
+                    (quantized_bits(many), "Bits, integer, symmetric and alpha are arguments."),
+                ])
 
 # %%
 names = ["quantized_bits(4,0,0,alpha=1)", "quantized_bits(4,0,1,alpha=1)",
@@ -203,6 +212,7 @@ with check(
                 ([0, 0, 0, 0], "Everything is inside stop_gradient, or the staircase is outside."),
                 ([1, 1, 0, 0], "That is lab 04's estimator; QKeras adds the difference to x itself, "
                  "not to the clipped x."),
+                ([8, 8, 8, 8], "The derivative of 8 x has stayed: only x is outside stop_gradient."),
             ])
 
 # %% [markdown]
@@ -354,8 +364,8 @@ with check(
     names = ["conv1", "conv2", "conv3", "conv4", "letter"]
     c.equal("kinds of layers", [type(layers[n]).__name__ for n in names if n in layers],
             ["QConv2D"] * 4 + ["QDense"], misconceptions=[
-                (["Conv2D"] * 4 + ["Dense"], "Those are Keras's layers: take qkeras.QConv2D and "
-                 "qkeras.QDense."),
+                (["Conv2D"] * 4 + [last], "Those are Keras's layers: take qkeras.QConv2D and "
+                 "qkeras.QDense.") for last in ("Dense", "QDense")
             ])
     quantised = {n: str(getattr(layers[n], "kernel_quantizer_internal", None)) for n in names}
     c.that("all kernels have four bits",
@@ -367,9 +377,15 @@ with check(
     c.equal("biases of the convolutions", [bool(layers[n].use_bias) for n in names],
             [False] * 4 + [True])
     copy = low_bit.quantize(base)
+    biases = np.linspace(-1, 1, 24)  # those of a trained network round to zeros, nearly all
+    copy.get_layer("letter").bias.assign(biases)
     network.set_weights(copy.get_weights())
     some = data.x_test[:64]
-    c.close("outputs", network.predict(some, verbose=0), copy.predict(some, verbose=0),
+    expected = copy.predict(some, verbose=0)
+    c.that("biases matter in this test",
+           np.abs(expected - low_bit.quantize(base).predict(some, verbose=0)).max() > 1e-3,
+           otherwise="the biases of the copy have no effect.")
+    c.close("outputs, with biases from −1 to 1", network.predict(some, verbose=0), expected,
             tolerance=1e-5)
 
 # %% [markdown]
@@ -532,7 +548,9 @@ with check(
             misconceptions=[
                 ([0.25, -1 / 1024, 4, -16], "The exponent has only three bits: clip it."),
                 ([0.25, 1 / 16, 4, 8], "The sign is lost in the logarithm: put it back."),
-                ([0.25, -1 / 16, 2, -8], "Round the exponent, do not cut it off: log2 3 = 1.58."),
+                ([0.25, -1 / 16, 2, -8], "Round the exponent, not down: log2 3 = 1.58."),
+                ([0.5, -1 / 16, 2, -8], "Round the exponent, do not cut it off: log2 3 = 1.58."),
+                ([-2, -4, 2, 3], "Those are the exponents: 2 to the power of them."),
             ])
     random = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     c.close("quantized_po2(4)", power_of_two(random), low_bit.rounded("quantized_po2(4)", random))
