@@ -9,12 +9,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
+import tensorflow as tf
 from IPython.display import Markdown, display
 
 from labkit import checks, datasets, files, measure, runtime, training
 from labkit.datasets import sign_mnist
 from labkit.measure import Metric, micro
-from labkit.training import Trained
+from labkit.models import own
+from labkit.training import Network, Trained
 
 #: Trained once a seed in the full profile, so that figures carry a mean and a spread.
 REPEATS = {"quick": 1, "full": 3}
@@ -110,30 +112,61 @@ class Lab:
             self._artefacts[file] = Artefact(file, len(content))
         return path
 
-    def trained(self, network: ModuleType, seed: int) -> Trained:
+    def adopt(self, model: tf.keras.Model, default: ModuleType) -> Network | ModuleType:
+        """Keep a student's own untrained network for this lab and those after it, see `own`.
+
+        Returns:
+            what `network` gives from now on.
+        """
+        own.keep(self.out, model)
+        return self.network(default)
+
+    def network(self, default: ModuleType) -> Network | ModuleType:
+        """The student's own network where the output folder has one, else the default.
+
+        Args:
+            default: a module of `labkit.models`; its recipes train both.
+        """
+        return own.find(self.out, default)
+
+    def trained(self, network: Network | ModuleType, seed: int) -> Trained:
         """A network of this lab, of a seed: loaded from the output folder, or trained now.
 
         The weights and what they were trained on are kept in the folder "baseline" there.
 
         Args:
-            network: a module of `labkit.models` with `build`, the untrained network, and `RECIPES`
-                by profile, for example `sign_cnn`.
+            network: from `network`, or a module of `labkit.models` with `build`, the untrained
+                network, and `RECIPES` by profile, for example `sign_cnn`.
             seed: of weights, order and augmentation.
         """
         runtime.set_seed(seed)
-        recipe = network.RECIPES[self.profile]
-        return training.fitted(self.out, network.build(), self.dataset, recipe, seed)
+        recipe, facts = network.RECIPES[self.profile], getattr(network, "facts", {})
+        return training.fitted(self.out, network.build(), self.dataset, recipe, seed, **facts)
 
     def measure(
-        self, technique: str, path: Path, seed: int | None = None, model: str = "baseline"
+        self,
+        technique: str,
+        path: Path,
+        seed: int | None = None,
+        model: str = "baseline",
+        *,
+        reference: Path | None = None,
+        harder: datasets.Dataset | None = None,
     ) -> dict[str, float]:
         """Measure a model file on the test images and record the figures in the ledger.
 
+        Args:
+            reference: the float file that it was made from, or itself; with `harder`, the file is
+                also compared with it on that data set's test samples, see `measure.compare`.
+            harder: for example from `Dataset.corrupted`.
+
         Returns:
             the lab's metrics by name (accuracy as a fraction), "bytes", "gzip_bytes",
-            "weight_bits" and "coded_bits".
+            "weight_bits", "coded_bits" and "peak_activation_bytes"; and those of the comparison.
         """
         figures = measure.evaluate(path, self.dataset.x_test, self.dataset.y_test, self.metrics)
+        if harder is not None:
+            figures |= measure.compare(path, reference or path, harder.x_test, harder.y_test)
         self.record(technique, figures, model, seed)
         if seed is None or seed == self.seed:
             self._measured[model, technique] = Path(path)
@@ -179,12 +212,13 @@ class Lab:
         if (table["coded (bits)"] == table["weights (bits)"]).all():  # no code is shorter
             table = table.drop(columns="coded (bits)")
         table = table.dropna(axis=1, how="all")
-        counted = {"bytes", "gzip (bytes)", "weights (bits)", "coded (bits)"} & set(table)
+        counted = {"bytes", "gzip (bytes)", "weights (bits)", "coded (bits)", "peak RAM (bytes)"}
+        counted &= set(table)
         # What was not measured from a file has no size: such columns stay floats.
         whole = [column for column in counted if table[column].notna().all()]
         return table.astype(dict.fromkeys(whole, int)).round(
             {name: m.digits for m in self.metrics for name in (m.column, m.spread)}
-            | {"latency (ms)": 3}
+            | {"accuracy, harder (%)": 2, "changed": 1, "SQNR (dB)": 1, "latency (ms)": 3}
         )
 
     def _run_on_device(self) -> dict[tuple[str, str], str]:

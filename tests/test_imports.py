@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "widgets": {"runtime", "hwce", "plots"},
     "doctor": {"runtime", "datasets"},
     "report": set(),
-    "lab": {"runtime", "files", "datasets", "training", "measure", "checks"},
+    "lab": {"runtime", "files", "datasets", "training", "models", "measure", "checks"},
     "authoring": {"runtime", "files", "checks"},
     "grading": {"runtime", "files", "datasets", "measure", "authoring"},
     "console": set(),

@@ -11,6 +11,7 @@ from labkit.compress import post_training
 from labkit.datasets import Dataset, sign_mnist
 from labkit.errors import LabkitError
 from labkit.lab import Lab
+from labkit.models import sign_cnn
 
 
 @pytest.fixture
@@ -201,3 +202,27 @@ def test_report_says_what_runs_on_a_microcontroller(lab, sign_model, monkeypatch
     assert summary["microcontroller"].tolist() == ["runs", "no"]
     assert summary["arena (bytes)"].iloc[0] == arena
     pd.testing.assert_frame_equal(lab.report(), plain)
+
+
+def test_files_are_compared_on_harder_images(lab, sign_model):
+    harder = lab.dataset.corrupted(noise=0.2)
+    reference = lab.write("sign_mnist.tflite", post_training.convert(sign_model, "float"))
+    lab.measure("float", reference, harder=harder)
+    path = lab.write("dyn.tflite", post_training.convert(sign_model, "dynamic_range"))
+    figures = lab.measure("dynamic range", path, reference=reference, harder=harder)
+    assert figures["harder_accuracy"] == measure.accuracy(path, harder.x_test, harder.y_test)
+    report = lab.report()
+    assert report.loc["dynamic range", "changed"] == figures["changed_answers"]
+    assert pd.isna(report.loc["float", "changed"])
+    assert report.loc["float", "peak RAM (bytes)"] == 62_720
+
+
+def test_a_network_of_ones_own_is_carried(lab):
+    layers = tf.keras.layers
+    inputs = layers.Input((28, 28, 1))
+    mine = tf.keras.Model(inputs, layers.Dense(24, "softmax")(layers.Flatten()(inputs)))
+    assert lab.network(sign_cnn) is sign_cnn
+    network = lab.adopt(mine, sign_cnn)
+    assert network.build().count_params() == mine.count_params()
+    later = Lab("03_int16x8", "quick", "synthetic", 0, str(lab.out))
+    assert later.network(sign_cnn).facts == network.facts

@@ -9,6 +9,8 @@ exercise nor a check depends on, which are most of the training, are left out.
 from __future__ import annotations
 
 import contextlib
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import matplotlib
@@ -16,7 +18,7 @@ import matplotlib
 from labkit import checks
 from labkit.authoring import dependencies
 from labkit.authoring.build import student_notebook
-from labkit.authoring.source import Source, tagged
+from labkit.authoring.source import BEGIN, END, Source, tagged
 
 #: Tags of the cells that a proof runs, with those that they depend on.
 _ROOTS = ("exercise", "check", "parameters", "setup")
@@ -73,6 +75,62 @@ def _prove(cells, blanks, needed: set[int], parameters: dict) -> tuple[Proof, st
         if tagged(cell, "parameters"):
             namespace.update(parameters)
     return proof, ""
+
+
+def verdicts(
+    source: Source, parameters: dict, answers: Mapping[str, Sequence[str]]
+) -> dict[tuple[str, int], str]:
+    """What the checks of a lab say of answers that are wrong in known ways.
+
+    Args:
+        source: the lab.
+        parameters: PROFILE, DATA, SEED, OUT.
+        answers: by exercise, what is written in place of its solution, without indentation.
+
+    Returns:
+        by exercise and number of the answer, the message of the check that failed, or of the error
+        that came before it; "" where the check passed.
+    """
+    matplotlib.use("Agg")
+    cells = [c for c in source.notebook.cells if c.cell_type == "code"]
+    needed = dependencies.needed(cells, _ROOTS)
+    namespace: dict = {"__name__": "__main__"}
+    found = {}
+    for index, cell in enumerate(cells):
+        if tagged(cell, "exercise"):
+            name = cell.metadata["exercise"]
+            for number, answer in enumerate(answers.get(name, ())):
+                found[name, number] = _verdict(index, cells, needed, namespace, answer)
+        if index in needed:
+            _run(cell.source, namespace, cell.id)
+        if tagged(cell, "parameters"):
+            namespace.update(parameters)
+    return found
+
+
+def _verdict(index, cells, needed, namespace, answer) -> str:
+    """What comes of the cells from an exercise to its check, the solution replaced by an answer."""
+    name = cells[index].metadata["exercise"]
+    trial, remembered = dict(namespace), list(checks.results())
+    try:
+        for i in sorted(needed & set(range(index, len(cells)))):
+            code = cells[i].source
+            _run(_answered(code, answer) if i == index else code, trial, cells[i].id)
+            if tagged(cells[i], "check") and cells[i].metadata["exercise"] == name:
+                return ""
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        checks.restore(remembered)
+    return ""
+
+
+def _answered(code: str, answer: str) -> str:
+    """A cell with an answer between its marks, indented as the marks are."""
+    before, mark, rest = code.partition(f"### {BEGIN}\n")
+    _, _, after = rest.partition(f"### {END}")
+    space = before[len(before.rstrip(" ")) :]
+    return before + mark + textwrap.indent(textwrap.dedent(answer).strip(), space) + "\n" + after
 
 
 def _try_blank(index, cells, blanks, needed, namespace, proof) -> None:

@@ -104,6 +104,8 @@ def read(path: Path) -> Source:
         name = _grade_id(cell)
         cell.id = f"lab{number}-{name}" if name else f"lab{number}-{ordinal:03d}"
         cell.metadata.nbgrader = _nbgrader(cell, cell.id)
+        if tagged(cell, "check"):  # folded: what is expected is not to be read above the exercise
+            cell.metadata.jupyter = {"source_hidden": True}
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},

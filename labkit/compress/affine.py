@@ -156,6 +156,7 @@ def requantize(
     shift: int | np.ndarray,
     zero_point: int = 0,
     bits: int = 8,
+    twice: bool = False,
 ) -> np.ndarray:
     """Codes of a layer's outputs from its sums, in integers alone: sums · M + Z, clipped.
 
@@ -166,16 +167,25 @@ def requantize(
         shift: as `multiplier`.
         zero_point: Z_y.
         bits: of an output code.
+        twice: round to 31 bits first and to the code then, as TFLite's reference kernels do it for
+            convolutions and means; for dense layers they round once, halves upwards. (Optimised
+            kernels round a little differently: now and then a code differs by one.)
 
     Returns:
         int32, the shape of `accumulators`.
 
-    Source: Jacob et al., section 2.2; one rounding, halves upwards, as TFLite's reference kernels
-    (its optimised ones round a little differently: now and then a code differs by one).
+    Source: Jacob et al., section 2.2; twice, as gemmlowp's
+    `SaturatingRoundingDoublingHighMul` and `RoundingDivideByPOT`.
     """
-    places = 31 - np.asarray(shift, np.int64)
-    half = np.int64(1) << (places - 1)
-    scaled = (_int32(accumulators).astype(np.int64) * multiplier + half) >> places
+    sums, shift = _int32(accumulators).astype(np.int64), np.asarray(shift, np.int64)
+    if twice:
+        high = ((sums << np.maximum(shift, 0)) * multiplier + (1 << 30)) >> 31
+        places = np.maximum(-shift, 0)
+        half = (np.int64(1) << places) >> 1
+        scaled = (high + half - (high < 0) * (places > 0)) >> places  # halves away from zero
+    else:
+        places = 31 - shift
+        scaled = (sums * multiplier + (np.int64(1) << (places - 1))) >> places
     return np.clip(scaled + zero_point, *code_range(bits)).astype(np.int32)
 
 

@@ -242,6 +242,29 @@ class Dataset:
             x_test=(self.x_test - mean) / deviation,
         )
 
+    def corrupted(self, noise: float, contrast: float = 1.0, seed: int = 0) -> Dataset:
+        """The same data set with a harder test part; the training part stays as it is.
+
+        Each test image loses contrast and gets noise, x' = clip(1/2 + c (x - 1/2) + n, 0, 1), with
+        n normal and independent from pixel to pixel. For networks that read the test images as they
+        are without a mistake: what they lose when they are made smaller shows here.
+
+        Args:
+            noise: standard deviation of n.
+            contrast: c.
+            seed: of the noise.
+
+        Raises:
+            DataError: these are no images in [0, 1].
+        """
+        if self.x_test.ndim != 4 or self.x_test.min() < 0 or self.x_test.max() > 1:
+            raise DataError(f"data set {self.name!r}: only images in [0, 1] can be corrupted.")
+        n = np.random.default_rng(seed).normal(0, noise, self.x_test.shape).astype(np.float32)
+        harder = np.clip(0.5 + np.float32(contrast) * (self.x_test - 0.5) + n, 0, 1)
+        return replace(
+            self, name=f"{self.name}, noise {noise:g}, contrast {contrast:g}", x_test=harder
+        )
+
     def representative(self, count: int, seed: int = 0) -> np.ndarray:
         """Training samples of all classes, float32 (count, ...), to calibrate activation ranges."""
         return self.x_train[_drawn(self.y_train, count, seed)]

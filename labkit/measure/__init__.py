@@ -4,7 +4,7 @@ Nothing here imports TensorFlow: a file is measured without the library that wro
 """
 
 from labkit.measure import hardware, micro, trajectory
-from labkit.measure.accuracy import accuracy, evaluate
+from labkit.measure.accuracy import accuracy, compare, evaluate
 from labkit.measure.coding import coding
 from labkit.measure.graph import ModelFileError, read_graph
 from labkit.measure.inspection import Inspection, inspect, weights
@@ -18,7 +18,9 @@ from labkit.measure.metrics import (
     WEIGHTED_F1,
     WEIGHTED_PRECISION,
     Metric,
+    changed,
     confusion,
+    sqnr,
 )
 from labkit.measure.micro import MicroReport
 from labkit.measure.published import published
@@ -42,7 +44,9 @@ __all__ = [
     "Size",
     "TFLiteModel",
     "accuracy",
+    "changed",
     "coding",
+    "compare",
     "confusion",
     "evaluate",
     "front",
@@ -53,6 +57,7 @@ __all__ = [
     "published",
     "read_graph",
     "size",
+    "sqnr",
     "summary",
     "trajectory",
     "weights",

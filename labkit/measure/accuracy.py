@@ -9,7 +9,7 @@ import numpy as np
 
 from labkit.measure.coding import coding
 from labkit.measure.inspection import inspect
-from labkit.measure.metrics import ACCURACY, Metric
+from labkit.measure.metrics import ACCURACY, Metric, changed, sqnr
 from labkit.measure.size import size
 from labkit.measure.tflite import TFLiteModel
 
@@ -64,18 +64,48 @@ def evaluate(
 
     Returns:
         each metric by its name (accuracy as a fraction), "bytes", "gzip_bytes", "weight_bits" (as
-        stored) and "coded_bits" (each tensor in the shortest of the codes of `coding`).
+        stored), "coded_bits" (each tensor in the shortest of the codes of `coding`) and
+        "peak_activation_bytes" (the working memory that activations need at least).
 
     Raises:
         ValueError: x and y do not fit each other or the model.
         ModelFileError: not a model, or damaged.
     """
     outputs = _outputs(source, x, y)
-    measured = size(source)
+    measured, found = size(source), inspect(source)
     return {
         **{metric.name: float(metric.compute(y, outputs)) for metric in metrics},
         "bytes": measured.bytes,
         "gzip_bytes": measured.gzip_bytes,
-        "weight_bits": inspect(source).weight_bits,
+        "weight_bits": found.weight_bits,
         "coded_bits": int(coding(source)["best (bits)"].sum()),
+        "peak_activation_bytes": found.peak_activation_bytes,
     }
+
+
+def compare(source: str | Path | bytes, reference: str | Path | bytes, x, y) -> dict[str, float]:
+    """What still moves where accuracy does not: a file against the one that it was made from.
+
+    Args:
+        source: path of the file, or its bytes.
+        reference: of the float file; the same for "harder_accuracy" alone.
+        x, y: samples as `evaluate` takes them, best such as are hard to read.
+
+    Returns:
+        "harder_accuracy" (a fraction) and, against another file, "changed_answers" (samples that
+        get another class) and "output_sqnr" (decibels, left out where no output differs).
+
+    Raises:
+        ValueError: x and y do not fit each other or the model.
+        ModelFileError: not a model, or damaged.
+    """
+    outputs = _outputs(source, x, y)
+    figures = {"harder_accuracy": ACCURACY.compute(y, outputs)}
+    if source == reference:
+        return figures
+    expected = _outputs(reference, x, y)
+    figures |= {
+        "changed_answers": changed(expected, outputs),
+        "output_sqnr": sqnr(expected, outputs),
+    }
+    return {name: value for name, value in figures.items() if np.isfinite(value)}

@@ -36,6 +36,10 @@ UNITS = {name: metric.unit for name, metric in KNOWN.items()} | {
     "saturations": "word",
     "runs_on_device": "fraction",
     "arena_bytes": "byte",
+    "peak_activation_bytes": "byte",
+    "harder_accuracy": "fraction",
+    "changed_answers": "sample",
+    "output_sqnr": "dB",
 }
 
 _TYPES = dict.fromkeys(COLUMNS, str) | {"seed": int, "value": float}
@@ -176,17 +180,21 @@ def summary(table: pd.DataFrame, metrics: Sequence[Metric] | None = None) -> pd.
         columns lab, model, technique, data, profile, for each metric its `column` ("accuracy (%)")
         and its `spread` ("± (%)", sample standard deviation over the seeds, NaN for one seed),
         "seeds" (their number), "bytes", "gzip (bytes)", "weights (bits)" (as stored),
-        "coded (bits)" (in the shortest of the codes of `measure.coding`), "latency (ms)"; in the
-        order of recording. Where files were run in TensorFlow Lite Micro, also "microcontroller"
-        ("runs", "no", "" where it was not tried) and "arena (bytes)".
+        "coded (bits)" (in the shortest of the codes of `measure.coding`), "peak RAM (bytes)" (of
+        activations alive at once), "latency (ms)"; in the order of recording. Where files were
+        compared on harder samples, also "accuracy, harder (%)", "changed" (answers) and "SQNR
+        (dB)"; where they were run in TensorFlow Lite Micro, "microcontroller" ("runs", "no", ""
+        where it was not tried) and "arena (bytes)".
     """
     if metrics is None:
         there = set(table["metric"])
         metrics = [m for name, m in KNOWN.items() if name in there] or [ACCURACY]
     group = ["lab", "model", "technique", "data", "profile"]
+    compared = _COMPARED if "harder_accuracy" in set(table["metric"]) else {}
     columns = [
         *group,
         *(column for metric in metrics for column in (metric.column, metric.spread)),
+        *(column for column, _ in compared.values()),
         "seeds",
         *_SIZES.values(),
         "latency (ms)",
@@ -202,6 +210,8 @@ def summary(table: pd.DataFrame, metrics: Sequence[Metric] | None = None) -> pd.
         for metric in metrics:
             row[metric.column] = metric.factor * mean.get(metric.name, math.nan)
             row[metric.spread] = metric.factor * spread.get(metric.name, math.nan)
+        for name, (column, factor) in compared.items():
+            row[column] = factor * mean.get(name, math.nan)
         for name, column in _SIZES.items():
             row[column] = round(mean.get(name, math.nan), 0)
         row["latency (ms)"] = mean.get("latency", math.nan)
@@ -217,6 +227,14 @@ _SIZES = {
     "gzip_bytes": "gzip (bytes)",
     "weight_bits": "weights (bits)",
     "coded_bits": "coded (bits)",
+    "peak_activation_bytes": "peak RAM (bytes)",
+}
+
+#: Columns of `compare`, and what their values are multiplied by.
+_COMPARED = {
+    "harder_accuracy": ("accuracy, harder (%)", 100),
+    "changed_answers": ("changed", 1),
+    "output_sqnr": ("SQNR (dB)", 1),
 }
 
 

@@ -133,6 +133,45 @@ def confusion(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     return matrix
 
 
+def changed(reference: np.ndarray, outputs: np.ndarray) -> int:
+    """How many samples get another class than they got from the reference.
+
+    Where accuracy stands at its end this still moves: each is a sample whose answer depends on the
+    rounding, right or wrong.
+
+    Args:
+        reference, outputs: (N, classes), of the network before and after; or (N, 1), the
+            probability of the second of two.
+    """
+    before, after = (_of_each_class(_single(o)).argmax(axis=1) for o in _alike(reference, outputs))
+    return int(np.count_nonzero(before != after))
+
+
+def sqnr(reference: np.ndarray, outputs: np.ndarray) -> float:
+    """Signal to quantisation noise of outputs, in decibels: 6 dB are a bit.
+
+    Args:
+        reference, outputs: of the same shape, from the network before and after.
+
+    Returns:
+        ten times the logarithm of the energy of the reference over that of the difference;
+        infinite where nothing differs.
+    """
+    reference, outputs = (np.asarray(o, np.float64) for o in _alike(reference, outputs))
+    noise = np.sum((reference - outputs) ** 2)
+    return float(10 * np.log10(np.sum(reference**2) / noise)) if noise else float("inf")
+
+
+def _alike(reference: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    reference, outputs = _single(reference), _single(outputs)
+    if reference.shape != outputs.shape:
+        raise ValueError(
+            f"the outputs have the shape {outputs.shape}, those to compare with "
+            f"{reference.shape}: expected the same samples and classes."
+        )
+    return reference, outputs
+
+
 def _averaged(score: str, average: str) -> Callable[[np.ndarray, np.ndarray], float]:
     """A score of scikit-learn's, a mean over the classes."""
 

@@ -7,7 +7,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +54,12 @@ class Network:
     Attributes:
         build: makes it, untrained.
         RECIPES: by profile, for example from `recipes`.
+        facts: what tells it from another network of the same name, as JSON takes it.
     """
 
     build: Callable[[], tf.keras.Model]
     RECIPES: dict[str, Recipe]
+    facts: dict = field(default_factory=dict)
 
 
 def recipes(quick: float, full: float, rate: float, **options) -> dict[str, Recipe]:

@@ -1,4 +1,4 @@
-from labkit.authoring.mutation import prove
+from labkit.authoring.mutation import prove, verdicts
 from labkit.authoring.source import sources
 
 PARAMETERS = {"PROFILE": "quick", "DATA": "synthetic", "SEED": 0}
@@ -40,3 +40,12 @@ def test_a_hidden_dependency_is_run_after_all(course, edit):
     edit("double(3), 6)", "double(3), json.six)")
     found = proof(course)
     assert found.problems == [] and found.exercises == ["double"]
+
+
+def test_wrong_answers_are_told_from_right_ones(course):
+    (source,) = sources(root=course)
+    answers = ["return 3 * x", "y = 2 * x\nreturn y", "return undefined"]
+    found = verdicts(source, PARAMETERS | {"OUT": str(course / "out")}, {"double": answers})
+    assert "expected 6, yours 9" in found["double", 0]
+    assert found["double", 1] == ""
+    assert "NameError" in found["double", 2]

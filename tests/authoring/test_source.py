@@ -35,6 +35,13 @@ def test_cell_ids_and_nbgrader_metadata(course):
     assert kinds["lab00-000"] == (False, False, True, None)
 
 
+def test_checks_are_folded_and_nothing_else(course):
+    """What they expect is not to be read above the exercise."""
+    (source,) = sources(root=course)
+    folded = {c.id for c in source.notebook.cells if c.metadata.get("jupyter")}
+    assert folded == {"lab00-double-check"}
+
+
 def test_solution_lines_are_the_telling_ones(course):
     (source,) = sources(root=course)
     assert solution_lines(source) == {

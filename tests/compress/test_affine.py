@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from labkit import runtime
+from labkit import measure, runtime
 from labkit.compress import affine, post_training
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -193,6 +193,50 @@ def test_dense_layer_to_the_bit_as_tflite(seed):
     ours = affine.requantize(sums, *np.transpose(factors), zero_y)
     np.testing.assert_array_equal(ours, tflite)
     assert len(np.unique(ours)) > 200
+
+
+def test_two_roundings_by_hand():
+    """5.4966 at seven places is 703.6: 704, which is 5.5, which is 6."""
+    multiplier, shift = affine.quantize_multiplier(5.4966 / 1000)
+    assert shift == -7
+    sums = np.array([1000, -1000])
+    assert affine.requantize(sums, multiplier, shift).tolist() == [5, -5]
+    assert affine.requantize(sums, multiplier, shift, twice=True).tolist() == [6, -6]
+    large = affine.quantize_multiplier(3.0)
+    assert affine.requantize(np.array([7, -7]), *large, twice=True).tolist() == [21, -21]
+
+
+def test_convolution_to_the_bit_as_tflite():
+    """It rounds twice where a dense layer rounds once."""
+    runtime.set_seed(0)
+    layer = tf.keras.layers.Conv2D(8, 3, padding="valid", use_bias=False, input_shape=(9, 9, 4))
+    images = np.random.default_rng(0).normal(size=(100, 9, 9, 4)).astype(np.float32)
+    content = post_training.convert(tf.keras.Sequential([layer]), "int8", images)
+    graph = measure.read_graph(content)
+    (operator,) = graph.operators
+    x, w, y = (graph.tensors[i] for i in (*operator.inputs[:2], *operator.outputs))
+    q_x = affine.quantize(images, x.scales[0], x.zero_points[0])
+    interpreter = Interpreter(
+        model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+    )
+    interpreter.resize_tensor_input(graph.inputs[0], q_x.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(graph.inputs[0], q_x.astype(np.int8))
+    interpreter.invoke()
+    theirs = interpreter.get_tensor(graph.outputs[0])
+    kernel = np.moveaxis(w.codes, 0, -1).astype(np.float64)
+    sums = tf.nn.conv2d((q_x - x.zero_points[0]).astype(np.float64), kernel, 1, "VALID").numpy()
+    factors = [affine.quantize_multiplier(float(x.scales[0]) * s / y.scales[0]) for s in w.scales]
+    differ = {
+        twice: np.count_nonzero(
+            theirs
+            != affine.requantize(
+                sums.astype(np.int64), *np.transpose(factors), y.zero_points[0], twice=twice
+            )
+        )
+        for twice in (False, True)
+    }
+    assert differ[True] == 0 < differ[False]
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,27 @@ def test_anybodys_arrays():
 def test_too_few_to_hold_out():
     with pytest.raises(DataError, match=r"0\.1 of it cannot be held out: "):
         Dataset.from_arrays("mine", (X, Y), (X, Y)).holdout(0.1)
+
+
+def test_a_harder_test_part(dataset):
+    harder = dataset.corrupted(noise=0.1, contrast=0.5, seed=1)
+    assert (harder.x_train == dataset.x_train).all() and (harder.y_test == dataset.y_test).all()
+    assert (
+        harder.x_test.dtype == np.float32 and 0 <= harder.x_test.min() <= harder.x_test.max() <= 1
+    )
+    assert harder.label == "sign_mnist, noise 0.1, contrast 0.5, real"  # not that of the data set
+    n = harder.x_test - (0.5 + 0.5 * (dataset.x_test - 0.5))
+    assert abs(n.mean()) < 2e-3 and abs(n.std() - 0.1) < 2e-3
+    assert (harder.x_test == dataset.corrupted(0.1, 0.5, seed=1).x_test).all()
+    assert (harder.x_test != dataset.corrupted(0.1, 0.5, seed=2).x_test).any()
+    assert (dataset.corrupted(0).x_test == dataset.x_test).all()
+    clipped = dataset.corrupted(1.0).x_test
+    assert (clipped == 0).mean() > 0.1 and (clipped == 1).mean() > 0.1
+
+
+def test_only_images_are_corrupted():
+    data = Dataset.from_arrays(
+        "made up", (np.ones((4, 3)), np.zeros(4, int)), (np.ones((2, 3)), np.zeros(2, int))
+    )
+    with pytest.raises(DataError, match="only images"):
+        data.corrupted(0.1)

@@ -197,7 +197,9 @@ def test_a_file_that_knows_the_public_samples_alone_is_remarked(
     assignment, metric, public, found, suspicious
 ):
     figures = {metric: found, f"public_{metric}": public}
-    student = SimpleNamespace(figures={"m.tflite": figures, "damaged": {"problem": "x"}})
+    student = SimpleNamespace(
+        figures={"m.tflite": figures, "damaged": {"problem": "x"}}, executed={}
+    )
     remarks = grades._remarks(student, dataclasses.replace(assignment, metric_name=metric))
     assert bool(remarks) is suspicious
     if suspicious and metric == "accuracy":

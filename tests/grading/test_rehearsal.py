@@ -33,7 +33,7 @@ def test_every_grade_is_as_expected_and_the_reports_say_why(tmp_path):
         "14 float renamed as int8"
     )
     assert "share of zero weights" in feedback("16 pruned without sparsity")
-    assert "bits that the distinct weights of a channel need" in feedback("15 16 bits as 4 bits")
+    assert "bits of a weight in the shortest code" in feedback("15 16 bits as 4 bits")
     assert "model1.tflite" in feedback("12 wrong file names")
     assert "at most 400,000 are read" in feedback("13 oversized")
     assert "took longer than" in feedback("06 endless loop")

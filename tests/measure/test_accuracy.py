@@ -52,6 +52,7 @@ def test_evaluate_collects_the_figures_of_the_ledger(model_files, images):
         "gzip_bytes": measure.size(model_files["int8"]).gzip_bytes,
         "weight_bits": measure.inspect(model_files["int8"]).weight_bits,
         "coded_bits": measure.coding(model_files["int8"])["best (bits)"].sum(),
+        "peak_activation_bytes": measure.inspect(model_files["int8"]).peak_activation_bytes,
     }
 
 
@@ -67,3 +68,28 @@ def test_latency_wants_one_input_and_a_repeat(model_files, images):
         measure.latency(model_files["int8"], images[:2])
     with pytest.raises(ValueError, match="repeats is 0"):
         measure.latency(model_files["int8"], images[:1], repeats=0)
+
+
+def test_a_file_is_compared_with_the_one_that_it_was_made_from(network, images, convert):
+    x, y = images, np.arange(len(images)) % 5
+    float_file, int8 = convert(network, "float"), convert(network, "int8")
+    alone = measure.compare(float_file, float_file, x, y)
+    assert alone == {"harder_accuracy": measure.accuracy(float_file, x, y)}
+    found = measure.compare(int8, float_file, x, y)
+    outputs = [measure.TFLiteModel(f).predict(x) for f in (float_file, int8)]
+    answers = [o.argmax(axis=1) for o in outputs]
+    assert found["harder_accuracy"] == measure.accuracy(int8, x, y)
+    assert found["changed_answers"] == np.count_nonzero(answers[0] != answers[1])
+    assert found["output_sqnr"] == measure.sqnr(*outputs) and 10 < found["output_sqnr"] < 60
+    copied = measure.compare(bytes(float_file) + b"", float_file, x, y)
+    assert "output_sqnr" not in copied  # nothing differs: it would be infinite
+
+
+def test_the_working_memory_is_among_the_figures(network, images, convert):
+    y = np.arange(len(images)) % 5
+    peak = {
+        mode: measure.evaluate(convert(network, mode), images, y)["peak_activation_bytes"]
+        for mode in ("float", "int8", "int16x8")
+    }
+    assert peak["float"] == 4 * peak["int8"]
+    assert peak["int16x8"] >= 2 * peak["int8"]

@@ -162,3 +162,26 @@ def test_a_file_that_a_spreadsheet_has_saved_is_the_same(tmp_path, between):
         text = text.replace("0.3", "0,3").replace("43000.0", "43000,0")
     path.write_text(text.replace("\n", "\r\n") + "\r\n", encoding="utf-8-sig", newline="")
     pd.testing.assert_frame_equal(Ledger(tmp_path).table(), before)
+
+
+def test_comparisons_get_columns_where_there_are_any(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.add("float", {"accuracy": 1.0, "peak_activation_bytes": 100})
+    assert "accuracy, harder (%)" not in summary(ledger.table())
+    ledger.add("float", {"harder_accuracy": 0.75}, seed=0)
+    for seed, changed in enumerate((3, 4)):
+        ledger.add(
+            "int8",
+            {
+                "accuracy": 1.0,
+                "harder_accuracy": 0.5,
+                "changed_answers": changed,
+                "output_sqnr": 21.5,
+            },
+            seed=seed,
+        )
+    table = summary(ledger.table()).set_index("technique")
+    columns = ["accuracy, harder (%)", "changed", "SQNR (dB)"]
+    assert table.loc["int8", columns].tolist() == [50, 3.5, 21.5]
+    assert table.loc["float", columns[0]] == 75 and table.loc["float", "peak RAM (bytes)"] == 100
+    assert pd.isna(table.loc["float", "changed"])

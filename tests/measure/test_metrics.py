@@ -145,3 +145,18 @@ def test_known_metrics_have_columns_of_their_own():
     assert measure.ACCURACY.lost(90, 88) == 2
     table = pd.DataFrame(rows(measure.MACRO_F1, {"a": (1, 0.5)}))
     assert measure.summary(table)["macro F1 (%)"].tolist() == [50]
+
+
+def test_what_still_moves_where_accuracy_does_not():
+    before = np.array([[0.9, 0.1, 0], [0.2, 0.5, 0.3], [0, 0.4, 0.6]])
+    after = np.array([[0.8, 0.2, 0], [0.2, 0.3, 0.5], [0, 0.4, 0.6]])
+    assert measure.changed(before, after) == 1  # the second one, whatever its class is
+    noise = 2 * 0.01 + 2 * 0.04
+    energy = 0.81 + 0.01 + 0.04 + 0.25 + 0.09 + 0.16 + 0.36
+    assert measure.sqnr(before, after) == pytest.approx(10 * np.log10(energy / noise))
+    assert measure.sqnr(before, before) == np.inf
+    assert measure.sqnr(before, 2 * before) == 0
+    two = np.array([[0.6], [0.2]])  # the probability of the second of two
+    assert measure.changed(two, 1 - two) == 2
+    with pytest.raises(ValueError, match="expected the same samples"):
+        measure.sqnr(before, after[:2])
