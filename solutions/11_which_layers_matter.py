@@ -554,8 +554,9 @@ plots.show(
 # `mixed_precision.quantize` applies a plan; where nothing else is said, values lie where they fit the spread
 # of the weights (`span="fitted"`), and the inputs of a layer, clipped at ±1, have as many bits as its weights.
 # What clipping cuts off has no gradient, so `within_one` first divides each layer's outputs by their size
-# and multiplies the next layer's weights. (Shares that are clipped, rates and epochs were chosen on validation
-# images, `cifar10_pairs.pair("cat", "dog", judged="validation")`, of one seed.) Now one layer at a time, as in the thesis's figure 4.2: at once, and
+# and multiplies the next layer's weights. (The share that is clipped and the rate were chosen on validation
+# images, `cifar10_pairs.pair("cat", "dog", judged="validation")`, of one seed; epochs are as many as the
+# time allows.) Now one layer at a time, as in the thesis's figure 4.2: at once, and
 # after a short training.
 
 # %%

@@ -57,7 +57,7 @@ def figures(content: bytes, graph: Graph, samples: np.ndarray) -> dict:
         **_levels(graph, kernels, numbers.assign(best=best.loc[numbers.index])),
         "bias_code_bits": _bits(biases["unique"].max()) if len(biases) else 0,
         "sparsity": _sparsity(graph, kernels),
-        "macs": int(found.macs),
+        "macs": found.macs if found.macs is None else int(found.macs),
         **{name: list(getattr(found, name)) for name in _TYPES},
         "weight_types": sorted(set(kernels["type"])),
         "shares": {
