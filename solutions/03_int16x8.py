@@ -121,7 +121,9 @@ plots.show(
 )
 
 # %% [markdown]
-# PROSE_RANGES
+# What the plot says: the pixels fill their range. Behind the layers it is set by a few large values: the
+# middle 99 % end well before it. The network spends codes on values that hardly ever come, and the many
+# small ones share the rest.
 
 # %% [markdown]
 # ## 2 · How fine is the grid?
@@ -258,7 +260,9 @@ widths = pd.DataFrame(rows).T.rename_axis("bits of a sum")
 widths
 
 # %% [markdown]
-# PROSE_WIDTHS
+# 32 bits are enough for this network in both modes; its weights take a bit or two less than the formula
+# has to allow for, since not every weight is ±127. TFLite's 16x8 kernels do not look: they must work for
+# any network.
 
 # %% [markdown]
 # ## 4 · A layer in integers
@@ -626,7 +630,8 @@ reveal("nearest to float", my_guess, max(noise, key=noise.get),
        ", ".join(f"{name} {value:.1f} dB" for name, value in noise.items()))
 
 # %% [markdown]
-# PROSE_NEAREST
+# Sixteen bits for every activation, and the file is *farther* from float than one that quantises each
+# input to eight bits? A result like this asks for a reason.
 
 # %% [markdown]
 # ## 7 · Where does the noise come from?
@@ -670,7 +675,15 @@ pd.DataFrame({"SQNR (dB)": sources | {f"the {name} file": v for name, v in measu
     "rounded").round(1)
 
 # %% [markdown]
-# PROSE_SOURCES
+# The first row and the last two tell it. Rounding the weights of the *first* layer alone makes nearly as
+# much noise as all that is in the 16x8 file; rounding all weights, activations in float, makes exactly as
+# much. So 16x8's activations add nothing that could be seen, and int8's little. And the dynamic-range
+# file is nearer to float because **its first layer is not quantised at all**: that layer has fewer than
+# 1,024 weights, and the converter leaves it in float. Without the first layer's share, eight-bit weights
+# are as good as that file.
+#
+# More bits help where the noise is. Here it is in nine weights a channel, and sixteen bits for the
+# activations are spent in the wrong place.
 
 # %% [markdown]
 # And the time that each file takes on this computer, for one image:
@@ -678,11 +691,6 @@ pd.DataFrame({"SQNR (dB)": sources | {f"the {name} file": v for name, v in measu
 # %%
 times = {technique: lab.latency(technique, lab.path(file)) for technique, (file, _) in FILES.items()}
 pd.DataFrame({"ms an image": {t: v.median_ms for t, v in times.items()}}).rename_axis("file").round(3)
-
-# %% [markdown]
-# 16x8 has no optimised kernels on this kind of processor: it runs on the plain reference code, and
-# with 64-bit sums. Where the accelerator has them, the order is another one. **A latency is a fact
-# about a file *and* a machine.**
 
 # %% [markdown]
 # ## 8 · Where the activations' range matters
@@ -745,7 +753,17 @@ plots.show(
 )
 
 # %% [markdown]
-# PROSE_STRETCH
+# What the plot says: float does not notice. int8 breaks down, and for two reasons. The one: the whole tensor
+# has one step, which grows with the stretched channel, so that all *other* channels are left with fewer and
+# fewer codes. The other: the next layer's weights for the stretched channel were divided by the factor, but
+# share a scale with the weights for the other channels, so that *they* are left with fewer and fewer codes,
+# and end as zeros. The curve of eight-bit weights alone shows this second part by itself, and 16x8, whose
+# weights have eight bits, too, lies with it. The rest of int8's loss is the activations': *that* is what
+# 16 bits buy.
+#
+# Networks without normalisation and transformers with their outliers have such channels. One can also go
+# the other way and use the same identity to make the channels equal: cross-layer equalisation, in the
+# further reading.
 
 # %%
 with check(
@@ -773,7 +791,10 @@ plots.show(
 )
 
 # %% [markdown]
-# PROSE_LEDGER
+# What the ledger says: all files of eight-bit weights have about the same size, and differ in the rest.
+# **int8 needs a quarter of float's working memory, 16x8 half of it**, twice int8's; dynamic range and float16
+# need all of it (and float16 unpacks its weights into memory besides). 16x8 takes many times as long on this
+# computer, which has no fast kernels for it. A latency is a fact about a file *and* a machine.
 
 # %% [markdown]
 # ## Published against measured
@@ -791,7 +812,11 @@ lab.compare("float16", "dynamic range", "int8", "16x8")
 # dynamic-range file.**
 #
 # <!-- BEGIN SOLUTION -->
-# PROSE_ANSWER_16X8
+# The same weights in the same eight bits, so nearly the same size as dynamic range: the first layer is
+# quantised, too, but biases have 64 bits and every activation a scale. The accuracy is float's within a
+# few answers in a thousand harder images. Its outputs are not nearer to float than dynamic range's: the
+# noise comes from the first layer's weights, which dynamic range leaves in float. Between the operators
+# it needs no floating point (input and output of this file do), and half of float's working memory.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="calibration_data" points=4

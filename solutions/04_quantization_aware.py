@@ -302,7 +302,11 @@ plots.show(
 )
 
 # %% [markdown]
-# PROSE_OSCILLATION
+# What the figure says: the first weight crosses the border at 0.75, is rounded to 1 from there on, and the
+# error turns round: now it is pushed back. So it **oscillates** about the border, and the rounded weight
+# changes with it. A falling rate makes the swings smaller; it does not end them, and leaves the weight so
+# near to the border that its side is an accident of the last step. That is why the table keeps the *best*
+# step.
 
 # %% [markdown]
 # ## 4 · A layer in integers alone
@@ -637,7 +641,7 @@ once, _ = run(lambda name: rescale)
 once
 
 # %% [markdown]
-# Nearly. In the first convolution PROSE_ONCE codes in a thousand are one off, and what comes behind reads them.
+# Nearly. In the first convolution some codes are one off, and what comes behind reads them.
 # A difference has a cause, and this one is in the last step. The codes that differ lie just below the
 # border between two codes: TFLite's convolutions (and its mean) **round twice**, as Jacob et al. do. The
 # product is first rounded to its upper 31 bits, $h = \operatorname{round}(	ext{sum} \cdot M_0 / 2^{31})$, and
@@ -669,7 +673,9 @@ with check(
     c.that("the same answers", read, otherwise="the network gives other classes.")
 
 # %% [markdown]
-# PROSE_WHOLE
+# Not one code differs. Everything that the int8 file does, you have computed, from nothing but its codes,
+# scales and zero points. (The fast kernels for this kind of processor, XNNPACK, scale back in float32: there
+# a code may be one off.)
 
 # %% [markdown]
 # ## 7 · Quantisation-aware training
@@ -734,7 +740,7 @@ with check(
 # integer input and output as for int8.
 
 # %% tags=["exercise"] exercise="fine_tune"
-EPOCHS = {"quick": 2, "full": 3}[PROFILE]
+EPOCHS = 2
 
 
 def fine_tune(aware, seed):
@@ -826,10 +832,12 @@ pd.DataFrame(rows, columns=["layer", "codes", "differ, up to the sign of γ",
                             "scale of the file / (scale · γ/σ)"]).set_index("layer")
 
 # %% [markdown]
-# PROSE_FOLDED
+# Every code of the file is one that training saw: the kernels were rounded *as they are*, and the
+# normalisation has gone into the scales, which are the training's times γ/σ. With a scale for each channel,
+# a factor for each channel needs no rounding: what is folded here is a scale, not a weight.
 
 # %% [markdown]
-# **Predict.** QAT also trains three epochs longer (two in `quick`). So there is a **control**: a copy of the
+# **Predict.** QAT also trains two epochs longer. So there is a **control**: a copy of the
 # float network gets the same epochs with the same recipe in float, and is quantised afterwards. On the
 # harder images of lab 02, which file of the two keeps more of its accuracy?
 
@@ -887,7 +895,9 @@ plots.show(
 )
 
 # %% [markdown]
-# PROSE_QAT
+# Read three rows of the ledger below together: *int8*, *trained on, int8* and *QAT int8*. The first against
+# the last is what is usually shown. The second says how much of that is the rounding, and how much the
+# epochs: a float network that is trained on changes, too, and its answers with it.
 
 # %%
 with check(
@@ -1000,11 +1010,18 @@ sweep.map("{:.1f}".format) + (spread.map(" ± {:.1f}".format) if len(lab.seeds) 
 # %%
 plots.show(
     plots.lines(sweep, x="bits of a weight", y="test accuracy (%)"),
-    alt="ALT_BITS",
+    alt="Accuracy over the bits of a weight, four lines that lie close together at eight bits: rounding "
+    "alone falls first; with statistics measured anew, with more epochs or without, it falls later; training "
+    "through the rounding ends far above the others at two bits.",
 )
 
 # %% [markdown]
-# PROSE_BITS
+# What the plot says: read it from curve to curve. Much of what rounding loses at four bits comes back when
+# the normalisations' statistics are measured again, for which nothing is trained at all. More epochs in float
+# add little to that. What training *through* the rounding wins is the distance of the last curve from the
+# third, and it is large at two bits, where a weight can only be −1, 0 or 1 times its scale. QAT does not make
+# eight bits better, it makes **fewer bits possible**; but whoever compares it with bare rounding credits it
+# with what a minute of measuring statistics does.
 
 # %%
 with check(
@@ -1026,11 +1043,15 @@ report
 # %%
 plots.show(
     plots.comparison(report, "accuracy, harder (%)"),
-    alt="ALT_LEDGER",
+    alt="Accuracy on the harder images, and size, of float, dynamic range, int8, 16x8, of the network that was "
+    "trained on, in float and int8, and of QAT: the files of eight-bit weights have less than a third of the "
+    "size.",
 )
 
 # %% [markdown]
-# PROSE_LEDGER
+# "Changed" and SQNR are counted against the *baseline's* float file. The network that was trained on is another
+# network: its answers differ from the baseline's in more images than any rounding changes, in float as in
+# int8.
 
 # %% [markdown]
 # ## Published against measured
@@ -1052,7 +1073,12 @@ lab.compare("dynamic range", "int8", "16x8", "QAT int8", "QAT before conversion"
 # dynamic-range and 16x8 files. Which would you put on a device, and on which one?**
 #
 # <!-- BEGIN SOLUTION -->
-# PROSE_ANSWER_QAT
+# All files of eight-bit weights have less than a third of the float size. On the test images as they are
+# none loses anything. On the harder ones QAT has to be compared with a network that was trained as long in
+# float and quantised then, and at eight bits there is little between the two. On an integer-only device
+# int8 (QAT or not) needs the least memory and time; 16x8 if a range is too wide for 8 bits; dynamic range
+# on a phone, where floats are no problem and no calibration data is at hand. QAT where fewer bits are
+# needed than rounding survives.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="symmetric_weights" points=4
@@ -1070,7 +1096,8 @@ lab.compare("dynamic range", "int8", "16x8", "QAT int8", "QAT before conversion"
 # - Fake quantisation rounds forwards; the straight-through estimator lets gradients pass.
 # - In integers a network is products, biases on the grid of the sums, a multiplication with a shift, and
 #   clips. Yours computes LiteRT's codes.
-# - PROSE_SUMMARY
+# - A technique is worth what it wins against its control: of what "QAT" wins at few bits, a part is new
+#   statistics. The rest, below four bits, nothing else does.
 #
 # **Further reading:** B. Jacob et al., *Quantization and training of neural networks for efficient
 # integer-arithmetic-only inference*, CVPR 2018 · Y. Bengio, N. Léonard, A. Courville, *Estimating
