@@ -412,6 +412,10 @@ with check(
     c.between("by", np.abs(codes - theirs).max(), 0, 1, unit="step")
 
 # %% [markdown]
+# The biases are the same, code for code. The rare output that differs lies on the border between two codes:
+# your factor is a float, LiteRT's an integer and a shift. Lab 04 does that last step in integers, too.
+
+# %% [markdown]
 # ## 5 · The representative dataset, and the conversions
 #
 # The converter wants a function without arguments that *yields*, one at a time, a **list with one

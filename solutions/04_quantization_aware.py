@@ -622,7 +622,6 @@ runtime_of_all.set_tensor(graph.inputs[0], codes)
 runtime_of_all.invoke()
 
 
-
 def run(rescale_of):
     """The network on `codes`: a row an operator, and the outputs' codes."""
     mine, rows = {graph.inputs[0]: codes}, []
@@ -644,7 +643,7 @@ once
 # Nearly. In the first convolution some codes are one off, and what comes behind reads them.
 # A difference has a cause, and this one is in the last step. The codes that differ lie just below the
 # border between two codes: TFLite's convolutions (and its mean) **round twice**, as Jacob et al. do. The
-# product is first rounded to its upper 31 bits, $h = \operatorname{round}(	ext{sum} \cdot M_0 / 2^{31})$, and
+# product is first rounded to its upper 31 bits, $h = \operatorname{round}(\text{sum} \cdot M_0 / 2^{31})$, and
 # then $h / 2^{-e}$ is rounded to the code: 5.4966 becomes 5.5 and then 6. Its dense layers round once.
 
 # %%
