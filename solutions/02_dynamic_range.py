@@ -123,13 +123,14 @@ _, scale = quantize_symmetric(kernels[largest])
 plots.show(
     plots.weight_histogram(kernels[largest], scale),
     alt="Histogram of the largest layer's weights, a bell around zero, with the lines of the 8-bit "
-    "grid: the ends of the grid are set by a few weights far out, half of all weights lie within some "
-    "twenty codes of zero.",
+    "grid: the ends of the grid are set by a few weights far out, half of all weights lie within "
+    "sixteen codes of zero.",
 )
 
 # %% [markdown]
-# What the figure says: the largest weight sets the scale for all. Half of the weights share the codes
-# next to zero that the figure names, a sixth of all there are; the outer codes stand nearly empty.
+# What the figure says: the largest weight sets the scale for all. Half of the weights share the 33 codes
+# next to zero, an eighth of all there are; the outer codes stand nearly empty, and 60 of 255 are not used
+# at all.
 
 
 # %% [markdown]
@@ -219,10 +220,10 @@ noise["gain (bits)"] = (noise["per channel (dB)"] - noise["per tensor (dB)"]) / 
 noise.round(1)
 
 # %% [markdown]
-# Every 6 dB are one bit. In a layer of this network the largest channel is one and a half to four times
-# as large as the smallest, and a scale for each is worth a fifth of a bit to about one bit. That is no more
-# than a modest gain. It grows with the ratio of the channels, so it matters most where folding has made
-# some of them a hundred times larger than others. What the file pays is counted in section 4.
+# Every 6 dB are one bit. In a layer of this network the largest channel is 1.4 to 3 times as large as the
+# smallest, and a scale for each is worth 0.3 to 0.6 of a bit. That is a modest gain. It grows with the
+# ratio of the channels, and would matter where folding has made some of them a hundred times larger than
+# others. What the file pays is counted in section 4.
 
 # %% [markdown]
 # ## 3 · What happens at inference: the *dynamic* in dynamic range
@@ -544,15 +545,15 @@ report
 
 # %%
 plots.show(
-    plots.comparison(report, "accuracy, harder (%)"),
-    alt="Accuracy on the harder test images, and size: dynamic range lies on the float file's line "
-    "at less than a third of its size.",
+    plots.comparison(report, "accuracy, harder (%)", spread=""),
+    alt="Accuracy on the harder test images, and size: dynamic range lies within a "
+    "twentieth of a point of the float file, at less than a third of its size.",
 )
 
 # %% [markdown]
 # What the ledger says: the file has shrunk, the **working memory has not**, since activations are floats of
-# four bytes as before. On the harder images some answers have changed, but the accuracy is nearly what it
-# was: answers on the border between two letters go over in both directions.
+# four bytes as before. On the harder images 12 of 7,172 answers have changed (mean of three trainings), and
+# 94.8 % are right with both files; the outputs' noise lies 39 dB below them.
 
 # %%
 float_accuracy, dynamic_accuracy = lab.mean("accuracy", "float"), lab.mean("accuracy", "dynamic range")
@@ -586,8 +587,8 @@ lab.compare("dynamic range")
 # the second not a quarter of the first?**
 #
 # <!-- BEGIN SOLUTION -->
-# The accuracy on the test images is the same; on the harder ones a few answers in a thousand have
-# changed, some to the better. The float file is 3.55 times as large: the weights that became 8-bit take
+# The accuracy on the test images is the same, 100.0 %; of 7,172 harder ones 12 have another answer, and
+# 94.8 % are right with both. The float file is 3.55 times as large: the weights that became 8-bit take
 # a quarter, but the first convolution has fewer than 1,024 weights and stays in float, so do the biases,
 # and six kB of graph, names, scales and zero points do not shrink. The larger the network, the closer
 # the ratio comes to four.

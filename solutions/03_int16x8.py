@@ -789,7 +789,7 @@ report
 
 # %%
 plots.show(
-    plots.comparison(report, "accuracy, harder (%)"),
+    plots.comparison(report, "accuracy, harder (%)", spread=""),
     alt="Accuracy on the harder test images, and size, of float, float16, dynamic range, int8 and "
     "16x8: float16 has half of the size and the others less than a third.",
 )

@@ -1041,7 +1041,7 @@ report
 
 # %%
 plots.show(
-    plots.comparison(report, "accuracy, harder (%)"),
+    plots.comparison(report, "accuracy, harder (%)", spread=""),
     alt="Accuracy on the harder images, and size, of float, dynamic range, int8, 16x8, of the network that was "
     "trained on, in float and int8, and of QAT: the files of eight-bit weights have less than a third of the "
     "size.",
