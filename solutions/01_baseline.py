@@ -438,6 +438,9 @@ for seed, baseline in baselines.items():
 accuracy = lab.mean("accuracy", "float")
 
 # %% [markdown]
+# On the images as they are, the three trainings cannot be told apart. On the harder ones they read 92.0 to
+# 96.6 %: networks that seem equal need not be.
+#
 # **Does the file hold the folded weights?** Your `fold_batch_norm` on each convolution and its normalisation,
 # against the weights in the file; and your `convolution_cost` against the MACs that `measure.inspect` counts
 # there.
@@ -508,8 +511,9 @@ pairs = pd.DataFrame(
 pairs.value_counts().head(8).rename("images").reset_index()
 
 # %% [markdown]
-# What the table says: errors have a direction. A letter is read as its neighbour far more often than the
-# other way round, and a few pairs hold most of the errors. A corruption does not blur all letters alike.
+# What both say: errors have a direction. V is read as W in 29 % of its images, W never as V; G becomes H,
+# and not the other way round; nearly half of the Rs become one of eight other letters, while 20 of the 24 are
+# read in 96 % of their images and more. Noise does not blur all letters alike.
 
 # %% [markdown]
 # ## The ledger

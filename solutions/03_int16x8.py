@@ -762,7 +762,7 @@ plots.show(
 # fewer codes. The other: the next layer's weights for the stretched channel were divided by the factor, but
 # share a scale with the weights for the other channels, so that *they* are left with fewer and fewer codes,
 # and end as zeros. The curve of eight-bit weights alone shows this second part by itself: 0.2 points, the
-# price of one channel, which 16x8 pays, too. Nearly all of int8's loss, 3.4 points at 64-fold and 84 at
+# price of one channel, which 16x8 pays, too (0.5 at the last factor). Nearly all of int8's loss, 3.4 points at 64-fold and 84 at
 # 256-fold, is the activations': *that* is what 16 bits buy.
 #
 # Networks without normalisation and transformers with their outliers have such channels. One can also go
