@@ -141,8 +141,7 @@ with check(
     "top-1 accuracy",
     exercise="top1_accuracy",
     what="your function on the three rows above and on a batch of four.",
-    why="every accuracy in this course is this number; an argmax over the wrong axis still "
-    "returns something that looks like one.",
+    why="every accuracy in this course is this number.",
 ) as c:
     c.close(
         "three rows by hand",
@@ -155,6 +154,12 @@ with check(
         ],
     )
     c.close("all wrong", top1_accuracy(np.eye(4), np.array([1, 2, 3, 0])), 0.0)
+    c.close("five rows, two classes", top1_accuracy(
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7], [1, 0]]), np.array([0, 1, 0, 1, 1])),
+        0.8, misconceptions=[
+            (0.2, "That is the share of the wrong ones."),
+            (0.32, "Divide by the number of rows, not by the number of entries."),
+        ])
 
 # %%
 print(f"linear model, in Keras: {top1_accuracy(probabilities, data.y_test):.1%} of the test images")
@@ -168,14 +173,14 @@ print(f"linear model, in Keras: {top1_accuracy(probabilities, data.y_test):.1%} 
 # $$\text{bytes} \approx \frac{\text{parameters} \times \text{bits per parameter}}{8}
 #   + \text{graph}.$$
 #
-# **Predict** before you run on: the linear model has 18,840 parameters of 32 bits. How large will
-# its file be? Set `answer` to one of the choices.
+# **Predict** before you run on: the graph of this model is three operators. How much larger than its
+# weights will the file be? Set `answer` to one of the choices.
 
 # %%
 my_guess = predict(
-    "file size",
-    "How many bytes will the file of 18,840 float parameters have?",
-    choices=["about 19,000", "about 75,000", "about 600,000"],
+    "bytes beside the weights",
+    "The graph, names and metadata of the linear model will take",
+    choices=["less than 5 % of the file", "5 to 50 % of it", "more than half of it"],
     answer=None,
 )
 
@@ -220,15 +225,21 @@ with check(
 # %%
 path = lab.write("first_model.tflite", post_training.convert(model, "float"))
 size = measure.size(path)
-reveal("file size", my_guess, "about 75,000", f"The file has {size.bytes:,} bytes.")
-print(f"weights {weight_bytes(model.count_params(), 32):,} bytes, graph and metadata the rest: "
-      f"{size.bytes - weight_bytes(model.count_params(), 32):,} bytes")
+rest = size.bytes - weight_bytes(model.count_params(), 32)
+share = rest / size.bytes
+answer = "less than 5 % of the file"
+if share >= 0.05:
+    answer = "5 to 50 % of it" if share <= 0.5 else "more than half of it"
+reveal("bytes beside the weights", my_guess, answer,
+       f"The file has {size.bytes:,} bytes, {weight_bytes(model.count_params(), 32):,} of them weights "
+       f"and biases; graph, names and metadata are the other {rest:,}.")
 
 # %% [markdown]
 # ## 5 · Measure the file
 #
-# The file runs in LiteRT, the runtime that also runs on phones and microcontrollers. `measure`
-# reads the file from disk: operators, tensor types, accuracy, size.
+# The file runs in LiteRT, the runtime that also runs on phones. (A microcontroller has an interpreter of
+# its own for the same files, LiteRT for Microcontrollers; lab 08 runs it.) `measure` reads the file from
+# disk: operators, tensor types, accuracy, size.
 
 # %%
 inspection = measure.inspect(path)
@@ -236,13 +247,18 @@ inspection.operators
 
 # %%
 figures = lab.measure("float", path, model="linear")
-agreement = np.abs(measure.TFLiteModel(path).predict(data.x_test[:256]) - probabilities[:256]).max()
-print(f"from the file: {figures['accuracy']:.1%}; "
-      f"largest difference to Keras on 256 images: {agreement:.1e}")
+from_file = measure.TFLiteModel(path).predict(data.x_test)
+(held,) = measure.weights(path).values()
+same = np.array_equal(held, model.layers[-1].kernel.numpy().T)
+print(f"your accuracy, of the file's outputs: {top1_accuracy(from_file, data.y_test):.1%}; "
+      f"measure's: {figures['accuracy']:.1%}")
+print(f"weights in the file {'the same' if same else 'not the same'} as in Keras, bit for bit; "
+      f"outputs {np.abs(from_file - probabilities).max():.1e} apart at most")
 
 # %% [markdown]
-# The accuracy is the same, because the file holds the same numbers. Every lab from here on
-# changes these numbers into something smaller and asks the file, not the model, what that cost.
+# The accuracy is the same, because the file holds the same numbers; the outputs differ in the last bits,
+# because another program adds them up. Every lab from here on changes these numbers into something smaller
+# and asks the file, not the model, what that cost.
 #
 # The **ledger** collects what was measured. It is one table for all labs: `labkit report` prints
 # it.
