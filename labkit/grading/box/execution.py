@@ -159,7 +159,8 @@ def _collected(task: Execution, ended: sandbox.Ended) -> Executed:
             for e in errors[:50]
             if isinstance(e, dict)
         ],
-        notebook=ended.files.get(runner.EXECUTED, b""),
+        # Of one that was stopped: what was to be executed.
+        notebook=ended.files.get(runner.EXECUTED) or task.notebook.encode(),
         output=ended.output[-2000:],
     )
     for name, spec in task.cases.items():
