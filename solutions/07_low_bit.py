@@ -11,8 +11,8 @@
 #
 # Eight bits came for free. At four bits a weight has fifteen values to choose from, at two bits
 # three, and a network that was trained in float reads little when it is rounded like that, as it
-# stands. It needs a scale that suits, and to be trained with its few values. TensorFlow's own tools
-# stop at eight bits; this lab trains with [QKeras](https://github.com/google/qkeras) and then writes what QKeras only simulates:
+# stands. It needs a scale that suits and statistics that are measured anew, and at two bits it has to
+# be trained with its few values. TensorFlow's own tools stop at eight bits; this lab trains with [QKeras](https://github.com/google/qkeras) and then writes what QKeras only simulates:
 # TFLite files with real 4-bit and 2-bit weights, holding the same codes.
 #
 # **You will be able to**
@@ -167,9 +167,7 @@ plots.show(
 #
 # whose value is $Q(x)$ and whose derivative is 1, outside the range too. What keeps the float
 # weights from running away is a constraint of the layer: after each step of the optimiser they are
-# clipped to $[-1, 1]$. (Its quantisers of *activations* have the derivative of the function that they
-# round: `quantized_relu` has 0 below zero and above its largest value, `quantized_tanh` has 0 where
-# it is flat.)
+# clipped to $[-1, 1]$.
 
 
 # %% [markdown]
@@ -214,6 +212,30 @@ with check(
                  "not to the clipped x."),
                 ([8, 8, 8, 8], "The derivative of 8 x has stayed: only x is outside stop_gradient."),
             ])
+
+# %% [markdown]
+# **Do all of them?** The ten quantisers of section 7, asked for their derivative inside their range and
+# far outside of it:
+
+# %%
+asked, rows = [-20.0, -0.3, 0.3, 20.0], {}
+for name in ("quantized_bits(4,0,1,alpha=1)", "quantized_po2(4)", "ternary(alpha=1)",
+             "stochastic_ternary(alpha='auto')", "binary(alpha=1)", "stochastic_binary(alpha=1)",
+             "bernoulli(alpha=1)", "quantized_relu(4,2)", "quantized_tanh(4,0,1)",
+             "quantized_relu_po2(4)"):
+    x = tf.constant(asked)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = low_bit.quantizer(name)(x)
+    rows[name] = tape.gradient(y, x).numpy()
+pd.DataFrame.from_dict(rows, orient="index", columns=[f"x = {v:g}" for v in asked]).rename_axis(
+    "derivative at")
+
+# %% [markdown]
+# What the table says: all seven quantisers of weights have the derivative 1 everywhere. Those of
+# activations have the derivative of the function that they round: `quantized_relu` 0 below zero and
+# above its largest value, `quantized_tanh` 0 where it is flat, and `quantized_relu_po2`, whose largest
+# value is 128, that of a ReLU.
 
 # %% [markdown]
 # ## 3 · A scale for free
@@ -285,36 +307,63 @@ plots.show(
 )
 
 # %% [markdown]
-# **Predict.** All kernels of the baseline are rounded to four bits, without any training: once as
-# they are, once stretched.
+# **Does stretching change nothing?** With sixteen bits there is hardly any rounding, so a stretched
+# network must compute what the baseline computes, although its kernels are other numbers:
+
+# %%
+stretched = low_bit.quantize(base, "quantized_bits(16,0,1,alpha=1)", "quantized_bits(16,0,1,alpha=1)")
+some = data.x_test[:500]
+apart = np.abs(stretched.predict(some, verbose=0) - base.predict(some, verbose=0)).max()
+print(f"largest difference of {24 * len(some):,} probabilities: {apart:.5f}; the largest weights of conv2, "
+      f"before: {np.abs(base.get_layer('conv2').kernel).max():.3f}, stretched: "
+      f"{np.abs(stretched.get_layer('conv2').kernel).max():.3f}")
+
+# %% [markdown]
+# **Predict.** All kernels of the baseline are rounded to four bits, without any training: as they are,
+# stretched, and stretched with the normalisations' statistics measured anew on training images.
 
 # %%
 my_guess = predict(
     "rounded without training",
-    "4-bit weights without training, stretched over the grid: how many test images does it read?",
-    choices=["less than half", "50 to 90 %", "more than 90 %"],
+    "4-bit weights without training, stretched, old statistics: how many test images does it read?",
+    choices=["less than half", "50 to 95 %", "more than 95 %"],
     answer=None,
 )
 
 # %%
-rows = {}
+def measured_anew(model):
+    """The model, its normalisations' statistics measured on training images; nothing is trained."""
+    seen = data.x_train[:7680]
+    for start in range(0, len(seen), 128):
+        model(seen[start : start + 128], training=True)
+    return model
+
+
+rows = []
 for name in (low_bit.FOUR_BITS, "ternary(alpha=1)"):
-    rows[name] = {
-        "as they are": accuracy_in_keras(low_bit.quantize(base, name, fit_scale=False)),
-        "stretched": accuracy_in_keras(low_bit.quantize(base, name)),
-    }
-untrained = pd.DataFrame.from_dict(rows, orient="index").rename_axis("weights, accuracy in %")
-found = untrained.loc[low_bit.FOUR_BITS, "stretched"]
+    for seed, baseline in baselines.items():
+        rounded = low_bit.quantize(baseline.model, name)
+        for what, model in [
+            ("as they are", low_bit.quantize(baseline.model, name, fit_scale=False)),
+            ("stretched", rounded),
+            ("stretched, new statistics", None),
+        ]:
+            model = measured_anew(rounded) if model is None else model
+            rows.append({"weights": name, "seed": seed, "rounded": what,
+                         "accuracy (%)": accuracy_in_keras(model)})
+untrained = pd.DataFrame(rows).groupby(["weights", "rounded"], sort=False)["accuracy (%)"]
+found = untrained.mean()[low_bit.FOUR_BITS, "stretched"]
 reveal("rounded without training", my_guess,
-       "less than half" if found < 50 else "50 to 90 %" if found <= 90 else "more than 90 %",
-       f"{found:.1f} %, and {untrained.loc[low_bit.FOUR_BITS, 'as they are']:.1f} % as they are.")
-untrained.round(1)
+       "less than half" if found < 50 else "50 to 95 %" if found <= 95 else "more than 95 %",
+       f"{found:.1f} %, mean over {len(lab.seeds)} seed(s).")
+untrained.agg(["mean", "min", "max"]).round(1)
 
 # %% [markdown]
-# That is one network. Over all three the stretched 4-bit weights read 88.4 ± 8.9 % (the row "4-bit,
-# untrained" of the ledger below): how much is kept without training is a matter of the seed. That
-# stretching is what keeps it is not, with 18.9 % beside 95.7. And as in lab 06 the normalisations still
-# hold the statistics of the float weights.
+# What the table says: rounded as they are, the networks read 20 % with four bits, 5 to 35 with the seed;
+# stretched 88, 79 to 96. And once the statistics are measured anew, 99.8 to 100 %, with every seed, and
+# *no weight has been trained*: what was left to be put right after the stretching were the means and
+# variances of the normalisations. Ternary weights read 24 % stretched and 89 with new statistics.
+# There something is left for a training to learn.
 
 # %% [markdown]
 # ## 4 · The network in QKeras
@@ -417,9 +466,9 @@ plots.show(
 
 # %% [markdown]
 # What the plot says: the lines on top are the 4-bit networks; they only have to be put right. The
-# ternary ones begin far below and learn most of it back within the first epoch. (A training also
-# measures the normalisations' statistics anew. How much of the way that alone would go is not in this
-# figure.)
+# ternary ones begin far below and have most of it back within the first epoch. A training also measures
+# the normalisations' statistics anew; by section 3 that alone takes four bits all the way, to 99.9 %,
+# and ternary from 24 to 89 %. The training's own part is the rest: from 89 to 98.3 %.
 
 # %% [markdown]
 # ## 6 · Size in bits
@@ -1018,7 +1067,8 @@ lab.compare("4-bit", "ternary", "4-bit, dynamic range", "4-bit QAT in QKeras",
 # ## Summary
 #
 # - A 4-bit weight is one of 15 values; a quantiser is a staircase with a straight-through gradient.
-# - Before a normalisation the scale of a kernel is free: use it for a warm start.
+# - Before a normalisation the scale of a kernel is free: use it for a warm start, and measure the
+#   statistics anew. At four bits that is all there was to do.
 # - Four bits lose next to nothing here, two little; one bit, with no small values, a lot.
 # - The codes of the simulation can be stored as they are, in `int4` and `int2`; biases cannot.
 # - Energy falls when activations are narrow, too, and only on hardware made for it.
