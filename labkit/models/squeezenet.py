@@ -148,16 +148,26 @@ def baseline(
     on with its epoch.
 
     Args:
-        dataset: standardised images (N, 32, 32, 3).
+        dataset: standardised images (N, 32, 32, 3). Its test part is read after every epoch, which
+            the history tells ("val_accuracy"): give `Dataset.holdout` where something is chosen by
+            it.
         network: options of `build`, for example `NETWORK["full"]`.
         recipe: for example `RECIPES["full"]`.
         seed: of weights, order and augmentation.
     """
     runtime.set_seed(seed)
     model = build(dataset.x_train.shape[1:], len(dataset.class_names), **network)
-    parts = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
-    batches = training.ArrayBatches(*parts, batch=recipe.batch)
+    held = dataset.x_test, dataset.y_test
+    batches = training.ArrayBatches(dataset.x_train, dataset.y_train, *held, batch=recipe.batch)
     options = {"network": network, "multiple": MULTIPLE}
     return training.fitted(
-        folder, model, dataset, recipe, seed, batches=batches, resume=True, **options
+        folder,
+        model,
+        dataset,
+        recipe,
+        seed,
+        batches=batches,
+        validation=held,
+        resume=True,
+        **options,
     )
