@@ -286,17 +286,30 @@ def convert(model: tf.keras.Model) -> bytes:
             continue
         codes = q.codes(layer.kernel.numpy(), layer.mode)
         codes = np.moveaxis(codes, -1, 0).reshape(codes.shape[-1], -1)
-        fitting = [k for k in kernels if np.array_equal(k.values, q.decode(codes))]
+        fitting = {k: step for k in kernels if (step := _step(k.values, codes)) is not None}
         if not fitting:
             raise CompressionError(
                 f"no kernel in the file is that of {layer.name!r}: the converter has merged the "
                 "layer with one beside it."
             )
-        for kernel in fitting:
+        for kernel, step in fitting.items():
             bits = 4 if q.bits <= 4 else 8
-            stored.replace(file, kernel, codes, np.array([q.step], np.float32), bits)
+            stored.replace(file, kernel, codes, np.array([step], np.float32), bits)
             kernels.remove(kernel)
     return flatbuffer.pack(file)
+
+
+def _step(values: np.ndarray, codes: np.ndarray) -> float | None:
+    """What codes are multiplied by in a file, None if these values are no multiple of them.
+
+    A power of two, but not the format's own step where the converter has put the one by which the
+    outputs are divided into the kernel.
+    """
+    if values.shape != codes.shape:
+        return None
+    largest = np.abs(codes).max()
+    step = float(np.abs(values).max()) / largest if largest else 1.0
+    return step if math.frexp(step)[0] == 0.5 and np.array_equal(values, codes * step) else None
 
 
 def measured_ranges(model: tf.keras.Model, images: np.ndarray) -> Ranges:
