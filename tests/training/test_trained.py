@@ -12,7 +12,7 @@ from labkit import runtime, training
 def small():
     layers = tf.keras.layers
     return tf.keras.Sequential(
-        [layers.Input((28, 28, 1)), layers.Flatten(), layers.Dense(24, "softmax")]
+        [layers.Input((28, 28, 1)), layers.Flatten(), layers.Dense(24, "softmax")], name="small"
     )
 
 
