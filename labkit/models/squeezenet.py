@@ -36,7 +36,7 @@ _SMALL_NETWORK = {"batch_norm": True, "dropout": 0.0, "logits": "linear", "bypas
 #: The network for CIFAR-10, as options of `build`, and how it is trained from scratch.
 NETWORK = {
     "quick": {**_SMALL_NETWORK, "width": 0.25, "modules": ["fire2", "fire4", "fire5", "fire6"]},
-    "full": {**_SMALL_NETWORK, "width": 0.75},
+    "full": {**_SMALL_NETWORK, "width": 0.5},
 }
 _SCHEDULE = {
     "schedule": Schedule.TRIANGLE,
@@ -46,7 +46,7 @@ _SCHEDULE = {
 }
 RECIPES = {
     "quick": Recipe(2, 0.05, batch=32, name="quick", **_SCHEDULE),
-    "full": Recipe(32, 0.08, batch=64, name="full", **_SCHEDULE),
+    "full": Recipe(10, 0.08, batch=64, name="full", **_SCHEDULE),
 }
 
 _POOL_BEFORE = {"fire2": "pool1", "fire4": "pool3", "fire6": "pool5"}
