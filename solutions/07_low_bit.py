@@ -159,7 +159,8 @@ plots.show(
 # whose value is $Q(x)$ and whose derivative is 1, outside the range too. What keeps the float
 # weights from running away is a constraint of the layer: after each step of the optimiser they are
 # clipped to $[-1, 1]$. (Its quantisers of *activations* have the derivative of the function that they
-# round: `quantized_relu` has 0 below zero and, as it is set, above its largest value.)
+# round: `quantized_relu` has 0 below zero and above its largest value, `quantized_tanh` has 0 where
+# it is flat.)
 
 
 # %% [markdown]
@@ -620,10 +621,9 @@ ten.round({"rounded (%)": 1, "trained (%)": 2})
 #
 # `bernoulli` draws its weights anew at every call, the same for all images of it: what was learned
 # with one draw is read with another. Of the stochastic quantisers the table says less than it seems
-# to: beside their drawing they have a float scale for each channel (`alpha="auto"`: QKeras lets
-# them draw with no other), and the `ternary` and `binary` beside them have none. Four-bit
-# activations, with 4-bit weights, keep what one-bit weights do not; `quantized_tanh` loses four and
-# a half points, from a start of 19 %.
+# to: beside their drawing they have a float scale for each channel (`alpha="auto"`), and the `ternary`
+# and `binary` beside them have none. Four-bit activations, with 4-bit weights, keep what one-bit
+# weights do not; `quantized_tanh` loses four and a half points, from a start of 19 %.
 
 # %%
 with check(
