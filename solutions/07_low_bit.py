@@ -10,9 +10,9 @@
 # # Lab 07 · Four bits and fewer
 #
 # Eight bits came for free. At four bits a weight has fifteen values to choose from, at two bits
-# three, and a network that was trained in float no longer reads anything when it is rounded like
-# that. It has to be trained with its few values. TensorFlow's own tools stop at eight bits; this lab
-# trains with [QKeras](https://github.com/google/qkeras) and then writes what QKeras only simulates:
+# three, and a network that was trained in float reads little when it is rounded like that, as it
+# stands. It needs a scale that suits, and to be trained with its few values. TensorFlow's own tools
+# stop at eight bits; this lab trains with [QKeras](https://github.com/google/qkeras) and then writes what QKeras only simulates:
 # TFLite files with real 4-bit and 2-bit weights, holding the same codes.
 #
 # **You will be able to**
