@@ -18,7 +18,8 @@
 # **You will be able to**
 #
 # - cluster the weights of a layer by k-means, and say where the centroids should begin;
-# - train shared weights, and say what the gradient of a centroid is;
+# - train shared weights, say what the gradient of a centroid is, and hold it against `tfmot`'s;
+# - tell what training does from what new statistics alone would do;
 # - count what a codebook saves, on paper and in a file, before and after `gzip`;
 # - keep the clusters through a quantisation-aware training, and show how the plain one loses them;
 # - spend clusters where they cost nothing.
@@ -41,13 +42,15 @@ SEED = 0
 OUT = runtime.default_out()
 
 # %% tags=["setup"]
+import zlib
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from labkit import measure, plots, training
 from labkit.checks import check, predict, reveal
-from labkit.compress import clustering, minimal, post_training, quantization_aware
+from labkit.compress import clustering, minimal, post_training, pruning, quantization_aware
 from labkit.lab import Lab
 from labkit.models import sign_cnn
 
@@ -58,6 +61,30 @@ for baseline in baselines.values():
     print(baseline.describe())
 base = baselines[SEED].model
 images = data.representative(200, seed=SEED)
+harder = data.corrupted(noise=0.03)  # the yardstick of lab 02
+
+
+def keras_accuracy(model):
+    """Test accuracy in percent of a Keras model: quick, for what is not handed in."""
+    predicted = model.predict(data.x_test, batch_size=500, verbose=0).argmax(axis=1)
+    return 100 * np.mean(predicted == data.y_test)
+
+
+def file_of(technique):
+    """Where a technique's file goes, in the folder of the sweeps."""
+    return f"sweep/05_{technique.replace(', ', '_').replace(' ', '_')}.tflite"
+
+
+for seed, baseline in baselines.items():
+    path = lab.write("sign_mnist.tflite", post_training.convert(baseline.model, "float"), seed)
+    lab.measure("float", path, seed, reference=path, harder=harder)
+
+
+def measured(technique, content, seed=SEED):
+    """Write a file of a sweep, measure it, hold it against the float one of its seed."""
+    path = lab.write(file_of(technique), content, seed, hand_in=False)
+    return lab.measure(technique, path, seed, reference=lab.path("sign_mnist.tflite", seed),
+                       harder=harder)
 
 # %% [markdown]
 # ## 1 · K-means by hand
@@ -91,18 +118,20 @@ by_hand = np.array([-1.1, -0.9, 0.1, 0.2, 1.0])
 with check(
     "nearest centroid",
     exercise="nearest_centroid",
-    what="the five weights by hand, and a thousand random ones.",
+    what="the five weights by hand, and a thousand random ones, the centroids in any order.",
     why="these numbers are what is stored for each weight: nothing else of it is left.",
 ) as c:
     c.equal("by hand", nearest_centroid(by_hand, np.array([-1.0, 0.0, 2.0])), [0, 0, 1, 1, 1],
             misconceptions=[
-                ([0, 1, 2], "One index a weight is asked for, not one a centroid."),
-                ([2, 2, 0, 2, 0], "That is the farthest."),
+                ([1, 2, 4], "One index a weight is asked for, not one a centroid: the other axis."),
+                ([2, 2, 2, 2, 0], "That is the farthest."),
+                ([2, 2, 2, 2, 2], "The distance has no sign: np.abs."),
+                ([-1, -1, 0, 0, 0], "Those are the centroids' values: their numbers are asked for."),
             ])
     some = np.random.default_rng(0).normal(size=1000)
-    centroids = np.array([-1.5, -0.2, 0.3, 2.0])
+    centroids = np.array([0.3, -1.5, 2.0, -0.2])
     c.equal("random ones", nearest_centroid(some, centroids),
-            clustering.nearest(some, centroids))
+            [min(range(4), key=lambda j: abs(w - centroids[j])) for w in some])
 
 
 # %% [markdown]
@@ -133,27 +162,40 @@ with check(
     "weight.",
 ) as c:
     got = move_centroids(by_hand, np.array([0, 0, 1, 1, 1]), np.array([-1.0, 0.0, 2.0]))
+    c.that("no NaN", np.all(np.isfinite(got)),
+           otherwise="an empty cluster has no mean: ask `np.any(indices == j)` first.")
     c.close("by hand", got, [-1.0, 1.3 / 3, 2.0], misconceptions=[
         ([-1.0, 0.0, 2.0], "Nothing has moved: set `moved[j]` for each cluster j."),
         ([-1.0, 0.2, 2.0], "That is the median; k-means takes the mean."),
+        ([-1.0, 1.3 / 3, 0.0], "An empty cluster stays where it is, at 2."),
+        ([-2.0, 1.3, 2.0], "That is the sum; k-means takes the mean."),
     ])
-    c.that("no NaN", np.all(np.isfinite(got)),
-           otherwise="an empty cluster has no mean: ask `np.any(indices == j)` first.")
 
 # %% [markdown]
-# Both together, over and over, are k-means. On the last convolution of the baseline, with eight
-# centroids:
+# Both together, over and over, are k-means; from here on all codebooks before training are made by
+# your two functions. On the last convolution of the baseline, with eight centroids:
 
 # %%
-weights = base.get_layer("conv4").kernel.numpy()
-flat = weights.ravel().astype(np.float64)
-centroids = clustering.initial_centroids(flat, 8, "linear").astype(np.float64)
+def k_means(weights, centroids, turns=100):
+    """Codebook and index of each weight: to the nearest, to the mean, until nothing moves."""
+    for _ in range(turns):
+        moved = move_centroids(weights, nearest_centroid(weights, centroids), centroids)
+        if np.array_equal(moved, centroids):
+            break
+        centroids = moved
+    return centroids, nearest_centroid(weights, centroids)
+
+
+flat = base.get_layer("conv4").kernel.numpy().ravel().astype(np.float64)
+start = np.linspace(flat.min(), flat.max(), 8)
 errors = []
-for _ in range(12):
-    indices = nearest_centroid(flat, centroids)
-    errors.append(np.sqrt(np.mean((flat - centroids[indices]) ** 2)))
-    centroids = move_centroids(flat, indices, centroids)
+for turns in range(13):
+    codebook, indices = k_means(flat, start, turns)
+    errors.append(np.sqrt(np.mean((flat - codebook[indices]) ** 2)))
 print("root mean square error, turn by turn:", np.round(errors, 4))
+theirs, _ = clustering.share(flat, start)
+print("largest distance to the codebook of labkit's k-means:",
+      f"{np.abs(k_means(flat, start)[0] - theirs).max():.1e}")
 
 # %% [markdown]
 # ## 2 · What does it save?
@@ -192,12 +234,21 @@ with check(
             misconceptions=[
                 (8.0, "The codebook counts, too: k values of b bits."),
                 (32000 / (1000 * 16 + 512), "An index has log₂ k bits, not k."),
+                (4512 / 32000, "Upside down: how many times smaller, so more than 1."),
+                (32000 / (4000 + 16), "Each of the k values in the codebook has b bits, too."),
+                (32000 / (4000 + 16 * 4), "The codebook's values have b bits, not log₂ k."),
             ])
     c.close("1,000 weights, 5 clusters", compression_rate(1000, 5), 32000 / (3000 + 160),
             misconceptions=[
                 (32000 / (1000 * np.log2(5) + 160), "Bits come whole: five indices need three."),
+                (32000 / (2000 + 160), "Round up: two bits have only four indices."),
             ])
     c.close("16 weights, 16 clusters", compression_rate(16, 16), 512 / (64 + 512))
+    c.close("8-bit weights", compression_rate(1000, 4, 8), 8000 / 2032, misconceptions=[
+        (32000 / (2000 + 4 * 32), "The weights may have other than 32 bits: b."),
+        (8000 / (2000 + 4 * 32), "The codebook's values have b bits, too."),
+        (32000 / 2032, "The weights may have other than 32 bits: b."),
+    ])
 
 # %% [markdown]
 # ## 3 · Where to begin
@@ -228,89 +279,100 @@ with check(
     "initial centroids",
     exercise="initial_centroids",
     what="a hundred weights, ninety of them near zero.",
-    why="large weights are few, and matter most: a centroid must begin near them.",
+    why="by density, a centroid begins only where weights are many.",
 ) as c:
     heavy = np.concatenate([np.linspace(-0.1, 0.1, 90), np.linspace(0.9, 1.0, 10)])
     linear, density = initial_centroids(heavy, 5)
     c.close("linear", linear, np.linspace(-0.1, 1.0, 5), misconceptions=[
         (np.linspace(-0.1, 1.0, 7)[1:-1], "The extremes themselves are centroids, too."),
+        (-0.1 + 1.1 * (np.arange(5) + 0.5) / 5, "The extremes themselves are centroids, too."),
+        (np.linspace(0, 1.0, 5), "From the smallest weight, which is negative."),
     ])
     c.close("by density", density, np.quantile(heavy, [0.1, 0.3, 0.5, 0.7, 0.9]), misconceptions=[
         (np.quantile(heavy, np.linspace(0, 1, 5)), "Take the middles of the k parts: (j + ½)/k."),
+        (np.quantile(heavy, np.arange(5) / 5), "Take the middles of the k parts: (j + ½)/k."),
+        (np.linspace(-0.1, 1.0, 5), "Equal distances are linear; by density the *numbers* of weights "
+         "between them are equal: quantiles."),
     ])
 
 # %% [markdown]
-# **Predict.** Eight clusters in every layer, k-means from each beginning, no training yet.
+# **Predict.** Eight clusters in every layer, from each of the four beginnings, no training. Beside it
+# the same networks once their batch normalisations have **measured anew**: some forward passes over
+# training images, no weight changed (`pruning.with_new_statistics`). For the means and variances that
+# a normalisation keeps are those of the *old* weights' sums.
 
 # %%
 my_guess = predict(
     "beginning",
-    "From which beginning does k-means keep the most accuracy?",
-    choices=list(clustering.INITIALISATIONS),
+    "Which makes more of a difference to the accuracy, before any training?",
+    choices=["from which beginning k-means starts", "whether the statistics are measured anew"],
     answer=None,
 )
 
 
 # %%
-def shared(model, clusters, initialisation, iterations=100):
-    """A copy of a model, the kernels replaced by their k-means; no training."""
+def beginning(weights, k, name):
+    """Centroids of one of the four beginnings; the first two are yours."""
+    if name in ("linear", "density"):
+        return initial_centroids(weights, k)[name == "density"]
+    return clustering.initial_centroids(weights, k, name, SEED).astype(np.float64)
+
+
+def shared(model, k, name, turns=100):
+    """A copy of a model, each kernel replaced by its k-means; no training."""
     copy = tf.keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     for kernel in clustering.prunable(copy).values():
-        start = clustering.initial_centroids(kernel.numpy(), clusters, initialisation, SEED)
-        codebook, indices = clustering.share(kernel.numpy(), start, iterations)
-        kernel.assign(codebook[indices])
+        weights = kernel.numpy().ravel().astype(np.float64)
+        codebook, indices = k_means(weights, beginning(weights, k, name), turns)
+        kernel.assign(codebook[indices].reshape(kernel.shape))
     return copy
 
 
-def keras_accuracy(model):
-    """Test accuracy in percent of a Keras model: quick, for what is not handed in."""
-    predicted = model.predict(data.x_test, batch_size=500, verbose=0).argmax(axis=1)
-    return 100 * np.mean(predicted == data.y_test)
+def measured_anew(model):
+    """A copy whose normalisations have measured their statistics on training images again."""
+    return pruning.with_new_statistics(model, data.x_train[:7680])
 
 
-rows = {}
-for initialisation in clustering.INITIALISATIONS:
-    start = clustering.initial_centroids(flat, 8, initialisation, SEED)
-    codebook, indices = clustering.share(flat, start)
-    rows[initialisation] = {
-        "largest |centroid| at the start": np.abs(start).max(),
-        "after k-means": np.abs(codebook).max(),
-        "RMS error of conv4": np.sqrt(np.mean((flat - codebook[indices]) ** 2)),
-        "accuracy, beginning only (%)": keras_accuracy(shared(base, 8, initialisation, 0)),
-        "accuracy, k-means (%)": keras_accuracy(shared(base, 8, initialisation)),
-    }
-beginnings = pd.DataFrame(rows).T
-reveal("beginning", my_guess, beginnings["accuracy, k-means (%)"].idxmax(),
-       ", ".join(f"{name}: {value:.1f} %"
-                 for name, value in beginnings["accuracy, k-means (%)"].items()))
-beginnings.round(4)
+rows, codebooks = [], {}
+for name in clustering.INITIALISATIONS:
+    start = beginning(flat, 8, name)
+    codebook, indices = k_means(flat, start)
+    codebooks[name] = start, codebook
+    for baseline in baselines.values():
+        model = shared(baseline.model, 8, name)
+        rows.append({
+            "beginning": name,
+            "largest |centroid| at the start": np.abs(start).max(),
+            "after k-means": np.abs(codebook).max(),
+            "RMS error of conv4": np.sqrt(np.mean((flat - codebook[indices]) ** 2)),
+            "beginning only (%)": keras_accuracy(shared(baseline.model, 8, name, 0)),
+            "k-means (%)": keras_accuracy(model),
+            "k-means, new statistics (%)": keras_accuracy(measured_anew(model)),
+        })
+beginnings = pd.DataFrame(rows).groupby("beginning", sort=False).mean()
+least, most = (getattr(pd.DataFrame(rows).groupby("beginning", sort=False)["k-means (%)"], f)()
+               for f in ("min", "max"))
+gain = (beginnings["k-means, new statistics (%)"] - beginnings["k-means (%)"]).mean()
+apart = np.ptp(beginnings["k-means (%)"])
+reveal("beginning", my_guess,
+       "whether the statistics are measured anew" if gain > apart else
+       "from which beginning k-means starts",
+       f"The best and the worst beginning are {apart:.1f} points apart, new statistics give "
+       f"{gain:.1f} (means over {len(lab.seeds)} seed(s)).")
+beginnings["seeds, k-means (%)"] = [f"{a:.1f} to {b:.1f}" for a, b in zip(least, most)]
+beginnings.T
 
 # %%
 plots.show(
-    plots.centroids(flat, {
-        name: (clustering.initial_centroids(flat, 8, name, SEED),
-               clustering.share(flat, clustering.initial_centroids(flat, 8, name, SEED))[0])
-        for name in clustering.INITIALISATIONS
-    }),
+    plots.centroids(flat, codebooks),
     alt="Histogram of the weights of conv4 on a logarithmic scale with eight centroids from each "
     "beginning, before and after k-means: those by density crowd around zero and leave the large "
-    "weights without a centroid; linear ones reach them.",
+    "weights without a centroid, linear ones reach them; after k-means all four look alike.",
 )
 
 # %% [markdown]
-# What the plot says: by density no centroid begins anywhere near the large weights (the thesis on
-# localisation, Figure 2.4; Han et al., section 5.2); a linear beginning reaches them. K-means then
-# pulls every codebook towards the crowd, since it counts squares of errors and not what an error
-# costs: in this layer all four end with the same error, and with a largest centroid of 0.24, less
-# than half of the largest weight.
-#
-# What the table says, of this one network: a smaller error of the weights is not a better network. The
-# four codebooks of conv4 are as good as one another, and the accuracies are 48 points apart; by
-# density the network reads 90 % as it begins, and 75 % once k-means has made the error smaller. The
-# linear beginning, which Han et al. advise, is the worst of the four here. That is no law either:
-# this is one network, and nothing has been trained. The normalisations, too, still hold the means and
-# variances of the old weights; lab 06 shows that this alone can cost tens of points.
+# PROSE_BEGINNINGS
 
 # %% [markdown]
 # ## 4 · Train the codebook
@@ -340,74 +402,209 @@ with check(
     "gradient of the centroids",
     exercise="centroid_gradient",
     what="the example, a cluster without members, and TensorFlow's own gradient of a lookup.",
-    why="thousands of weights pull at one number: that is why a codebook learns so quickly.",
+    why="the members of a cluster pull at one number, and each pull counts in full.",
 ) as c:
     c.close("by hand", centroid_gradient(np.array([1.0, 2, -4, 3]), np.array([0, 1, 0, 1]), 2),
             [-3.0, 5.0], misconceptions=[
                 ([-1.5, 2.5], "That is the mean of the members' gradients; the chain rule sums."),
+                ([1.0, 2.0, -4.0, 3.0], "One gradient a centroid, not one a weight: sum the members'."),
+                ([-4.0, 3.0], "`g[indices] += …` writes once for each index: np.add.at or "
+                 "np.bincount adds them all."),
+                ([5.0, 5.0], "Absolute values? Members may pull in opposite directions."),
             ])
     c.close("an empty cluster", centroid_gradient(np.array([1.0]), np.array([0]), 3),
-            [1.0, 0.0, 0.0])
-    codebook, indices = clustering.share(flat, clustering.initial_centroids(flat, 8, "linear"))
-    codebook, indices = tf.constant(codebook), indices.ravel()
+            [1.0, 0.0, 0.0], misconceptions=[
+                ([1.0], "k centroids have k gradients, also those without members: minlength=k."),
+            ])
+    codebook, indices = k_means(flat, np.linspace(flat.min(), flat.max(), 8))
+    codebook = tf.constant(codebook)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(codebook)
         looked_up = tf.gather(codebook, indices)
-        loss = tf.reduce_sum(tf.sin(looked_up * tf.range(len(indices), dtype=tf.float32)))
+        loss = tf.reduce_sum(tf.sin(looked_up * tf.range(len(indices), dtype=tf.float64)))
     theirs = tf.convert_to_tensor(tape.gradient(loss, codebook)).numpy()
     ours = centroid_gradient(tape.gradient(loss, looked_up).numpy(), indices, 8)
-    c.between("largest difference from TensorFlow's, relative",
-              np.abs(ours - theirs).max() / np.abs(theirs).max(), 0, 1e-4)
+    c.close("TensorFlow's gradient of a lookup", ours, theirs, tolerance=1e-6)
 
 # %% [markdown]
-# `tfmot` sums just like this, and does two things more: the weights behind the codebook are trained
-# along with it, and at every step each of them is looked up anew, so that members may change sides.
-# `clustering.cluster` wraps each layer of a copy, `training.fit` trains it, and `strip` gives back a
-# plain network whose kernels hold the shared values.
-#
-# **How many clusters?** The sweep, before and after training:
+# **Does `tfmot` do this?** `clustering.cluster` wraps each layer of a copy. Take a batch, ask the
+# wrapped network for the gradient of its centroids, and a plain network with the same weights for the
+# gradient of its kernel, which you then sum up.
 
 # %%
-SWEEP = {"quick": (2, 16), "full": (2, 3, 4, 8, 16, 32, 64)}[PROFILE]
+def loss_of(network):
+    """Cross-entropy of a batch of training images, as in a step of the training."""
+    outputs = network(data.x_train[:128], training=True)
+    return tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(data.y_train[:128],
+                                                                          outputs))
+
+
+wrapped = clustering.cluster(base, 8)
+(wrapper,) = [w for w in wrapped.layers if getattr(w, "layer", w).name == "conv4"]
+with tf.GradientTape() as tape:
+    loss = loss_of(wrapped)
+theirs = tf.convert_to_tensor(tape.gradient(loss, wrapper.cluster_centroids["kernel"])).numpy()
+members = wrapper.pulling_indices["kernel"].numpy().ravel()
+plain = clustering.strip(clustering.cluster(base, 8))
+with tf.GradientTape() as tape:
+    loss = loss_of(plain)
+of_weights = tape.gradient(loss, plain.get_layer("conv4").kernel).numpy().ravel()
+mine = centroid_gradient(of_weights, members, 8)
+with check(
+    "the gradient that tfmot uses",
+    what="eight centroids of conv4 in the whole network, against your sums.",
+    why="what you wrote is what trains from here on.",
+) as c:
+    c.close("gradients of the centroids", theirs, mine, tolerance=1e-3)
+print("tfmot's:", np.round(theirs, 4), "\nyours:  ", np.round(mine, 4))
+
+# %% [markdown]
+# It does two things more. The weights behind the codebook are trained along with it, by their own
+# gradients, and at every step each weight is looked up anew in the codebook: so members may change
+# sides while the codebook learns.
+#
+# A clustered network is made in three steps: `clustering.cluster(model, clusters, initialisation)`
+# wraps the layers of a copy, `training.fit(model, data, recipe, seed)` trains it in place, and
+# `clustering.strip(model)` gives back a plain network whose kernels hold the shared values.
+
+
+# %% [markdown]
+# ### Your turn: cluster, train, strip
+
+
+# %% tags=["exercise"] exercise="train_shared"
+def train_shared(model, clusters, recipe, seed, initialisation="kmeans++"):
+    """A plain network like `model`, its kernels in `clusters` values, trained; `model` stays as it is."""
+    ### BEGIN SOLUTION
+    wrapped = clustering.cluster(model, clusters, initialisation)
+    training.fit(wrapped, data, recipe, seed)
+    return clustering.strip(wrapped)
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="train_shared" points=3
+with check(
+    "cluster, train, strip",
+    exercise="train_shared",
+    what="some steps on a copy of the baseline, four clusters.",
+    why="unstripped it is twice as large, untrained it has the old statistics, and a network that "
+    "was trained in place of its copy is no baseline any more.",
+) as c:
+    copy = tf.keras.models.clone_model(base)
+    copy.set_weights(base.get_weights())
+    some_steps = sign_cnn.RECIPES[PROFILE].but(epochs=4 / training.steps(data,
+                                                                         sign_cnn.RECIPES[PROFILE]))
+    got = train_shared(copy, 4, some_steps, SEED, "linear")
+    c.equal("kinds of layers", [type(layer).__name__ for layer in getattr(got, "layers", [])],
+            [type(layer).__name__ for layer in base.layers], misconceptions=[
+                ([type(layer).__name__ for layer in wrapped.layers],
+                 "The wrappers are still there: strip them off."),
+                ([], "Return the stripped network."),
+            ])
+    c.that("the model that was given is as it was",
+           all(np.array_equal(a, b) for a, b in zip(copy.get_weights(), base.get_weights())),
+           otherwise="its weights have changed: train what `cluster` returns.")
+    c.that("at most four values a kernel",
+           all(len(np.unique(k)) <= 4 for k in clustering.prunable(got).values()),
+           otherwise="wrap first, train the wrapped network, and strip last.")
+    untrained = clustering.strip(clustering.cluster(base, 4, "linear"))
+    c.that("it was trained",
+           not np.allclose(got.get_weights()[0], untrained.get_weights()[0], atol=1e-7),
+           otherwise="the codebook is the one of the beginning: fit the wrapped network before "
+           "you strip it.")
+    twice = train_shared(copy, 4, some_steps, SEED, "density")
+    c.that("the initialisation counts",
+           not np.allclose(got.get_weights()[0], twice.get_weights()[0], atol=1e-7),
+           otherwise="give `initialisation` to `cluster`.")
+
+# %% [markdown]
+# **How many clusters?** The sweep, with its controls. A training of two epochs does more than move
+# centroids: it also measures the statistics anew, and it trains two epochs longer. So there are four
+# curves: k-means alone · with new statistics · the *float* network trained for as many epochs at the
+# same rate, then k-means and new statistics · the codebook trained.
+#
+# **Predict.** How much of what the training gives would new statistics alone have given?
+
+# %%
+my_guess = predict(
+    "what training gives",
+    "Four clusters: of the gap between k-means alone and the trained codebook, new statistics close",
+    choices=["next to nothing", "about half", "nearly all"],
+    answer=None,
+)
+
+# %%
+SWEEP = {"quick": (4, 16), "full": (2, 4, 8, 16)}[PROFILE]
 EPOCHS = {"quick": 1, "full": 2}[PROFILE]
 RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs=EPOCHS, learning_rate=2e-3)
-rows = []
-for clusters in SWEEP:
-    model = clustering.cluster(base, clusters)
-    training.fit(model, data, RECIPE, SEED)
-    content = post_training.convert(clustering.strip(model), "dynamic_range")
-    path = lab.write(f"sweep/05_clusters_{clusters}.tflite", content, hand_in=False)
-    figures = lab.measure(f"{clusters} clusters, dynamic range", path)
-    rows.append({
-        "clusters": clusters,
-        "k-means only": keras_accuracy(shared(base, clusters, "kmeans++")),
-        f"trained for {EPOCHS} epochs": 100 * figures["accuracy"],
-        "bytes": figures["bytes"],
-        "gzip (bytes)": figures["gzip_bytes"],
-        "coded weights (bytes)": figures["coded_bits"] / 8,
-    })
-sweep = pd.DataFrame(rows).set_index("clusters")
+rows, sixteen = [], {}
+for seed, baseline in baselines.items():
+    longer = tf.keras.models.clone_model(baseline.model)
+    longer.set_weights(baseline.model.get_weights())
+    training.fit(longer, data, RECIPE, seed)
+    for clusters in SWEEP:
+        only = shared(baseline.model, clusters, "kmeans++")
+        model = train_shared(baseline.model, clusters, RECIPE, seed)
+        if clusters == 16:
+            sixteen[seed] = model
+        figures = measured(f"{clusters} clusters, dynamic range",
+                           post_training.convert(model, "dynamic_range"), seed)
+        rows.append({
+            "clusters": clusters,
+            "seed": seed,
+            "k-means": keras_accuracy(only),
+            "new statistics": keras_accuracy(measured_anew(only)),
+            "longer in float": keras_accuracy(
+                measured_anew(shared(longer, clusters, "kmeans++"))),
+            "codebook trained": 100 * figures["accuracy"],
+            "gzip (bytes)": figures["gzip_bytes"],
+            "coded weights (bytes)": figures["coded_bits"] / 8,
+        })
+sweep = pd.DataFrame(rows).groupby("clusters").mean().drop(columns="seed")
+four = sweep.loc[4]
+part = (four["new statistics"] - four["k-means"]) / (four["codebook trained"] - four["k-means"])
+reveal("what training gives", my_guess,
+       "next to nothing" if part < 0.25 else "about half" if part < 0.75 else "nearly all",
+       f"{part:.0%} of the gap (means over {len(lab.seeds)} seed(s)).")
 sweep.round(1)
 
 # %%
 plots.show(
-    plots.lines(sweep.iloc[:, :2], x="clusters in every layer", y="test accuracy (%)", log_x=2),
-    alt="Accuracy over the number of clusters, before and after training: without training it "
-    "falls below 16 clusters, with training it stays high down to four or fewer.",
+    plots.lines(sweep.iloc[:, :4], x="clusters in every layer", y="test accuracy (%)", log_x=2),
+    alt="ALT_SWEEP",
 )
 
+# %%
+pd.DataFrame(rows).groupby("clusters")[["k-means", "new statistics", "longer in float",
+                                        "codebook trained"]].agg(["min", "max"]).round(1)
+
 # %% [markdown]
-# What the table says: after two epochs of training two values in each layer read 98 % of the images,
-# where k-means alone read 6 %. Not all of that is the codebook's: a training also measures the
-# normalisations' statistics anew, which k-means leaves as they were, and this table does not tell the
-# two apart (lab 06, section 2, does, for pruning). Differences of some tenths, 99.4 and 99.7 %, are
-# those of one seed and mean nothing.
+# PROSE_SWEEP
 #
-# The file's bytes do not move at all: TFLite stores a byte a weight, whichever value it has. After
-# `gzip` the file shrinks with every bit of index, but not as far as the weights and biases would with
-# a codebook (the last column). Besides the graph, which no code of weights makes shorter, that is
-# deflate, inside `gzip`: it looks for repeated strings and then gives each symbol a whole number of
-# bits, one at the least.
+# The file's length does not move at all: TFLite stores a byte a weight, whichever value it has. After
+# `gzip` it shrinks with every bit of index, but not to the length of the code with a codebook. The
+# codes of conv4, by themselves: Huffman's code gives each symbol a whole number of bits, one at the
+# least; deflate, inside `gzip`, also looks for strings that came before.
+
+# %%
+rows = {}
+for clusters in SWEEP:
+    path = lab.path(file_of(f"{clusters} clusters, dynamic range"))
+    row = measure.inspect(path).weights.set_index(["layer", "role"]).loc[("conv4", "weight")]
+    codes = measure.read_graph(path).tensors[row["tensor"]].codes.astype(np.int8)
+    huffman = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_HUFFMAN_ONLY)
+    share = np.unique(codes, return_counts=True)[1] / codes.size
+    rows[clusters] = {
+        "codes in the tensor": len(share),
+        "a codebook, an index each": 8 * codes.size / compression_rate(codes.size, clusters, 8) / 8,
+        "entropy of the codes": -np.sum(share * np.log2(share)) * codes.size / 8,
+        "Huffman alone": len(huffman.compress(codes.tobytes()) + huffman.flush()),
+        "deflate": len(zlib.compress(codes.tobytes(), 9)),
+    }
+pd.DataFrame.from_dict(rows, orient="index").rename_axis("clusters; bytes of conv4").round(0).astype(int)
+
+# %% [markdown]
+# PROSE_DEFLATE
 
 # %% [markdown]
 # ## 5 · Clusters in the file
@@ -433,20 +630,38 @@ def unique_per_channel(kernel):
 with check(
     "different values in a channel",
     exercise="unique_per_channel",
-    what="a kernel of two channels with two values each, four in all; and a kernel of four axes.",
+    what="a kernel of two channels, one with two values and one with three, five in all; and a kernel of "
+    "four axes.",
     why="counted over the tensor, a clustered network looks as if it had lost its clusters.",
 ) as c:
-    two = np.array([[1.0, 2, 1, 2], [3, 3, 3, 6]])
-    c.equal("2 channels", unique_per_channel(two), 2, misconceptions=[
-        (4, "That counts over the whole tensor; look at one channel at a time."),
-        (1, "The most in any channel, not the fewest."),
+    two = np.array([[1.0, 2, 1, 2], [3, 3, 4, 6]])
+    c.equal("2 channels", unique_per_channel(two), 3, misconceptions=[
+        (5, "That counts over the whole tensor; look at one channel at a time."),
+        (2, "The most in any channel, not the fewest; and output channels come first in TFLite."),
     ])
-    c.equal("axes behind the first", unique_per_channel(two.reshape(2, 1, 2, 2)), 2)
+    c.equal("axes behind the first", unique_per_channel(two.reshape(2, 1, 2, 2)), 3)
+
+# %% [markdown]
+# **Does it really?** A codebook and indices of four bits are all that is left of a clustered kernel. So
+# write conv4 down like that, and read it again:
+
+# %%
+kernel = sixteen[SEED].get_layer("conv4").kernel.numpy()
+codebook = np.unique(kernel)
+indices = nearest_centroid(kernel.ravel(), codebook)
+packed = (indices[0::2] + 16 * indices[1::2]).astype(np.uint8)  # two indices a byte
+unpacked = np.stack([packed & 15, packed >> 4], axis=1).ravel()
+different = np.count_nonzero(codebook[unpacked].reshape(kernel.shape) != kernel)
+bytes_of_it = packed.nbytes + codebook.nbytes
+print(f"{kernel.size:,} weights from {len(codebook)} values and {packed.nbytes:,} bytes of indices: "
+      f"{different} differ; {kernel.nbytes / bytes_of_it:.3f} times smaller, your formula says "
+      f"{compression_rate(kernel.size, len(codebook)):.3f}")
 
 # %% [markdown]
 # Sixteen clusters, trained, then converted in every way of labs 02 and 03, then trained once more
 # with fake quantisation: the plain way of lab 04, and the **cluster-preserving** way, in which the
-# quantised weights are looked up in the codebook at every step (CQAT).
+# quantised weights are looked up in the codebook at every step (CQAT). Two controls: the int8 file of
+# the network that was *never clustered*, and the plain QAT network before a single step of training.
 #
 # **Predict** what plain quantisation-aware training makes of the sixteen values.
 
@@ -454,7 +669,8 @@ with check(
 my_guess = predict(
     "plain QAT",
     "How many different weights has each channel of conv4 (432 weights) after plain QAT?",
-    choices=["16 still", "about 100", "nearly all of them"],
+    choices=["16 still", "more, but far fewer than a network that was never clustered",
+             "as many as a network that was never clustered"],
     answer=None,
 )
 
@@ -466,53 +682,50 @@ def quantization_aware_files(model, seed):
     """Plain and cluster-preserving QAT of a plain, clustered model: the int8 files."""
     plain = quantization_aware.quantize(model)
     keeping = clustering.cluster_preserving(model)
+    before = quantization_aware.convert(plain)
     for qat in (plain, keeping):
         training.fit(qat, data, RECIPE.but(epochs=QAT_EPOCHS, learning_rate=4e-4), seed)
     return {
+        "16 clusters, QAT not trained": before,
         "16 clusters, QAT int8": quantization_aware.convert(plain),
         "16 clusters, CQAT int8": clustering.convert(keeping),
     }
 
 
-for seed, baseline in baselines.items():
-    path = lab.write("sign_mnist.tflite", post_training.convert(baseline.model, "float"), seed)
-    lab.measure("float", path, seed)
-    model = clustering.cluster(baseline.model, 16)
-    training.fit(model, data, RECIPE, seed)
-    model = clustering.strip(model)
+for seed, model in sixteen.items():
     contents = {
+        "int8": post_training.convert(baselines[seed].model, "int8", images),
         "16 clusters": post_training.convert(model, "float"),
-        "16 clusters, dynamic range": post_training.convert(model, "dynamic_range"),
         "16 clusters, int8": post_training.convert(model, "int8", images),
         "16 clusters, 16x8": post_training.convert(model, "int16x8", images),
         **quantization_aware_files(model, seed),
     }
     for technique, content in contents.items():
-        name = technique.replace(", ", "_").replace(" ", "_")
-        lab.measure(technique, lab.write(f"sweep/05_{name}.tflite", content, seed, hand_in=False),
-                    seed)
+        if technique == "16 clusters, QAT not trained":  # for its weights alone
+            lab.write(file_of(technique), content, seed, hand_in=False)
+        else:
+            measured(technique, content, seed)
 
 # %%
-files = {technique: lab.path(f"sweep/05_{technique.replace(', ', '_').replace(' ', '_')}.tflite")
-         for technique in contents}
+order = ["int8", "16 clusters", "16 clusters, dynamic range", "16 clusters, int8",
+         "16 clusters, 16x8", "16 clusters, QAT not trained", "16 clusters, QAT int8",
+         "16 clusters, CQAT int8"]
 counts = pd.DataFrame({
-    technique: {
-        layer: unique_per_channel(kernel) for layer, kernel in measure.weights(path).items()
-    }
-    for technique, path in files.items()
-}).T
-after_plain = counts.loc["16 clusters, QAT int8", "conv4"]
+    technique: {layer: unique_per_channel(kernel)
+                for layer, kernel in measure.weights(lab.path(file_of(technique))).items()}
+    for technique in order
+}).T.rename_axis("most values in a channel")
+never, after_plain = counts.loc["int8", "conv4"], counts.loc["16 clusters, QAT int8", "conv4"]
 reveal("plain QAT", my_guess,
-       "16 still" if after_plain <= 16 else "about 100" if after_plain < 150 else
-       "nearly all of them",
-       f"{after_plain} different codes of 255 possible, in a channel of 432 weights.")
+       "16 still" if after_plain <= 16 else
+       "as many as a network that was never clustered" if after_plain > 0.8 * never else
+       "more, but far fewer than a network that was never clustered",
+       f"{after_plain} different codes of 255 possible, in a channel of 432 weights; {never} in the "
+       "network that was never clustered.")
 counts
 
 # %% [markdown]
-# What the table says: each row is counted from its file. All conversions keep at most sixteen
-# values a channel, and so does CQAT; plain QAT trains every weight by itself, and the sixteen
-# scatter: in conv4 over 150 of 255 codes, which 432 weights share. (The thesis on QuantNET counts up
-# to 361,277 different weights in a layer after it, Table 4.5.)
+# PROSE_COUNTS
 
 # %%
 with check(
@@ -520,7 +733,7 @@ with check(
     what="different values in each channel of each file.",
     why="a cluster that is not in the file saves nothing.",
 ) as c:
-    kept = counts.drop(index="16 clusters, QAT int8")
+    kept = counts.drop(index=["int8", "16 clusters, QAT int8"])
     c.between("clusters that are kept", kept.to_numpy().max(), 2, 16)
     c.between("after plain QAT", after_plain, 17, 255)
 
@@ -530,8 +743,8 @@ with check(
 # A layer of 144 weights costs hardly anything, however many clusters it has; the last convolution
 # has 27,648. So many clusters where there are few weights, two where there are many. And which two?
 # With two values from a *linear* beginning, the smallest and the largest weight, the border lies half
-# way between them; the more weights are on its one side, the lower is the layer's **entropy**, and
-# that is what a good code comes near to:
+# way between them, and the more weights are on its one side, the lower is the layer's **entropy**,
+# which a compressor comes near to:
 #
 # $$H = -\sum_j p_j \log_2 p_j .$$
 #
@@ -568,12 +781,16 @@ with check(
     c.equal("layers", list(got), list(sizes))
     c.equal("2, 4 and 16 clusters", list(got.values()), [16, 4, 2, 2, 4], misconceptions=[
         ([2, 4, 16, 16, 4], "The other way round: the large layers get few."),
+        ([16, 16, 2, 2, 16], "Up to 10,000 weights means `some`, and `many` only up to 1,000."),
     ])
+    c.equal("at the borders", list(clusters_by_size(
+        {"a": 1_000, "b": 1_001, "c": 10_000, "d": 10_001}, 2, 4, 16).values()), [16, 4, 4, 2],
+        misconceptions=[([4, 4, 4, 2], "Up to 1,000 weights means 1,000, too: ≤.")])
 
 # %% [markdown]
-# The runs: from k-means++ and from linear beginnings, at several generosities. Each is converted
-# with dynamic range, and its names are taken out of the file (`minimal.without_names`: they are
-# 600 bytes after `gzip`, and nothing runs by them).
+# The runs: from k-means++ and from linear beginnings, at several generosities, with every seed, and
+# one of them before its training. Each is converted with dynamic range, and its names are taken out
+# of the file (`minimal.without_names`: nothing runs by them).
 
 # %%
 RUNS = {
@@ -581,68 +798,73 @@ RUNS = {
     "full": [  # beginning, few, some, many, epochs
         ("kmeans++", 2, 4, 16, 3),
         ("linear", 2, 4, 16, 3),
+        ("linear", 2, 3, 16, 0),
         ("linear", 2, 3, 16, 3),
-        ("linear", 2, 3, 16, 8),
-        ("linear", 2, 2, 8, 3),
-        ("linear", 2, 2, 8, 2),
+        ("linear", 2, 3, 16, 6),
     ],
 }[PROFILE]
 RATE = 3e-3
 
 
-def smallest(model, seed, initialisation, clusters, epochs):
+def smallest(model, seed, beginning, clusters, epochs):
     """The nameless dynamic-range file of a model with clusters by size, trained."""
-    shares = clustering.cluster(model, clusters_by_size(sizes, *clusters), initialisation)
-    training.fit(shares, data, RECIPE.but(epochs=epochs, learning_rate=RATE), seed)
-    content = post_training.convert(clustering.strip(shares), "dynamic_range")
-    return minimal.without_names(content)
+    layers = {name: int(np.prod(k.shape)) for name, k in clustering.prunable(model).items()}
+    by_size = clusters_by_size(layers, *clusters)
+    if epochs:
+        recipe = RECIPE.but(epochs=epochs, learning_rate=RATE)
+        model = train_shared(model, by_size, recipe, seed, beginning)
+    else:
+        model = measured_anew(clustering.strip(clustering.cluster(model, by_size, beginning)))
+    return minimal.without_names(post_training.convert(model, "dynamic_range"))
 
 
-rows = []
-for initialisation, *clusters, epochs in RUNS:
-    name = "-".join(map(str, clusters))
-    content = smallest(base, SEED, initialisation, clusters, epochs)
-    file = f"sweep/05_{name}_{initialisation}_{epochs}.tflite"
-    path = lab.write(file, content, hand_in=False)
-    figures = lab.measure(f"{name} clusters, {initialisation}, {epochs} epochs", path)
-    table = measure.coding(path)
-    rows.append({"few-some-many": name, "beginning": initialisation, "epochs": epochs,
-                 "accuracy (%)": 100 * figures["accuracy"], "gzip (bytes)": figures["gzip_bytes"],
-                 "one index each (bytes)": table["best (bits)"].sum() / 8,
-                 "entropy (bytes)": table["entropy (bits)"].sum() / 8})
-runs = pd.DataFrame(rows)
+rows, made = [], {}
+for run in RUNS:
+    start, *clusters, epochs = run
+    name = f"{'-'.join(map(str, clusters))} clusters, {start}, {epochs} epochs"
+    for seed, baseline in baselines.items():
+        made[name, seed] = smallest(baseline.model, seed, start, clusters, epochs)
+        figures = measured(name, made[name, seed], seed)
+        bits = measure.coding(lab.path(file_of(name), seed))
+        rows.append({"run": name, "accuracy (%)": 100 * figures["accuracy"],
+                     "gzip (bytes)": figures["gzip_bytes"],
+                     "one index each (bytes)": bits["best (bits)"].sum() / 8,
+                     "entropy (bytes)": bits["entropy (bits)"].sum() / 8})
+by_run = pd.DataFrame(rows).groupby("run", sort=False)
+runs = by_run.mean()
+runs.insert(1, "worst seed (%)", by_run["accuracy (%)"].min())
 runs.round(1)
 
 # %% [markdown]
-# The same number of clusters, and a third fewer bytes from a linear beginning; it is not free, 97.9 %
-# in place of 99.9. The size follows how unevenly the values are used, and hardly how many there are:
-# the column of the entropy falls with it, that of the fixed indices does not. Eight epochs give a
-# better network than three (99.0 and 95.0 %) and a *larger* file, of a larger entropy: more weights
-# have changed sides. (One seed each.)
+# PROSE_RUNS
 #
-# We hand in the smallest of these that leaves a margin of six points over the sheet's 90 %, with all
-# seeds; and beside it, for those who want more than the floor, the best one below 12 KB.
+# We hand in the smallest of these that reads 90 % with *every* seed; and beside it, for those who want
+# more than the floor, the best one below 12 kB. (The sheet scores by the test images, and so we have
+# chosen by them; with more runs to choose from, the figure would flatter us.)
 
 # %%
-MARGIN = {"quick": -90, "full": 6}[PROFILE]
-able = runs[runs["accuracy (%)"] >= 90 + MARGIN]
+able = runs[runs["worst seed (%)"] >= {"quick": 0, "full": 90}[PROFILE]]
 choices = {
-    "smallest": ("sign_mnist_clustered.tflite", able.sort_values("gzip (bytes)").iloc[0]),
-    "best below 12 KB": (
+    "smallest": ("sign_mnist_clustered.tflite", able["gzip (bytes)"].idxmin()),
+    "best below 12 kB": (
         "sweep/05_best_below_12_kb.tflite",
-        runs[runs["gzip (bytes)"] <= 12 * 1024].sort_values("accuracy (%)").iloc[-1],
+        runs.loc[runs["gzip (bytes)"] <= 12_000, "accuracy (%)"].idxmax(),
     ),
 }
 for technique, (file, run) in choices.items():
-    clusters = [int(k) for k in run["few-some-many"].split("-")]
-    for seed, baseline in baselines.items():
-        content = smallest(baseline.model, seed, run["beginning"], clusters, int(run["epochs"]))
-        path = lab.write(file, content, seed, hand_in=technique == "smallest")
-        lab.measure(technique, path, seed)
-    print(f"{technique}: clusters {run['few-some-many']}, {run['epochs']} epochs, "
-          f"{lab.mean('accuracy', technique):.2%}, "
+    for seed in lab.seeds:
+        path = lab.write(file, made[run, seed], seed, hand_in=technique == "smallest")
+        lab.measure(technique, path, seed, reference=lab.path("sign_mnist.tflite", seed),
+                    harder=harder)
+    print(f"{technique}: {run}; {lab.mean('accuracy', technique):.2%}, "
           f"{lab.mean('gzip_bytes', technique):,.0f} bytes after gzip")
-measure.coding(lab.path("sign_mnist_clustered.tflite")).round(3)
+table = measure.coding(lab.path("sign_mnist_clustered.tflite")).drop(columns=["mask (bits)",
+                                                                              "index (bits)"])
+table["entropy of a value (bits)"] = table["entropy (bits)"] / table["values"]
+table.round(2)
+
+# %% [markdown]
+# PROSE_FINAL
 
 # %%
 with check(
@@ -652,7 +874,24 @@ with check(
 ) as c:
     floor = {"quick": 0.1, "full": 0.9 if data.source == "real" else 0.6}[PROFILE]
     c.between("accuracy", lab.mean("accuracy", "smallest"), floor, 1)
-    c.between("gzip", lab.mean("gzip_bytes", "smallest"), 1_000, 12 * 1024, unit="bytes")
+    c.between("gzip", lab.mean("gzip_bytes", "smallest"), 1_000, 12_000, unit="bytes")
+
+# %% [markdown]
+# **Your own network.** Where you have designed one in lab 01 it lies in the output folder; here it
+# goes the same way, by its own layers' sizes.
+
+# %%
+own = lab.network(sign_cnn)
+if own is sign_cnn:
+    print("No network of your own in the output folder: lab 01 puts it there.")
+else:
+    model = lab.trained(own, SEED).model
+    path = lab.write("sweep/05_own.tflite", post_training.convert(model, "float"), hand_in=False)
+    lab.measure("own float", path, model="own network")
+    content = smallest(model, SEED, "linear", (2, 4, 16), {"quick": 1, "full": 3}[PROFILE])
+    path = lab.write("sweep/05_own_clustered.tflite", content, hand_in=False)
+    figures = lab.measure("own, clusters by size", path, model="own network")
+    print(f"your own network: {figures['accuracy']:.2%}, {figures['gzip_bytes']:,} bytes after gzip")
 
 # %% [markdown]
 # Look at the seeds: the smallest file was chosen by the test images of the *first* seed, 97.1 %, and
@@ -673,9 +912,10 @@ report
 points = report.reset_index()
 points["pattern"] = np.select(
     [points["technique"].str.startswith("16 clusters"), points["technique"] == "smallest",
-     points["technique"] == "best below 12 KB", points["technique"].str.contains("-")],
-    ["16 clusters, all modes", "handed in", "below 12 KB", "clusters by size"], "clusters swept")
-points = points[points["technique"] != "float"]
+     points["technique"] == "best below 12 kB", points["technique"].str.contains("-")],
+    ["16 clusters, all modes", "handed in", "below 12 kB", "clusters by size"], "clusters swept")
+points = points[~points["technique"].isin(["float", "int8"])
+                & ~points["technique"].str.endswith(" 0 epochs")]
 plots.show(
     plots.over_size(points, level=90),
     alt="Accuracy over bytes after gzip: clusters by size lie far to the left of the same number "
@@ -692,7 +932,7 @@ plots.show(
 # %%
 lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "16 clusters, 16x8",
             "16 clusters, QAT int8", "16 clusters, CQAT int8", "clustering", "smallest",
-            "best below 12 KB", size="gzip (bytes)")
+            "best below 12 kB", size="gzip (bytes)")
 
 # %% [markdown]
 # QuantNET's first dense layer has half a million weights, so there clustering saves

@@ -20,6 +20,7 @@
 # - say which values `quantized_bits(4, 0, 1, alpha=1)` can give, and compute them yourself;
 # - write a quantiser that can be trained, as QKeras does it;
 # - start a low-bit network from trained float weights without throwing them away;
+# - explore the options of a quantiser over epochs, and say what a comparison of two of them bears;
 # - compare ten quantisers by what they do to weights and to accuracy;
 # - count a model's bits with `print_qstats`, estimate its energy with QTools, and say what neither
 #   figure tells you;
@@ -63,11 +64,13 @@ baselines = {seed: lab.trained(sign_cnn, seed) for seed in lab.seeds}
 for baseline in baselines.values():
     print(baseline.describe())
 base = baselines[SEED].model
+harder = data.corrupted(noise=0.03)  # the yardstick of lab 02
 
 
 def accuracy_in_keras(model):
     """Top-1 accuracy on the test images, in percent, of a Keras or QKeras model."""
-    return 100 * float(np.mean(model.predict(data.x_test, verbose=0).argmax(axis=1) == data.y_test))
+    predicted = model.predict(data.x_test, batch_size=500, verbose=0).argmax(axis=1)
+    return 100 * float(np.mean(predicted == data.y_test))
 
 
 # %% [markdown]
@@ -112,9 +115,11 @@ with check(
     c.close("by hand", quantized_bits(x), [0.25, 0, 0.125, 0.875, -0.875], misconceptions=[
         ([2, 0, 1, 7, -7], "Those are the codes: multiply by the step to come back to values."),
         ([0.25, 0, 0.125, 0.875, -1], "symmetric=1 leaves out the smallest code, −8."),
-        ([0.25, 0, 0.125, 0.9375, -0.9375], "One of the four bits is the sign: the step is 2^(i−b+1) "
-         "= 1/8."),
+        ([0.3125, -0.0625, 0.0625, 0.4375, -0.4375], "One of the four bits is the sign: the step is "
+         "2^(i−b+1) = 1/8."),
         ([0.25, 0, 0, 0.875, -0.875], "Round to the nearest code, do not cut off."),
+        ([0.25, -0.125, 0, 0.875, -0.875], "Round to the nearest code, not down."),
+        ([0.25, 0, 0.125, 0.875, -1.25], "Four bits end at ±7: clip the codes."),
     ])
     many = np.linspace(-3, 3, 1001).astype(np.float32)
     for setting in ["4,0,0", "4,0,1", "4,1,1", "3,0,1", "4,0,1,2.0"]:
@@ -123,7 +128,14 @@ with check(
         alpha = numbers[3] if len(numbers) > 3 else 1.0
         theirs = low_bit.rounded(f"quantized_bits({bits},{integer},{symmetric},alpha={alpha})", many)
         c.close(f"quantized_bits({bits}, {integer}, {symmetric}, alpha={alpha:g})",
-                quantized_bits(many, bits, integer, symmetric, alpha), theirs, tolerance=1e-6)
+                quantized_bits(many, bits, integer, symmetric, alpha), theirs, tolerance=1e-6,
+                misconceptions=[
+                    (theirs / alpha, "alpha multiplies the values."),
+                    (low_bit.rounded(f"quantized_bits({bits},{integer},{1 - symmetric},alpha={alpha})",
+                                     many), "`symmetric` gives the smallest code away, and without it "
+                     "the code is there."),
+                    (quantized_bits(many), "Bits, integer, symmetric and alpha are arguments."),
+                ])
 
 # %%
 names = ["quantized_bits(4,0,0,alpha=1)", "quantized_bits(4,0,1,alpha=1)",
@@ -203,7 +215,44 @@ with check(
                 ([0, 0, 0, 0], "Everything is inside stop_gradient, or the staircase is outside."),
                 ([1, 1, 0, 0], "That is lab 04's estimator; QKeras adds the difference to x itself, "
                  "not to the clipped x."),
+                ([8, 8, 8, 8], "The derivative of 8 x has stayed: only x is outside stop_gradient."),
             ])
+
+# %% [markdown]
+# **Do all of them?** The ten quantisers of section 7, asked for their derivative inside their range and
+# far outside of it:
+
+# %%
+WEIGHTS = {
+    "quantized_bits": low_bit.FOUR_BITS,
+    "quantized_po2": "quantized_po2(4)",
+    "ternary": "ternary(alpha=1)",
+    "stochastic_ternary": "stochastic_ternary(alpha='auto')",
+    "binary": "binary(alpha=1)",
+    "stochastic_binary": "stochastic_binary(alpha=1)",
+    "bernoulli": "bernoulli(alpha=1)",
+}
+ACTIVATIONS = {
+    "quantized_relu": "quantized_relu(4,2)",
+    "quantized_tanh": "quantized_tanh(4,0,1)",
+    "quantized_relu_po2": "quantized_relu_po2(4)",
+}
+asked = [-20.0, -0.3, 0.3, 20.0]
+derivatives = {}
+for name, notation in {**WEIGHTS, **ACTIVATIONS}.items():
+    x = tf.constant(asked)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = low_bit.quantizer(notation)(x)
+    derivatives[name] = tape.gradient(y, x).numpy()
+derivatives = pd.DataFrame.from_dict(derivatives, orient="index", columns=[f"x = {v:g}" for v in asked])
+derivatives.rename_axis("derivative at").round(2)
+
+# %% [markdown]
+# What the table says: all seven quantisers of weights have the derivative 1 everywhere. Those of
+# activations have the derivative of the function that they round: `quantized_relu` 0 below zero and
+# above its largest value, `quantized_tanh` 0 where it is flat, and `quantized_relu_po2`, whose largest
+# value is 128, that of a ReLU.
 
 # %% [markdown]
 # ## 3 · A scale for free
@@ -275,30 +324,58 @@ plots.show(
 )
 
 # %% [markdown]
-# **Predict.** All kernels of the baseline are rounded to four bits, without any training: once as
-# they are, once stretched.
+# **Does stretching change nothing?** With sixteen bits there is hardly any rounding, so a stretched
+# network must compute what the baseline computes, although its kernels are other numbers:
+
+# %%
+stretched = low_bit.quantize(base, "quantized_bits(16,0,1,alpha=1)", "quantized_bits(16,0,1,alpha=1)")
+some = data.x_test[:500]
+apart = np.abs(stretched.predict(some, verbose=0) - base.predict(some, verbose=0)).max()
+print(f"largest difference of {24 * len(some):,} probabilities: {apart:.5f}; the largest weights of conv2, "
+      f"before: {np.abs(base.get_layer('conv2').kernel).max():.3f}, stretched: "
+      f"{np.abs(stretched.get_layer('conv2').kernel).max():.3f}")
+
+# %% [markdown]
+# **Predict.** All kernels of the baseline are rounded to four bits, without any training: as they are,
+# stretched, and stretched with the normalisations' statistics measured anew on training images.
 
 # %%
 my_guess = predict(
     "rounded without training",
-    "4-bit weights without training, stretched over the grid: how many test images does it read?",
-    choices=["less than half", "50 to 90 %", "more than 90 %"],
+    "4-bit weights without training, stretched, old statistics: how many test images does it read?",
+    choices=["less than half", "50 to 95 %", "more than 95 %"],
     answer=None,
 )
 
 # %%
-rows = {}
+def measured_anew(model):
+    """The model, its normalisations' statistics measured on training images; nothing is trained."""
+    for start in range(0, 7680, 128):
+        model(data.x_train[start : start + 128], training=True)
+    return model
+
+
+rows = []
 for name in (low_bit.FOUR_BITS, "ternary(alpha=1)"):
-    rows[name] = {
-        "as they are": accuracy_in_keras(low_bit.quantize(base, name, fit_scale=False)),
-        "stretched": accuracy_in_keras(low_bit.quantize(base, name)),
-    }
-untrained = pd.DataFrame.from_dict(rows, orient="index").rename_axis("weights, accuracy in %")
-found = untrained.loc[low_bit.FOUR_BITS, "stretched"]
+    for seed, baseline in baselines.items():
+        rounded = low_bit.quantize(baseline.model, name)
+        for what, model in [
+            ("as they are", low_bit.quantize(baseline.model, name, fit_scale=False)),
+            ("stretched", rounded),
+            ("stretched, new statistics", None),
+        ]:
+            model = measured_anew(rounded) if model is None else model
+            rows.append({"weights": name, "seed": seed, "rounded": what,
+                         "accuracy (%)": accuracy_in_keras(model)})
+untrained = pd.DataFrame(rows).groupby(["weights", "rounded"], sort=False)["accuracy (%)"]
+found = untrained.mean()[low_bit.FOUR_BITS, "stretched"]
 reveal("rounded without training", my_guess,
-       "less than half" if found < 50 else "50 to 90 %" if found <= 90 else "more than 90 %",
-       f"{found:.1f} %, and {untrained.loc[low_bit.FOUR_BITS, 'as they are']:.1f} % as they are.")
-untrained.round(1)
+       "less than half" if found < 50 else "50 to 95 %" if found <= 95 else "more than 95 %",
+       f"{found:.1f} %, mean over {len(lab.seeds)} seed(s).")
+untrained.agg(["mean", "min", "max"]).round(1)
+
+# %% [markdown]
+# PROSE_UNTRAINED
 
 # %% [markdown]
 # That is one network. Over all three the stretched 4-bit weights read 88.4 ± 8.9 % (the row "4-bit,
@@ -354,8 +431,8 @@ with check(
     names = ["conv1", "conv2", "conv3", "conv4", "letter"]
     c.equal("kinds of layers", [type(layers[n]).__name__ for n in names if n in layers],
             ["QConv2D"] * 4 + ["QDense"], misconceptions=[
-                (["Conv2D"] * 4 + ["Dense"], "Those are Keras's layers: take qkeras.QConv2D and "
-                 "qkeras.QDense."),
+                (["Conv2D"] * 4 + [last], "Those are Keras's layers: take qkeras.QConv2D and "
+                 "qkeras.QDense.") for last in ("Dense", "QDense")
             ])
     quantised = {n: str(getattr(layers[n], "kernel_quantizer_internal", None)) for n in names}
     c.that("all kernels have four bits",
@@ -367,21 +444,27 @@ with check(
     c.equal("biases of the convolutions", [bool(layers[n].use_bias) for n in names],
             [False] * 4 + [True])
     copy = low_bit.quantize(base)
+    biases = np.linspace(-1, 1, 24)  # those of a trained network round to zeros, nearly all
+    copy.get_layer("letter").bias.assign(biases)
     network.set_weights(copy.get_weights())
     some = data.x_test[:64]
-    c.close("outputs", network.predict(some, verbose=0), copy.predict(some, verbose=0),
+    expected = copy.predict(some, verbose=0)
+    c.that("biases matter in this test",
+           np.abs(expected - low_bit.quantize(base).predict(some, verbose=0)).max() > 0.1,
+           otherwise="the biases of the copy have no effect.")
+    c.close("outputs, with biases from −1 to 1", network.predict(some, verbose=0), expected,
             tolerance=1e-5)
 
 # %% [markdown]
 # ## 5 · Training
 #
 # `low_bit.quantize` makes such a network from any trained model and stretches the kernels as in
-# section 3. A few epochs at a low rate are enough from there: four bits for each seed, and ternary,
-# the coarsest that still has a zero.
+# section 3. Then it is trained: four bits for each seed, and ternary, the coarsest that still has a
+# zero.
 
 # %%
 networks, histories = {}, {"4-bit": [], "ternary": []}
-RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs={"quick": 2, "full": 5}[PROFILE], learning_rate=2e-3)
+RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs={"quick": 1, "full": 3}[PROFILE], learning_rate=2e-3)
 for seed, baseline in baselines.items():
     for technique, weights in [("4-bit", low_bit.FOUR_BITS), ("ternary", "ternary(alpha=1)")]:
         network = low_bit.quantize(baseline.model, weights)
@@ -400,10 +483,68 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plot says: the lines on top are the 4-bit networks; they only have to be put right. The
-# ternary ones begin far below and learn most of it back within the first epoch. (A training also
-# measures the normalisations' statistics anew. How much of the way that alone would go is not in this
-# figure.)
+# PROSE_TRAINED
+#
+# **Explore.** The sheet says: explore the options carefully, and be prepared to train for many epochs.
+# So each option by itself, from the weights *as they are*, not stretched, so that there is something to
+# learn: `integer` moves the binary point, `symmetric=0` adds the sixteenth code, `alpha="auto"` gives
+# each channel a float scale and `"auto_po2"` rounds that to a power of two. After each epoch the test
+# images; the first row is the stretched start of above, at the same rate.
+#
+# **Predict.** Which of them is best after the first epoch, from the weights as they are?
+
+# %%
+OPTIONS = {
+    "alpha=1, stretched": (low_bit.FOUR_BITS, True),
+    "alpha=1": (low_bit.FOUR_BITS, False),
+    "symmetric=0": ("quantized_bits(4,0,0,alpha=1)", False),
+    "integer=1": ("quantized_bits(4,1,1,alpha=1)", False),
+    "integer=-1": ("quantized_bits(4,-1,1,alpha=1)", False),
+    'alpha="auto"': ("quantized_bits(4,0,1,alpha='auto')", False),
+    'alpha="auto_po2"': ("quantized_bits(4,0,1,alpha='auto_po2')", False),
+}
+my_guess = predict(
+    "options",
+    "Best after one epoch, from the weights as they are:",
+    choices=[name for name, (_, fit) in OPTIONS.items() if not fit],
+    answer=None,
+)
+
+
+# %%
+def followed(model, epochs, seed=SEED):
+    """Accuracies of a network in Keras, before and after each epoch of a training."""
+    accuracies, after = [accuracy_in_keras(model)], []
+    with low_bit.training():
+        training.fit(model, data, RECIPE.but(epochs=epochs), seed,
+                     on_epoch=lambda *_: after.append(model.get_weights()))
+    for weights in after:  # outside: stochastic quantisers draw in there
+        model.set_weights(weights)
+        accuracies.append(accuracy_in_keras(model))
+    return accuracies
+
+
+if PROFILE == "quick":
+    OPTIONS = {name: OPTIONS[name] for name in ("alpha=1, stretched", "alpha=1", 'alpha="auto"')}
+EXPLORED = {"quick": (1, (SEED,)), "full": (3, (SEED,))}[PROFILE]
+explored = {}
+for name, (notation, fit) in OPTIONS.items():
+    explored[name] = np.mean([
+        followed(low_bit.quantize(baselines[seed].model, notation, fit_scale=fit), EXPLORED[0], seed)
+        for seed in EXPLORED[1]], axis=0)
+explored = pd.DataFrame(explored).rename_axis("epochs").T
+first = explored.drop(index="alpha=1, stretched")[1]
+reveal("options", my_guess, first.idxmax(), ", ".join(f"{k}: {v:.1f} %" for k, v in first.items()))
+explored.round(2)
+
+# %%
+plots.show(
+    plots.lines(explored.T, x="epochs", y="test accuracy (%)"),
+    alt="ALT_OPTIONS",
+)
+
+# %% [markdown]
+# PROSE_OPTIONS
 
 # %% [markdown]
 # ## 6 · Size in bits
@@ -415,9 +556,9 @@ four_bit = networks["4-bit", SEED]
 qkeras.print_qstats(four_bit)
 
 # %% [markdown]
-# `smult_4_8` is a multiplication of 4-bit weights with the pixels, which
-# `print_qstats` takes for 8-bit numbers; `sfmult_4_32` one of 4-bit weights with *float*
-# activations, since we quantised none. The last lines are the share of weights whose value is zero.
+# `smult_4_8` is a multiplication of 4-bit weights with the pixels, which `print_qstats` takes for 8-bit
+# numbers; `sfmult_4_32` one of 4-bit weights with *float* activations, since we quantised none. The last lines are the share
+# of weights whose value is zero.
 
 
 # %% [markdown]
@@ -451,6 +592,7 @@ with check(
             misconceptions=[
                 (191_040, "The 24 biases of the dense layer are missing."),
                 (47_784, "That is the number of weights: multiply by the bits of each."),
+                (1_529_088, "That is their size at 32 bits."),
             ])
     ternary = networks["ternary", SEED]
     c.equal("ternary, the bias still 4-bit", size_in_bits(ternary),
@@ -491,7 +633,7 @@ sizes
 # | `quantized_bits` | evenly spaced values |
 # | `ternary`, `stochastic_ternary` | −1, 0, 1; drawn at random in training, around the thresholds |
 # | `binary`, `stochastic_binary` | −1, 1; the same |
-# | `bernoulli` | 0 or 1, drawn with the probability sigmoid(6 x) at every **call**, at inference too |
+# | `bernoulli` | 0 or 1, drawn with the probability sigmoid(6 x) at every **call**, inference too |
 # | `quantized_po2` | ± powers of two |
 # | `quantized_relu` | evenly spaced values from zero on, for activations |
 # | `quantized_tanh` | evenly spaced values within ±1, for activations |
@@ -532,7 +674,9 @@ with check(
             misconceptions=[
                 ([0.25, -1 / 1024, 4, -16], "The exponent has only three bits: clip it."),
                 ([0.25, 1 / 16, 4, 8], "The sign is lost in the logarithm: put it back."),
-                ([0.25, -1 / 16, 2, -8], "Round the exponent, do not cut it off: log2 3 = 1.58."),
+                ([0.25, -1 / 16, 2, -8], "Round the exponent, not down: log2 3 = 1.58."),
+                ([0.5, -1 / 16, 2, -8], "Round the exponent, do not cut it off: log2 3 = 1.58."),
+                ([-2, -4, 2, 3], "Those are the exponents: 2 to the power of them."),
             ])
     random = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     c.close("quantized_po2(4)", power_of_two(random), low_bit.rounded("quantized_po2(4)", random))
@@ -543,20 +687,6 @@ with check(
 # $\lVert w - s\,q\rVert^2 / \lVert w\rVert^2$ at the best scale $s$.
 
 # %%
-WEIGHTS = {
-    "quantized_bits": low_bit.FOUR_BITS,
-    "quantized_po2": "quantized_po2(4)",
-    "ternary": "ternary(alpha=1)",
-    "stochastic_ternary": "stochastic_ternary(alpha='auto')",
-    "binary": "binary(alpha=1)",
-    "stochastic_binary": "stochastic_binary(alpha='auto')",
-    "bernoulli": "bernoulli(alpha=1)",
-}
-ACTIVATIONS = {
-    "quantized_relu": "quantized_relu(4,2)",
-    "quantized_tanh": "quantized_tanh(4,0,1)",
-    "quantized_relu_po2": "quantized_relu_po2(4)",
-}
 kernel = base.get_layer("conv2").kernel.numpy()
 panels = {}
 for name, notation in WEIGHTS.items():
@@ -571,10 +701,18 @@ plots.show(
 )
 
 # %% [markdown]
-# **Predict.** Each of them now trains the same warm-started network for a few epochs, one seed:
-# seven as the weights' quantiser, three as the activations' with 4-bit weights.
+# **Predict.** Each of them now trains the same warm-started network for a few epochs: seven as the
+# weights' quantiser, three as the activations' with 4-bit weights. There are two controls.
+# `stochastic_ternary` knows only a float scale for each channel (`alpha="auto"`), and so has the
+# `ternary` of the one; `quantized_po2(2)`, the other, has few powers of two.
 
 # %%
+CONTROLS = {
+    "ternary, auto": "ternary(alpha='auto')",
+    "quantized_po2(2)": "quantized_po2(2)",
+}
+few_values = low_bit.quantizer_values("quantized_po2(2)")
+print("quantized_po2(2) has the values", ", ".join(f"{v:g}" for v in few_values))
 my_guess = predict(
     "one bit a weight",
     "binary weights, −1 and 1, against ternary ones, −1, 0 and 1, after the same few epochs:",
@@ -583,47 +721,55 @@ my_guess = predict(
 )
 
 # %%
-EPOCHS = {"quick": 1, "full": 2}[PROFILE]
+EPOCHS = {"quick": 1, "full": 3}[PROFILE]
 few = ("quantized_po2", "ternary", "binary", "quantized_relu")
-rows = {}
-for name, notation in {**WEIGHTS, **ACTIVATIONS}.items():
+twice = ("quantized_po2", "quantized_po2(2)", "ternary", "binary")  # with a second seed
+rows, courses = {}, {}
+for name, notation in {**WEIGHTS, **CONTROLS, **ACTIVATIONS}.items():
     if PROFILE == "quick" and name not in few:
         continue
-    is_weight = name in WEIGHTS
-    model = low_bit.quantize(
-        base, notation if is_weight else low_bit.FOUR_BITS,
-        activations=None if is_weight else notation,
-    )
-    start = accuracy_in_keras(model)
-    with low_bit.training():
-        training.fit(model, data, RECIPE.but(epochs=EPOCHS), SEED)
-    rows[name] = {
-        "of": "weights" if is_weight else "activations",
-        "notation": notation,
-        "bits": low_bit.quantizer(notation).bits,
-        "rounded (%)": start,
-        "trained (%)": accuracy_in_keras(model),
-    }
+    is_weight = name not in ACTIVATIONS
+    runs = []
+    for seed in lab.seeds[: 2 if name in twice else 1]:
+        model = low_bit.quantize(
+            baselines[seed].model, notation if is_weight else low_bit.FOUR_BITS,
+            activations=None if is_weight else notation,
+        )
+        runs.append(followed(model, EPOCHS, seed))
+    rows[name] = {"of": "weights" if is_weight else "activations"}
+    if is_weight:
+        divisor, _ = low_bit.fitted_scale(kernel, low_bit.quantizer(notation), per_channel=False)
+        rounded = low_bit.rounded(notation, kernel / divisor)
+        _, cosine = scale_and_cosine(kernel, rounded)
+        magnitudes = np.abs(rounded[rounded != 0])
+        rows[name] |= {"zeros (%)": 100 * np.mean(rounded == 0), "error": 1 - cosine**2}
+        if "auto" not in notation:  # there each channel has magnitudes of its own
+            rows[name]["smallest/largest"] = magnitudes.min() / magnitudes.max()
+    rows[name] |= {"seeds": len(runs), "rounded (%)": np.mean(runs, axis=0)[0],
+                   "trained (%)": np.mean(runs, axis=0)[-1]}
+    courses[name] = np.mean(runs, axis=0)
 ten = pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantiser")
 gap = ten.loc["ternary", "trained (%)"] - ten.loc["binary", "trained (%)"]
 reveal("one bit a weight", my_guess,
        "about the same" if gap < 2 else "2 to 20 points worse" if gap <= 20 else
        "more than 20 points worse", f"{gap:.1f} points.")
-ten.round({"rounded (%)": 1, "trained (%)": 2})
+ten.round({"zeros (%)": 1, "smallest/largest": 3, "error": 3, "rounded (%)": 1, "trained (%)": 2})
+
+# %%
+plots.show(
+    plots.lines(pd.DataFrame(courses).rename_axis("epochs"), x="epochs", y="test accuracy (%)"),
+    alt="ALT_TEN",
+)
+
+# %%
+two_alike = np.repeat(data.x_test[:1], 8, axis=0)
+drawn = low_bit.quantize(base, "bernoulli(alpha=1)")
+first, second = drawn(two_alike).numpy(), drawn(two_alike).numpy()
+print(f"bernoulli, one image eight times in a call: probabilities differ by {np.ptp(first, axis=0).max():.1e};"
+      f" in two calls by {np.abs(first - second).max():.1e}")
 
 # %% [markdown]
-# How to read it: one seed and two epochs, so that small differences mean nothing, and
-# where a network would end is not asked. Powers of two have **no zero** and read 99.9 %: it is not
-# the zero that counts. They have small values, down to a hundred and twenty-eighth of the largest
-# one; `ternary` has a zero; `binary` has neither, a weight that ought to be small must be as large
-# as all others, with one sign or the other, and it reads 18 points less than `ternary`. That fits
-# the histogram; it is no proof.
-#
-# `bernoulli` draws its weights anew at every call, the same for all images of it: what was learned
-# with one draw is read with another. Of the stochastic quantisers the table says less than it seems
-# to: beside their drawing they have a float scale for each channel (`alpha="auto"`), and the `ternary`
-# and `binary` beside them have none. Four-bit activations, with 4-bit weights, keep what one-bit
-# weights do not; `quantized_tanh` loses four and a half points, from a start of 19 %.
+# PROSE_TEN
 
 # %%
 with check(
@@ -672,8 +818,10 @@ with check(
 ) as c:
     c.equal("by hand", pack(np.array([1, -1, 7, -8])), [241, 135], misconceptions=[
         ([31, 120], "The first code goes into the low half of the byte."),
-        ([241, 120], "Each byte the same way: the first code of a pair is the low one."),
         ([-15, -121], "Bytes are unsigned: take the four bits of each code with & 15."),
+        ([121, 15], "Two's complement, not an offset of 8: −1 is 1111."),
+        ([145, 135], "Two's complement, not a sign and a magnitude: −1 is 1111."),
+        ([1, 15, 7, 8], "Two codes in *one* byte."),
     ])
     c.dtype("type", pack(np.array([1, -1])), np.uint8)
     codes = low_bit.codes(four_bit.get_layer("conv2")).values
@@ -734,7 +882,8 @@ for seed, baseline in baselines.items():
             path = lab.write("sign_mnist_4bit.tflite", content, seed)
         else:
             path = lab.write(f"sweep/07_{file}.tflite", content, seed, hand_in=False)
-        figures = lab.measure(technique, path, seed)
+        figures = lab.measure(technique, path, seed, harder=harder,
+                              reference=lab.path("sweep/07_float.tflite", seed))
         if model is not None:
             compared.append({
                 "file": technique,
@@ -752,13 +901,20 @@ compared.groupby("file", sort=False).mean().drop(columns="seed").round(3)
 # values. A TFLite file has no 4-bit biases. What it holds is float32, as the table below says: the
 # dense layer's bias with the same few *values*, and for each convolution a bias of full precision,
 # which is no bias of the network at all but its normalisation, folded. (One could quantise after
-# folding and train a bias of four bits instead. It would save 160 · 28 bits, 2 % of the file.) The
-# last row says what the dense layer's bias has become: 2 values, and 92 % zeros, 22 of 24. With a step
-# of 1/8 a bias of four bits is next to no bias, and this network does without it.
+# folding and train a bias of four bits instead. It would save 160 · 28 bits, 2 % of the file.)
 
 # %%
 weights = measure.inspect(lab.path("sign_mnist_4bit.tflite")).weights
+bias = weights[(weights["layer"] == "letter") & (weights["role"] == "bias")].iloc[0]
+stored_bias = measure.read_graph(lab.path("sign_mnist_4bit.tflite")).tensors[bias["tensor"]].values()
+letter = networks["4-bit", SEED].get_layer("letter")
+in_keras = np.asarray(letter.bias_quantizer_internal(letter.bias))
+print(f"bias of the dense layer, in float: {letter.bias.numpy().min():.3f} to "
+      f"{letter.bias.numpy().max():.3f}; with a step of 1/8, {np.count_nonzero(in_keras)} of 24 are not zero")
 weights[["layer", "role", "type", "values", "bytes", "unique", "sparsity"]].round(3)
+
+# %% [markdown]
+# PROSE_BIAS
 
 # %%
 four_loss = 100 * (lab.mean("accuracy", "float") - lab.mean("accuracy", "4-bit"))
@@ -773,8 +929,10 @@ with check(
     of_file = compared[compared["file"] != "4-bit, dynamic range"]
     gap = (of_file["in Keras (%)"] - of_file["from the file (%)"]).abs().max()
     c.between("file against simulation", gap, 0, 0.03, unit="points")
-    bias = weights[(weights["layer"] == "letter") & (weights["role"] == "bias")]
-    c.between("values of the dense layer's bias", int(bias["unique"].iloc[0]), 1, 15)
+    c.close("the dense layer's bias in the file is QKeras's", np.ravel(stored_bias), in_keras)
+    c.that("and it lies on the grid of four bits",
+           np.allclose(8 * in_keras, np.round(8 * in_keras)) and np.abs(in_keras).max() <= 0.875,
+           otherwise="its values are no multiples of 1/8 within ±7/8.")
     c.between("4-bit accuracy", 100 * lab.mean("accuracy", "4-bit"),
               {"quick": 60, "full": 95}[PROFILE], 100, unit="%")
     c.between("lost against float", four_loss, -5, {"quick": 10, "full": 2}[PROFILE], unit="points")
@@ -829,12 +987,13 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plot says: with activations quantised too, four bits for both cost little
-# more than half of eight, and ternary weights three quarters of that, since of the multiplication
-# an addition is left. The additions stay: their accumulators must be wide, whatever the weights
-# are. Memory is a small part here, because the whole network fits on the chip. From DRAM it would
-# be the larger one: QTools takes 20.3 pJ a bit there, 3,900 nJ for one reading of the 4-bit
-# weights. None of this is saved by the TFLite files above on *this* computer:
+# What the plot says: with activations quantised too, four bits for both cost little more than half
+# of eight, and ternary weights three quarters of that, since of the multiplication an addition is
+# left. The additions stay: their accumulators must be wide, whatever the weights are. Memory is a
+# small part here, because the whole network fits on the chip. From DRAM it would be the larger one:
+# QTools takes 20.3 pJ a bit there, 3,900 nJ for one reading of the 4-bit weights.
+#
+# None of this is saved by the TFLite files above on *this* computer:
 
 # %%
 timed = {}
@@ -843,13 +1002,33 @@ for technique, file in [("float", "sweep/07_float.tflite"), ("int8", "sweep/07_i
                         ("4-bit, dynamic range", "sweep/07_4bit_dynamic.tflite"),
                         ("ternary", "sweep/07_ternary.tflite")]:
     timed[technique] = lab.latency(technique, lab.path(file)).median_ms
+operators = {technique: measure.inspect(lab.path(file)).operators["operator"].value_counts()
+             for technique, file in [("4-bit", "sign_mnist_4bit.tflite"),
+                                     ("4-bit, dynamic range", "sweep/07_4bit_dynamic.tflite")]}
+print({name: int(counts.get("DEQUANTIZE", 0)) for name, counts in operators.items()}, "operators DEQUANTIZE")
 pd.Series(timed, name="latency (ms)").rename_axis("file").round(3).to_frame()
 
 # %% [markdown]
-# In the files called 4-bit and ternary a `DEQUANTIZE` stands before each layer: the
-# weights are unpacked, and multiplied as floats. The dynamic-range file is computed in integers,
-# and takes half of that time or a little more, which is still twice int8's. Few bits save memory
-# everywhere, and time only on hardware that is made for them.
+# PROSE_TIME
+#
+# **Your own network.** Where you have designed one in lab 01 it lies in the output folder; here its
+# weights get four bits, from its own stretched start.
+
+# %%
+own = lab.network(sign_cnn)
+if own is sign_cnn:
+    print("No network of your own in the output folder: lab 01 puts it there.")
+else:
+    model = lab.trained(own, SEED).model
+    small = low_bit.quantize(model)
+    with low_bit.training():
+        training.fit(small, data, RECIPE, SEED)
+    for technique, content in [("own float", post_training.convert(model, "float")),
+                               ("own 4-bit", low_bit.convert(small))]:
+        path = lab.write(f"sweep/07_{technique.replace(' ', '_')}.tflite", content, hand_in=False)
+        figures = lab.measure(technique, path, model="own network")
+        print(f"{technique}: {figures['accuracy']:.2%}, {figures['bytes']:,} bytes")
+    print("left in float:", low_bit.left_in_float(small) or "nothing")
 
 # %% [markdown]
 # ## The ledger
@@ -860,9 +1039,9 @@ report
 
 # %%
 plots.show(
-    plots.comparison(report),
+    plots.comparison(report[report["model"] == "baseline"]),
     alt="Test accuracy with its spread, and size, of each file: the trained 4-bit files lie beside "
-    "float at a sixth of its size, ternary just below at a tenth.",
+    "float at a sixth of its size, ternary below it at a tenth.",
 )
 
 # %% [markdown]
