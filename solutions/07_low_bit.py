@@ -378,12 +378,6 @@ untrained.agg(["mean", "min", "max"]).round(1)
 # PROSE_UNTRAINED
 
 # %% [markdown]
-# That is one network. Over all three the stretched 4-bit weights read 88.4 ± 8.9 % (the row "4-bit,
-# untrained" of the ledger below): how much is kept without training is a matter of the seed. That
-# stretching is what keeps it is not, with 18.9 % beside 95.7. And as in lab 06 the normalisations still
-# hold the statistics of the float weights.
-
-# %% [markdown]
 # ## 4 · The network in QKeras
 #
 # A QKeras layer is a Keras layer with two more arguments, `kernel_quantizer` and `bias_quantizer`.
