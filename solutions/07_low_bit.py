@@ -493,7 +493,6 @@ OPTIONS = {
     "alpha=1": (low_bit.FOUR_BITS, False),
     "symmetric=0": ("quantized_bits(4,0,0,alpha=1)", False),
     "integer=1": ("quantized_bits(4,1,1,alpha=1)", False),
-    "integer=-1": ("quantized_bits(4,-1,1,alpha=1)", False),
     'alpha="auto"': ("quantized_bits(4,0,1,alpha='auto')", False),
     'alpha="auto_po2"': ("quantized_bits(4,0,1,alpha='auto_po2')", False),
 }
