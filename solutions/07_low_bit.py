@@ -444,7 +444,7 @@ with check(
     some = data.x_test[:64]
     expected = copy.predict(some, verbose=0)
     c.that("biases matter in this test",
-           np.abs(expected - low_bit.quantize(base).predict(some, verbose=0)).max() > 0.1,
+           np.abs(expected - low_bit.quantize(base).predict(some, verbose=0)).max() > 1e-3,
            otherwise="the biases of the copy have no effect.")
     c.close("outputs, with biases from −1 to 1", network.predict(some, verbose=0), expected,
             tolerance=1e-5)
