@@ -534,7 +534,7 @@ my_guess = predict(
 )
 
 # %%
-SWEEP = {"quick": (4, 16), "full": (2, 4, 8, 16)}[PROFILE]
+SWEEP = {"quick": (4, 16), "full": (2, 4, 16)}[PROFILE]
 EPOCHS = {"quick": 1, "full": 2}[PROFILE]
 RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs=EPOCHS, learning_rate=2e-3)
 rows, sixteen = [], {}
@@ -799,8 +799,7 @@ RUNS = {
         ("kmeans++", 2, 4, 16, 2),
         ("linear", 2, 4, 16, 2),
         ("linear", 2, 3, 16, 0),
-        ("linear", 2, 3, 16, 2),
-        ("linear", 2, 3, 16, 5),
+        ("linear", 2, 3, 16, 4),
     ],
 }[PROFILE]
 RATE = 3e-3
