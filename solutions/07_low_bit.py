@@ -350,8 +350,9 @@ my_guess = predict(
 # %%
 def measured_anew(model):
     """The model, its normalisations' statistics measured on training images; nothing is trained."""
-    for start in range(0, 7680, 128):
-        model(data.x_train[start : start + 128], training=True)
+    seen = data.x_train[:7680]
+    for start in range(0, len(seen), 128):
+        model(seen[start : start + 128], training=True)
     return model
 
 
