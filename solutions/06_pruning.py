@@ -243,7 +243,7 @@ def shares_by(score, model, sparsity):
     scores = np.concatenate([score(kernel).ravel() for kernel in kernels.values()])
     borders = np.cumsum([kernel.size for kernel in kernels.values()])[:-1]
     keep = np.split(magnitude_mask(scores, sparsity), borders)
-    return {name: 1 - part.mean() for name, part in zip(kernels, keep)}
+    return {name: float(1 - part.mean()) for name, part in zip(kernels, keep)}
 
 
 sizes = {name: int(np.prod(kernel.shape)) for name, kernel in pruning.prunable(base).items()}
