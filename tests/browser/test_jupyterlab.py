@@ -103,7 +103,8 @@ def test_the_first_cells_run(server, browser):
     wait = WebDriverWait(browser, 60, poll_frequency=0.5)
     wait.until(lambda b: "Lab 00" in b.find_element(By.TAG_NAME, "body").text)
     wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, ".jp-CodeCell .cm-content"))
-    wait.until(lambda b: "Idle" in b.find_element(By.CSS_SELECTOR, "#jp-main-statusbar").text)
+    idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
+    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, idle))
     # Run the cells down to the first one that has output: title, texts, parameters, set-up.
     run = browser.find_element(
         By.CSS_SELECTOR, "[data-command='notebook:run-cell-and-select-next']"
