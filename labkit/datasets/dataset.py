@@ -265,6 +265,11 @@ class Dataset:
             self, name=f"{self.name}, noise {noise:g}, contrast {contrast:g}", x_test=harder
         )
 
+    def of_test(self, count: int, seed: int | list[int] = 0) -> tuple[np.ndarray, np.ndarray]:
+        """At most `count` test samples and their classes, the classes in their proportions."""
+        chosen = stratified(self.y_test, min(count, len(self.y_test)), seed)
+        return self.x_test[chosen], self.y_test[chosen]
+
     def representative(self, count: int, seed: int = 0) -> np.ndarray:
         """Training samples of all classes, float32 (count, ...), to calibrate activation ranges."""
         return self.x_train[_drawn(self.y_train, count, seed)]

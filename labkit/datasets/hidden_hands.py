@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labkit.datasets import DataError, hands, sign_mnist, stratified
+from labkit.datasets import DataError, hands, sign_mnist
 
 find, load = sign_mnist.SOURCE.found, sign_mnist.SOURCE.load
 
@@ -32,10 +32,9 @@ def real(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: the real data is missing or damaged.
     """
-    test = load("real")
-    chosen = stratified(test.y_test, min(count, len(test.y_test)), seed)
-    images = perturbed(test.x_test[chosen], np.random.default_rng(seed))
-    return images, test.y_test[chosen]
+    x, y = load("real").of_test(count, seed)
+    images = perturbed(x, np.random.default_rng(seed))
+    return images, y
 
 
 def synthetic(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +44,7 @@ def synthetic(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
         seed: at least four integers 0..255.
     """
     classes = np.arange(count) % len(sign_mnist.CLASS_NAMES)
-    number = int.from_bytes(bytes(seed), "big") | 1 << 31  # far from the seeds of the labs
+    number = far_seed(seed)
     images = hands.draw(classes, seed=number, stream="test")
     return images.reshape(-1, *SHAPE), classes
 
@@ -55,9 +54,8 @@ def public(count: int, of_real: bool) -> tuple[np.ndarray, np.ndarray]:
     if not of_real:
         drawn = sign_mnist.synthesize(1, count, seed=0)
         return to_bytes(drawn.x_test), drawn.y_test
-    test = load("real")
-    chosen = stratified(test.y_test, min(count, len(test.y_test)), 0)
-    return to_bytes(test.x_test[chosen]), test.y_test[chosen]
+    x, y = load("real").of_test(count)
+    return to_bytes(x), y
 
 
 def own(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,6 +68,11 @@ def own(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not 0 <= y.min() <= y.max() <= last:
         raise DataError(f"y has classes from {y.min()} to {y.max()}, expected 0 to {last}.")
     return x, y
+
+
+def far_seed(seed: list[int]) -> int:
+    """A seed of a generator's own, from integers 0..255: far from the seeds of the labs."""
+    return int.from_bytes(bytes(seed), "big") | 1 << 31
 
 
 def perturbed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from labkit.datasets import DataError, har_simulator, stratified, uci_har
+from labkit.datasets import DataError, har_simulator, uci_har
+from labkit.datasets.hidden_hands import far_seed
 
 find, load = uci_har.SOURCE.found, uci_har.SOURCE.load
 
@@ -36,10 +37,9 @@ def real(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: the real data is missing or damaged.
     """
-    test = load("real")
-    chosen = stratified(test.y_test, min(count, len(test.y_test)), seed)
-    windows = perturbed(test.x_test[chosen], np.random.default_rng(seed))
-    return uci_har.scaled(windows), test.y_test[chosen]
+    x, y = load("real").of_test(count, seed)
+    windows = perturbed(x, np.random.default_rng(seed))
+    return uci_har.scaled(windows), y
 
 
 def synthetic(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +52,7 @@ def synthetic(count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
     Args:
         seed: at least four integers 0..255.
     """
-    number = int.from_bytes(bytes(seed), "big") | 1 << 31  # far from the seeds of the labs
+    number = far_seed(seed)
     share = _PEOPLE["train"] / sum(_PEOPLE.values())
     first = min(count, _ACTIVITIES * round(share * count / _ACTIVITIES))
     counts = {"train": first, "test": count - first}
@@ -66,9 +66,8 @@ def public(count: int, of_real: bool) -> tuple[np.ndarray, np.ndarray]:
     if not of_real:
         drawn = uci_har.synthesize(1, count, seed=0)
         return uci_har.scaled(drawn.x_test), drawn.y_test
-    test = load("real")
-    chosen = stratified(test.y_test, min(count, len(test.y_test)), 0)
-    return uci_har.scaled(test.x_test[chosen]), test.y_test[chosen]
+    x, y = load("real").of_test(count)
+    return uci_har.scaled(x), y
 
 
 def own(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.datasets import DataError, Dataset, Source, cifar10_pairs, stratified
-from labkit.datasets.hidden_hands import perturbed, to_bytes
+from labkit.datasets import DataError, Dataset, Source, cifar10_pairs
+from labkit.datasets.hidden_hands import far_seed, perturbed, to_bytes
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,9 @@ class HiddenPair:
         Raises:
             DataError: the real data is missing or damaged.
         """
-        test = self.load("real")
-        chosen = stratified(test.y_test, min(count, len(test.y_test)), seed)
-        images = perturbed(test.x_test[chosen], np.random.default_rng(seed))
-        return images, test.y_test[chosen]
+        x, y = self.load("real").of_test(count, seed)
+        images = perturbed(x, np.random.default_rng(seed))
+        return images, y
 
     def synthetic(self, count: int, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """`count` images drawn from the seed: uint8 (count, 32, 32, 3), and classes, int64.
@@ -61,7 +60,7 @@ class HiddenPair:
         Args:
             seed: at least four integers 0..255.
         """
-        number = int.from_bytes(bytes(seed), "big") | 1 << 31  # far from the seeds of the labs
+        number = far_seed(seed)
         drawn = self.source.draw("test", count, number, **self.source.easy)
         return drawn.x, drawn.y
 
@@ -70,9 +69,8 @@ class HiddenPair:
         if not of_real:
             drawn = self.source.synthesize(1, count, seed=0, **self.source.easy)
             return to_bytes(drawn.x_test), drawn.y_test
-        test = self.load("real")
-        chosen = stratified(test.y_test, min(count, len(test.y_test)), 0)
-        return to_bytes(test.x_test[chosen]), test.y_test[chosen]
+        x, y = self.load("real").of_test(count)
+        return to_bytes(x), y
 
     def own(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Anybody's images and classes, as those of `real` and `synthetic` are offered.

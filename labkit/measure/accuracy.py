@@ -78,7 +78,7 @@ def evaluate(
         "bytes": measured.bytes,
         "gzip_bytes": measured.gzip_bytes,
         "weight_bits": found.weight_bits,
-        "coded_bits": int(coding(source)["best (bits)"].sum()),
+        "coded_bits": int(coding(found)["best (bits)"].sum()),
         "peak_activation_bytes": found.peak_activation_bytes,
     }
 

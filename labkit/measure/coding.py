@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labkit.measure.graph import Graph, Tensor
-from labkit.measure.inspection import channels, inspect
+from labkit.measure.graph import Tensor
+from labkit.measure.inspection import Inspection, channels, inspect
 
 #: Codes that a decoder can read; "entropy (bits)" is what no code of single weights goes below.
 CODES = ("dense (bits)", "codebook (bits)", "mask (bits)", "index (bits)")
@@ -20,11 +20,11 @@ CODES = ("dense (bits)", "codebook (bits)", "mask (bits)", "index (bits)")
 _GAP_WIDTHS = range(1, 13)
 
 
-def coding(source: str | Path | bytes | Graph) -> pd.DataFrame:
+def coding(source: str | Path | bytes | Inspection) -> pd.DataFrame:
     """Bits of every weight and bias tensor of a file under four lossless codes.
 
     Args:
-        source: path of the `.tflite` file, its bytes, or its graph.
+        source: path of the `.tflite` file, its bytes, or what `inspect` has found in it.
 
     Returns:
         a row a tensor, in the order of use, with "layer", "role", "values" (n), "unique" (N, among
@@ -50,7 +50,7 @@ def coding(source: str | Path | bytes | Graph) -> pd.DataFrame:
         >>> table = coding("sign_mnist_pruned.tflite")
         >>> table["best (bits)"].sum() / 8  # bytes
     """
-    inspection = inspect(source)
+    inspection = source if isinstance(source, Inspection) else inspect(source)
     rows = []
     for weight in inspection.weights.itertuples():
         tensor = inspection.graph.tensors[weight.tensor]
@@ -87,12 +87,12 @@ def _bits(tensor: Tensor, operator: str, role: str) -> dict[str, int]:
 
 def _codebook(codes: np.ndarray, width: int) -> int:
     shared = len(np.unique(codes))
-    return codes.size * _index_width(shared) + shared * width
+    return codes.size * index_width(shared) + shared * width
 
 
-def _index_width(count: int) -> int:
+def index_width(count: int) -> int:
     """Bits that tell `count` things apart."""
-    return (max(count, 1) - 1).bit_length()
+    return (max(int(count), 1) - 1).bit_length()
 
 
 def _values(codes: np.ndarray, width: int) -> int:

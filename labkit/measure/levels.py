@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labkit.measure.coding import index_width
 from labkit.measure.graph import Tensor
 from labkit.measure.inspection import channels
 
@@ -50,23 +51,21 @@ def levels(tensor: Tensor, operator: str, role: str = "weight") -> Levels:
     if len(groups) > 1:
         options.append(_codebooks(groups, width))
         shared = _shared(tensor, groups)
-        options.append(Levels(_index(shared), count * _index(shared) + shared * _REAL_BITS))
+        options.append(
+            Levels(index_width(shared), count * index_width(shared) + shared * _REAL_BITS)
+        )
         options += _grids(tensor, groups)
     return min(options, key=lambda option: option.bits)
-
-
-def _index(count: int) -> int:
-    """Bits that tell `count` levels apart."""
-    return (max(count, 1) - 1).bit_length()
 
 
 def _codebooks(groups: list[np.ndarray], width: int) -> Levels:
     """Each group with a codebook of its own."""
     sizes = [len(np.unique(group)) for group in groups]
     bits = sum(
-        group.size * _index(size) + size * width for group, size in zip(groups, sizes, strict=True)
+        group.size * index_width(size) + size * width
+        for group, size in zip(groups, sizes, strict=True)
     )
-    return Levels(max(1, *map(_index, sizes)), bits)
+    return Levels(max(1, *map(index_width, sizes)), bits)
 
 
 def _shared(tensor: Tensor, groups: list[np.ndarray]) -> int:
@@ -106,8 +105,10 @@ def _grids(tensor: Tensor, groups: list[np.ndarray]) -> list[Levels]:
             span = fit(values, _tolerance(tensor, values)) if len(values) <= _RANGE else None
             if span is None:
                 break
-            width = max(width, _index(len(values)))
-            bits += group.size * _index(len(values)) + span + step  # span: which levels there are
+            width = max(width, index_width(len(values)))
+            bits += (
+                group.size * index_width(len(values)) + span + step
+            )  # span: which levels there are
         else:
             found.append(Levels(width, bits))
     return found

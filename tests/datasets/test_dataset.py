@@ -140,3 +140,14 @@ def test_only_images_are_corrupted():
     )
     with pytest.raises(DataError, match="only images"):
         data.corrupted(0.1)
+
+
+def test_a_part_of_the_test_part_has_its_classes_in_their_proportions(dataset):
+    x, classes = dataset.of_test(20, seed=[1, 2])
+    expected = 20 * np.bincount(dataset.y_test) / len(dataset.y_test)
+    assert np.abs(np.bincount(classes) - expected).max() <= 1
+    assert len({image.tobytes() for image in x}) == 20
+    for image, label in zip(x, classes, strict=True):
+        (index,) = np.flatnonzero((dataset.x_test == image).all(axis=(1, 2, 3)))
+        assert dataset.y_test[index] == label
+    assert len(dataset.of_test(10**6)[0]) == len(dataset.x_test)

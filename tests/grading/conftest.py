@@ -1,15 +1,18 @@
 """Images that a linear network reads without training, its files, and the rehearsal's lab."""
 
 import dataclasses
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import labkit  # noqa: F401  (before TensorFlow, which the fixtures import)
+from labkit import files
 from labkit.authoring.source import course_root, sources
 from labkit.grading import assignment as assignments
 from labkit.grading.box import sandbox
-from labkit.grading.grade import Settings
+from labkit.grading.grade import Settings, grade_class
 
 REHEARSAL = course_root() / "grading" / "rehearsal"
 
@@ -94,3 +97,40 @@ def isolated():
     if trouble:
         pytest.skip(trouble)
     return sandbox.choose()
+
+
+class Graded(NamedTuple):
+    """Grades by name, and the folder of the reports."""
+
+    grades: dict[str, dict]
+    out: Path
+
+    def feedback(self, name):
+        """A student's page."""
+        folder = self.grades[name]["submission"]["folder"]
+        return (self.out / "students" / folder / "feedback.html").read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
+def grade_files(tmp_path_factory):
+    """A function that grades a class by an assignment's files, without its notebook."""
+
+    def graded(assignment, handed_in, samples):
+        """handed_in: by student, the contents of the assignment's files in their order."""
+        to, out = tmp_path_factory.mktemp("class"), tmp_path_factory.mktemp("graded")
+        for student, contents in handed_in.items():
+            for file, content in zip(assignment.files, contents, strict=True):
+                files.write_bytes(to / student / file.name, content)
+        (part,) = (p for p in assignment.parts if all(item.kind == "model" for item in p.items))
+        points = sum(item.points for item in part.items)
+        alone = dataclasses.replace(
+            assignment,
+            **{"notebooks": (), "parts": (part,), "points": points, "data": "synthetic"},
+            hidden=dataclasses.replace(assignment.hidden, samples=samples),
+        )
+        secret = out / "secret"
+        secret.write_text("01" * 32)
+        grades = grade_class(to, alone, out, Settings(jobs=1, secret=secret))
+        return Graded({grade["submission"]["name"]: grade for grade in grades}, out)
+
+    return graded

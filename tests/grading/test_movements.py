@@ -1,17 +1,15 @@
 """Lab 08's assignment: its files graded from end to end, on windows of people made up."""
 
-import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from labkit import files, runtime
+from labkit import runtime
 from labkit.authoring.source import course_root
 from labkit.datasets import har_simulator, hidden_har, uci_har
 from labkit.grading import GradingError, hidden
 from labkit.grading.assignment import load
-from labkit.grading.grade import Settings, grade_class
 
 Q8 = load(course_root() / "grading" / "q8.yaml")
 LIGHT, MICRO = (file.name for file in Q8.files)
@@ -40,8 +38,8 @@ def networks(windows):
 
 
 @pytest.fixture(scope="module")
-def submissions(networks, windows, tmp_path_factory):
-    """The folder of a class: good, as good but large, and files that are not what was asked for."""
+def graded(networks, windows, grade_files):
+    """A class graded by q8's files: good, as good but large, and what was not asked for."""
     from labkit.compress import minimal, post_training
 
     def converted(name, mode):
@@ -55,38 +53,11 @@ def submissions(networks, windows, tmp_path_factory):
         "large": (converted("light", "float16"), converted("light", "int8")),
         "untrained": (converted("untrained", "float"), b"no model"),
     }
-    to = tmp_path_factory.mktemp("class")
-    for name, pair in handed_in.items():
-        for file, content in zip((LIGHT, MICRO), pair, strict=True):
-            files.write_bytes(to / name / file, content)
-    return to
-
-
-@pytest.fixture(scope="module")
-def graded(submissions, tmp_path_factory):
-    """Grades by name, and the folder of the reports: the files of q8, without its notebook."""
-    out = tmp_path_factory.mktemp("graded")
-    (part,) = (p for p in Q8.parts if all(item.kind == "model" for item in p.items))
-    points = sum(item.points for item in part.items)
-    assignment = dataclasses.replace(
-        Q8,
-        **{"notebooks": (), "parts": (part,), "points": points, "data": "synthetic"},
-        hidden=dataclasses.replace(Q8.hidden, samples=240),
-    )
-    secret = out / "secret"
-    secret.write_text("01" * 32)
-    grades = grade_class(submissions, assignment, out, Settings(jobs=1, secret=secret))
-    return {grade["submission"]["name"]: grade for grade in grades}, out
-
-
-def feedback(graded, name):
-    grades, out = graded
-    folder = grades[name]["submission"]["folder"]
-    return (out / "students" / folder / "feedback.html").read_text("utf-8")
+    return grade_files(Q8, handed_in, samples=240)
 
 
 def test_good_files_earn_their_points(graded):
-    good, large = (graded[0][name] for name in ("good", "as converted"))
+    good, large = (graded.grades[name] for name in ("good", "as converted"))
     assert [item["earned"] for item in good["items"]] == [10, pytest.approx(23.4, abs=0.2)]
     assert all(good["models"][name]["accuracy"] >= 0.9 for name in (LIGHT, MICRO))
     # Names and other things that no device reads cost bytes, and so points.
@@ -94,7 +65,7 @@ def test_good_files_earn_their_points(graded):
     assert large["models"][MICRO]["accuracy"] == pytest.approx(
         good["models"][MICRO]["accuracy"], abs=0.02
     )
-    assert "size of the file in bytes is" in feedback(graded, "as converted")
+    assert "size of the file in bytes is" in graded.feedback("as converted")
 
 
 @pytest.mark.parametrize(
@@ -126,10 +97,10 @@ def test_good_files_earn_their_points(graded):
     ],
 )
 def test_other_files_earn_nothing_and_are_told_why(graded, name, reasons):
-    assert graded[0][name]["score"]["earned"] == 0
-    told = [reason for item in graded[0][name]["items"] for reason in item["reasons"]]
+    assert graded.grades[name]["score"]["earned"] == 0
+    told = [reason for item in graded.grades[name]["items"] for reason in item["reasons"]]
     assert all(re.search(r"[^.]\.$", reason) for reason in told)
-    page = feedback(graded, name)
+    page = graded.feedback(name)
     for reason in reasons:
         assert re.search(reason, page), reason
 
@@ -139,11 +110,9 @@ def test_the_reports_speak_of_windows(graded):
     says = "synthetic windows, drawn with a secret seed"
     assert grades["good"]["environment"]["hidden"]["source"] == says
     assert grades["good"]["environment"]["hidden"]["samples"] == 240
-    assert f"Accuracy on 240 windows that nobody has trained on ({says})" in feedback(
-        graded, "good"
-    )
+    assert f"Accuracy on 240 windows that nobody has trained on ({says})" in graded.feedback("good")
     assert f"240 windows: {says}" in (out / "index.html").read_text("utf-8")
-    for page in (feedback(graded, "good"), (out / "leaderboard.html").read_text("utf-8")):
+    for page in (graded.feedback("good"), (out / "leaderboard.html").read_text("utf-8")):
         assert "windows" in page and "images" not in page
 
 
@@ -156,16 +125,6 @@ def test_what_another_phone_changes_costs_a_network_little(networks, windows):
             for w in (x, changed)
         )
         assert abs(after - before) < 0.03, name
-
-
-def test_the_points_of_exercises_and_answers_are_the_labs():
-    """Where the lab says how many points there are, the assignment says the same."""
-    lab = Q8.notebooks[0].lab
-    path = course_root() / "solutions" / f"{lab}.py"
-    pattern = r'tags=\["(?:check|written)"\] (?:exercise|question)="(\w+)" points=(\d+)'
-    lab_says = {name: int(n) for name, n in re.findall(pattern, path.read_text("utf-8"))}
-    asked = [item for kind in ("exercise", "written") for item in Q8.of_lab(kind, lab)]
-    assert {item.name: item.points for item in asked} == lab_says
 
 
 def test_an_own_split_of_windows(tmp_path):

@@ -1,25 +1,23 @@
 """Lab 11's assignment: its files graded from end to end, on cats and dogs drawn with a secret."""
 
-import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from labkit import files, runtime
+from labkit import runtime
 from labkit.authoring.source import course_root
 from labkit.datasets import cifar10_pairs
 from labkit.grading import GradingError, hidden
 from labkit.grading.assignment import load
-from labkit.grading.grade import Settings, grade_class
 
 Q11 = load(course_root() / "grading" / "q11.yaml")
 FLOAT, TINY = (file.name for file in Q11.files)
 
 
 @pytest.fixture(scope="module")
-def submissions(tmp_path_factory):
-    """The folder of a class: good, floats, as large as it was, and untrained."""
+def graded(grade_files):
+    """A class graded by q11's files: good, floats, as large as it was, and untrained."""
     from labkit import training
     from labkit.compress import minimal, post_training
     from labkit.models import quantnet
@@ -45,32 +43,11 @@ def submissions(tmp_path_factory):
         "large": (converted(whole, "float"), converted(whole, "int8")),
         "untrained": (converted(untrained, "float"), b"no model"),
     }
-    to = tmp_path_factory.mktemp("class")
-    for name, pair in handed_in.items():
-        for file, content in zip((FLOAT, TINY), pair, strict=True):
-            files.write_bytes(to / name / file, content)
-    return to
-
-
-@pytest.fixture(scope="module")
-def graded(submissions, tmp_path_factory):
-    """Grades by name: the files of q11, without its notebook."""
-    out = tmp_path_factory.mktemp("graded")
-    (part,) = (p for p in Q11.parts if all(item.kind == "model" for item in p.items))
-    points = sum(item.points for item in part.items)
-    assignment = dataclasses.replace(
-        Q11,
-        **{"notebooks": (), "parts": (part,), "points": points, "data": "synthetic"},
-        hidden=dataclasses.replace(Q11.hidden, samples=300),
-    )
-    secret = out / "secret"
-    secret.write_text("01" * 32)
-    grades = grade_class(submissions, assignment, out, Settings(jobs=1, secret=secret))
-    return {grade["submission"]["name"]: grade for grade in grades}, out
+    return grade_files(Q11, handed_in, samples=300)
 
 
 def test_good_files_earn_their_points(graded):
-    good = graded[0]["good"]
+    good = graded.grades["good"]
     assert all(good["models"][name]["accuracy"] >= 0.72 for name in (FLOAT, TINY))
     first, second = (item["earned"] for item in good["items"])
     assert first == 10
@@ -104,10 +81,8 @@ def test_good_files_earn_their_points(graded):
     ],
 )
 def test_other_files_are_told_why(graded, name, earned, reasons):
-    grades, out = graded
-    assert [item["earned"] for item in grades[name]["items"]] == earned
-    folder = grades[name]["submission"]["folder"]
-    page = (out / "students" / folder / "feedback.html").read_text("utf-8")
+    assert [item["earned"] for item in graded.grades[name]["items"]] == earned
+    page = graded.feedback(name)
     for reason in reasons:
         assert re.search(reason, page), reason
 

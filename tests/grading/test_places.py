@@ -1,18 +1,15 @@
 """Lab 09's assignment: its files graded from end to end, on walks that nobody has seen."""
 
-import dataclasses
 import io
 import re
 
 import numpy as np
 import pytest
 
-from labkit import files
 from labkit.authoring.source import course_root
 from labkit.datasets import localisation
 from labkit.grading import hidden
 from labkit.grading.assignment import load
-from labkit.grading.grade import Settings, grade_class
 
 Q9 = load(course_root() / "grading" / "q9.yaml")
 MLP, CNN = (file.name for file in Q9.files)
@@ -60,39 +57,21 @@ def contents(parts):
 
 
 @pytest.fixture(scope="module")
-def graded(contents, tmp_path_factory):
-    """Grades by name, and the folder of the reports: the files of q9, without its notebook."""
-    to, out = tmp_path_factory.mktemp("class"), tmp_path_factory.mktemp("graded")
-    class_ = {
+def graded(contents, grade_files):
+    """A class graded by q9's files: good, in each other's place, worse, and no network."""
+    handed_in = {
         "good": ("mlp", "cnn"),
         "exchanged": ("cnn", "mlp"),
         "worse": ("empty room", "float"),
         "no network": ("cnn", "untrained"),
     }
-    for name, pair in class_.items():
-        for file, content in zip((MLP, CNN), pair, strict=True):
-            files.write_bytes(to / name / file, contents[content])
-    (part,) = (p for p in Q9.parts if all(item.kind == "model" for item in p.items))
-    assignment = dataclasses.replace(
-        Q9,
-        **{"notebooks": (), "parts": (part,), "points": sum(item.points for item in part.items)},
-        hidden=dataclasses.replace(Q9.hidden, samples=592),
-    )
-    secret = out / "secret"
-    secret.write_text("01" * 32)
-    grades = grade_class(to, assignment, out, Settings(jobs=1, secret=secret))
-    return {grade["submission"]["name"]: grade for grade in grades}, out
-
-
-def feedback(graded, name):
-    grades, out = graded
-    folder = grades[name]["submission"]["folder"]
-    return (out / "students" / folder / "feedback.html").read_text("utf-8")
+    pairs = {name: [contents[content] for content in pair] for name, pair in handed_in.items()}
+    return grade_files(Q9, pairs, samples=592)
 
 
 def test_both_files_are_measured_on_the_same_windows(graded):
     """The MLP's on the last sample of each, the CNN's on all of it; either one in either place."""
-    good, exchanged = (graded[0][name]["models"] for name in ("good", "exchanged"))
+    good, exchanged = (graded.grades[name]["models"] for name in ("good", "exchanged"))
     for one, other in ((MLP, CNN), (CNN, MLP)):
         assert good[one]["average distance error"] == pytest.approx(
             exchanged[other]["average distance error"]
@@ -102,9 +81,9 @@ def test_both_files_are_measured_on_the_same_windows(graded):
 
 
 def test_good_files_earn_by_their_error(graded):
-    mlp, cnn = graded[0]["good"]["items"]
+    mlp, cnn = graded.grades["good"]["items"]
     assert 0.4 * 20 < mlp["earned"] <= 20 and 0.3 * 24 <= cnn["earned"] <= 24
-    assert "average distance error on the hidden windows" in feedback(graded, "good")
+    assert "average distance error on the hidden windows" in graded.feedback("good")
 
 
 @pytest.mark.parametrize(
@@ -128,8 +107,8 @@ def test_good_files_earn_by_their_error(graded):
     ],
 )
 def test_other_files_earn_nothing_and_are_told_why(graded, name, reasons):
-    assert graded[0][name]["score"]["earned"] == 0
-    page = feedback(graded, name)
+    assert graded.grades[name]["score"]["earned"] == 0
+    page = graded.feedback(name)
     for reason in reasons:
         assert re.search(reason, page), reason
 
@@ -141,16 +120,6 @@ def test_the_reports_speak_of_windows_and_metres(graded):
     assert f"592 windows: {says}" in (out / "index.html").read_text("utf-8")
     board = (out / "leaderboard.html").read_text("utf-8")
     assert "windows" in board and "images" not in board and " m" in board
-
-
-def test_the_points_of_exercises_and_answers_are_the_labs():
-    """Where the lab says how many points there are, the assignment says the same."""
-    lab = Q9.notebooks[0].lab
-    path = course_root() / "solutions" / f"{lab}.py"
-    pattern = r'tags=\["(?:check|written)"\] (?:exercise|question)="(\w+)" points=(\d+)'
-    lab_says = {name: int(n) for name, n in re.findall(pattern, path.read_text("utf-8"))}
-    asked = [item for kind in ("exercise", "written") for item in Q9.of_lab(kind, lab)]
-    assert {item.name: item.points for item in asked} == lab_says
 
 
 def test_an_own_split_is_read_by_both_kinds_of_files(tmp_path, parts):

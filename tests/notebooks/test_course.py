@@ -112,12 +112,8 @@ def test_stored_checks_passed(source):
 
 
 @each_lab
-def test_the_checks_can_fail(source, tmp_path_factory):
+def test_the_checks_can_fail(source, parameters):
     """The solution passes; each exercise blanked alone fails; the untouched notebook earns nothing."""
-    # What a lab trains is there for the next one, and for the notebooks that `make test` executes.
-    shared = os.environ.get("LABKIT_OUT") or tmp_path_factory.getbasetemp() / "proofs"
-    proof = mutation.prove(
-        source, {"PROFILE": "quick", "DATA": "synthetic", "SEED": 0, "OUT": str(shared)}
-    )
+    proof = mutation.prove(source, parameters)
     assert proof.problems == []
     assert len(proof.exercises) >= 2

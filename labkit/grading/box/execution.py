@@ -146,6 +146,7 @@ def _collected(task: Execution, ended: sandbox.Ended) -> Executed:
     run = _json(ended.files.get(runner.RUN))
     run = run if isinstance(run, dict) else {}
     errors = run.get("errors") if isinstance(run.get("errors"), list) else []
+    cells = len(json.loads(task.notebook)["cells"])
     found = Executed(
         status="died"
         if ended.status == "ended" and run.get("finished") is not True
@@ -153,9 +154,9 @@ def _collected(task: Execution, ended: sandbox.Ended) -> Executed:
         seconds=ended.seconds,
         cpu_seconds=ended.cpu_seconds,
         peak_mb=ended.peak_mb,
-        stopped_at=_place(run.get("cell"), task),
+        stopped_at=_place(run.get("cell"), cells),
         errors=[
-            {"cell": _place(e.get("cell"), task), "error": readable(str(e.get("error"))[:500])}
+            {"cell": _place(e.get("cell"), cells), "error": readable(str(e.get("error"))[:500])}
             for e in errors[:50]
             if isinstance(e, dict)
         ],
@@ -173,9 +174,8 @@ def _collected(task: Execution, ended: sandbox.Ended) -> Executed:
     return found
 
 
-def _place(number: object, task: Execution) -> int | None:
-    """The number of a cell, if it is one."""
-    cells = len(json.loads(task.notebook)["cells"])
+def _place(number: object, cells: int) -> int | None:
+    """The number of a cell, if it is one of so many."""
     return number if type(number) is int and 0 <= number < cells else None
 
 

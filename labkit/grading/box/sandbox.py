@@ -265,7 +265,6 @@ def run(
         "folder": str(place.box),
         "taken": str(place.taken),
         "take": take or {},
-        "own_disk": isolation.backend == "namespaces",
         "environment": variables | _engine_environment(isolation),
         "limits": asdict(limits),
         "backend": isolation.backend,

@@ -38,7 +38,7 @@ def main() -> None:
 
         # What a submission leaves in the background becomes our child, wherever it hides.
         linux.call("prctl", linux.CHILD_SUBREAPER, 1, 0, 0, 0)
-        if spec["own_disk"]:
+        if _has_own_disk(spec):
             linux.enter(linux.NEW_NS)
             size = spec["limits"]["disk_mb"] * 1_000_000
             options = f"mode=0700,size={size},nr_inodes={size // _PLACE}"
@@ -92,7 +92,7 @@ def _run(spec: dict, gone: threading.Event) -> dict:
             if os.name == "posix"
             else None
         )
-    if status is None and spec["own_disk"] and _is_full(spec["folder"]):
+    if status is None and _has_own_disk(spec) and _is_full(spec["folder"]):
         status = "disk"
     _take(spec)
     return {
@@ -163,7 +163,7 @@ class _Watch:
 
     def __init__(self, spec: dict, started: float):
         self.folder, self.limits, self.started = spec["folder"], spec["limits"], started
-        self.own_disk = spec["own_disk"]
+        self.own_disk = _has_own_disk(spec)
         self.cpu = self.peak = 0.0
         self._cpu_of: dict[tuple[int, float], float] = {}
         self._next_disk = 0.0
@@ -202,6 +202,11 @@ class _Watch:
     def _is_too_large(self) -> bool:
         enough = self.limits["disk_mb"] * 1e6
         return _disk(self.folder, enough) > enough
+
+
+def _has_own_disk(spec: dict) -> bool:
+    """Whether the folder is a file system of the execution's own."""
+    return spec["backend"] == "namespaces"
 
 
 def _is_full(folder: str) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import measure
+from labkit.measure.coding import index_width
 from labkit.measure.graph import Graph, Tensor
 from labkit.measure.inspection import CHANNEL_AXIS, Inspection
 from labkit.measure.levels import levels
@@ -47,7 +48,7 @@ def figures(content: bytes, graph: Graph, samples: np.ndarray) -> dict:
     dense = {o.inputs[0]: model.value(o.outputs[0]) for o in graph.operators if o.name == "DENSIFY"}
     kernels["kept"], kernels["zeros"] = _counted(graph, kernels, dense)
     biases = found.weights[found.weights["role"] == "bias"]
-    best = measure.coding(graph)["best (bits)"]  # in the order of the weights
+    best = measure.coding(found)["best (bits)"]  # in the order of the weights
     return {
         "gzip_bytes": measure.size(content).gzip_bytes,
         "parameters": found.parameters,
@@ -55,7 +56,7 @@ def figures(content: bytes, graph: Graph, samples: np.ndarray) -> dict:
         "coded_bits": int(best.sum()) + _scale_bits(graph, found.weights),
         "storage_bits": int(kernels["bits"].max()),
         **_levels(graph, kernels, numbers.assign(best=best.loc[numbers.index])),
-        "bias_code_bits": _bits(biases["unique"].max()) if len(biases) else 0,
+        "bias_code_bits": max(1, index_width(biases["unique"].max())) if len(biases) else 0,
         "sparsity": _sparsity(graph, kernels),
         "macs": found.macs if found.macs is None else int(found.macs),
         **{name: list(getattr(found, name)) for name in _TYPES},
@@ -119,10 +120,6 @@ def _levels(graph: Graph, kernels: pd.DataFrame, numbers: pd.DataFrame) -> dict[
             int(kernels["unique per channel"].max()), min(2**usual, together)
         ),
     }
-
-
-def _bits(unique: int) -> int:
-    return max(1, (max(int(unique), 1) - 1).bit_length())
 
 
 def _scale_bits(graph: Graph, weights: pd.DataFrame) -> int:

@@ -1,0 +1,33 @@
+"""A lab's exercises filled in otherwise, and what its checks say."""
+
+import os
+
+import pytest
+
+from labkit.authoring import mutation
+
+
+@pytest.fixture(scope="session")
+def parameters(tmp_path_factory):
+    """Of a quick run whose trained networks all proofs share, and the notebooks after them."""
+    shared = os.environ.get("LABKIT_OUT") or tmp_path_factory.getbasetemp() / "proofs"
+    return {"PROFILE": "quick", "DATA": "synthetic", "SEED": 0, "OUT": str(shared)}
+
+
+@pytest.fixture(scope="session")
+def tried(parameters):
+    """A function that gives a lab's checks wrong answers: what is amiss, and all that was said."""
+
+    def problems(source, wrong):
+        """wrong: by exercise, pairs of an answer and what the message must hold."""
+        answers = {exercise: [code for code, _ in pairs] for exercise, pairs in wrong.items()}
+        said = mutation.verdicts(source, parameters, answers)
+        found = [
+            f"{exercise}: {answer!r} got {said[exercise, number] or 'a pass'!r}, expected {hint!r}"
+            for exercise, pairs in wrong.items()
+            for number, (answer, hint) in enumerate(pairs)
+            if not said[exercise, number] or hint not in said[exercise, number]
+        ]
+        return found, "\n".join(said.values())
+
+    return problems
