@@ -466,8 +466,7 @@ with check(
 
     spike = np.array([[0.0, 0, 3, 0, 0]])
     c.close("by hand", sharpened(spike, mean_of_three, 1), [[0, -1, 5, -1, 0]], misconceptions=[
-        ([[0, 1, 1, 1, 0]], "That is smoothed. Add what smoothing takes away."),
-        ([[0, 1, 1, 1, 0]], "The sign: x − G x."),
+        ([[0, 1, 1, 1, 0]], "That is smoothed. Add what smoothing takes away, x − G x."),
         ([[0, -1, 2, -1, 0]], "Add it to x."),
     ])
     c.close("alpha 0 changes nothing", sharpened(spike, mean_of_three, 0), spike)
@@ -770,6 +769,7 @@ if full:
 trained = {(name, seed): lab.trained(net, seed) for name, net in nets.items() for seed in lab.seeds}
 light = trained["light CNN", SEED].model
 
+# %%
 plain = {}
 for seed in reversed(lab.seeds):  # the first one last: section 6 asks it, and its epochs
     runtime.set_seed(seed)
@@ -794,10 +794,9 @@ others = {"QKeras CNN, float": "po2_float"}
 if full:
     others |= {"LSTM": "lstm", "base CNN": "base", "base CNN, smaller": "base_small",
                "residual bidirectional LSTM": "residual_lstm"}
+once = {(name, SEED): lab.trained(har.NETWORKS[key], SEED) for name, key in others.items()}
 floats = {}
-for name, key in others.items():
-    trained[name, SEED] = lab.trained(har.NETWORKS[key], SEED)
-for (name, seed), one in trained.items():
+for (name, seed), one in (trained | once).items():
     if name == "light CNN":
         path = lab.write("har_light.tflite", post_training.convert(one.model, "float"), seed)
     else:
@@ -1059,9 +1058,9 @@ integers.pivot_table(index=["network", "file"], values=["accuracy (%)", "bytes"]
 # %%
 rows = {}
 for name in ("LSTM", "residual bidirectional LSTM"):
-    if (name, SEED) not in trained:
+    if (name, SEED) not in once:
         continue
-    model = trained[name, SEED].model
+    model = once[name, SEED].model
     for kind in ("float", "dynamic range", "int8"):
         content = post_training.convert(model, kind.replace(" ", "_"), images if kind == "int8" else None,
                                         batch=1 if kind == "int8" else None)
@@ -1318,7 +1317,7 @@ lost = float(np.mean(data.x_test < 0))
 reveal("quantised inputs", my_guess,
        "about a tenth" if lost < 0.2 else "about a third" if lost < 0.42 else "about half",
        f"{lost:.0%}; and of what is left only four bits.")
-twin = trained["QKeras CNN, float", SEED].model
+twin = once["QKeras CNN, float", SEED].model
 po2_rows, energies = {}, {"float": low_bit.energy(twin)}
 for name, quantisers in (("as printed", har.SLIDES), ("inputs of 8 bits", {})):
     runtime.set_seed(SEED)
