@@ -14,7 +14,12 @@ WRONG = {
                 "people = np.unique(groups)\n"
                 "drawn = np.random.default_rng(seed).permutation(people)[: round(share * len(people))]\n"
                 "return np.isin(people, drawn)",
-                "for every *window*",
+                "an answer a person",
+            ),
+            (
+                "people = np.unique(groups)\n"
+                "return np.random.default_rng(seed).permutation(people)[: round(share * len(people))]",
+                "Those are the people",
             ),
             (
                 "drawn = np.random.default_rng(seed).permutation(len(groups))\n"
@@ -140,7 +145,7 @@ WRONG = {
                 "x = layers.DepthwiseConv2D((1, kernel), strides=2, padding='same', use_bias=False)(x)\n"
                 "x = layers.Conv2D(width, 1, use_bias=False)(x)\n"
                 "return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))",
-                "One normalisation is missing",
+                "Behind the depthwise convolution, too",
             ),
             (
                 "layers = tf.keras.layers\n"
@@ -199,7 +204,7 @@ WRONG = {
                 "padded = np.pad(q.astype(np.int64), ((before, taps - stride - before), (0, 0)))\n"
                 "return np.stack([np.einsum('tc,otc->o', padded[s : s + taps], weights) + bias\n"
                 "                 for s in range(0, len(q), stride)])",
-                "",
+                "Subtract the zero point first",
             ),
             (
                 "before = (taps - stride) // 2\n"
@@ -207,7 +212,7 @@ WRONG = {
                 "                constant_values=zero)\n"
                 "return np.stack([np.einsum('tc,otc->o', padded[s : s + taps], weights) + bias\n"
                 "                 for s in range(0, len(q), stride)])",
-                "Subtract the zero point first",
+                "by hand, zero point 1",
             ),
             (
                 "after = (taps - stride) // 2\n"
@@ -236,7 +241,7 @@ WRONG = {
             (
                 "made, read = np.linalg.norm(before, axis=0), np.linalg.norm(behind, axis=1)\n"
                 "return np.abs(weights) * np.linalg.norm(made) * read",
-                "",
+                "*this* input",
             ),
             (
                 "made, read = np.abs(before).sum(axis=0), np.abs(behind).sum(axis=1)\n"
@@ -272,13 +277,13 @@ WRONG = {
             ("return sum(int(np.prod(shape)) for shape in shapes)", "for the last time"),
             (
                 "sizes = [int(np.prod(shape)) for shape in shapes]\n"
-                "return sizes[0] + sizes[1]",
+                "return sizes[-2] + sizes[-1]",
                 "your network",
             ),
             (
                 "sizes = sorted(int(np.prod(shape)) for shape in shapes)\n"
                 "return sizes[-1] + sizes[-2]",
-                "",
+                "not inputs and outputs of one layer",
             ),
         ],
         "majority": [
