@@ -116,8 +116,8 @@ def equalize(model: tf.keras.Model, images) -> tf.keras.Model:
         images: float32 (N, *input shape), representative, or as the model takes them.
 
     Source: M. Nagel et al., ICCV 2019, section 4.1 (cross-layer equalisation), by the activations'
-    ranges as in G. Xiao et al., *SmoothQuant*, ICML 2023, equation 4, since our kernels have a scale
-    for each output already.
+    ranges as in G. Xiao et al., *SmoothQuant*, ICML 2023, equation 4: of the weights, each output
+    has a scale already.
     """
     copy = copy_of(fold_lone(model))
     wiring = Wiring(copy)
@@ -127,17 +127,16 @@ def equalize(model: tf.keras.Model, images) -> tf.keras.Model:
             continue
         values, _ = layer_outputs(copy, images, [consumer.name])[consumer.name]
         kernel = consumer.weights[0]
-        loud = _largest(values, -1)
-        heavy = _largest(kernel.numpy(), -2)
-        scale = np.sqrt(np.maximum(loud, _LEAST * loud.max()) / np.maximum(heavy, _LEAST * heavy.max()))
-        if np.isfinite(scale).all() and scale.all():
-            _stretch(layer, 1 / scale, consumer)
+        loud, heavy = _largest(values, -1), _largest(kernel.numpy(), -2)
+        if loud.any() and heavy.any():
+            _stretch(layer, np.sqrt(heavy / loud), consumer)
     return copy
 
 
 def _largest(values: np.ndarray, axis: int) -> np.ndarray:
-    """Largest magnitude of each channel of an axis."""
-    return np.abs(np.moveaxis(values, axis, -1)).reshape(-1, values.shape[axis]).max(axis=0)
+    """Largest magnitude of each channel of an axis, `_LEAST` of the largest one at least."""
+    found = np.abs(np.moveaxis(values, axis, -1)).reshape(-1, values.shape[axis]).max(axis=0)
+    return np.maximum(found, _LEAST * found.max())
 
 
 def _stretch(layer: _L.Layer, scale: np.ndarray, consumer: _L.Layer) -> None:

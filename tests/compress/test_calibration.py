@@ -89,7 +89,7 @@ def test_errors(sign_model):
 
 
 def noisy(scale):
-    """A network of two layers whose channels are `scale` times as loud, and read with so much less."""
+    """A network of two layers whose channels are `scale` times as loud, and read so much less."""
     random = np.random.default_rng(0)
     inputs = tf.keras.Input((8, 8, 3))
     x = layers.Conv2D(len(scale), 3, activation="relu", name="made")(inputs)
