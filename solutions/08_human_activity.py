@@ -1034,10 +1034,11 @@ pd.DataFrame.from_dict(rows, orient="index").round(3).rename_axis("inputs within
 # answers. Within ±2.5 it is 0.6 %, although 1.3 % of the values are clipped: what is large in these windows
 # matters less than what is small. Below ±2 nothing more is won.
 #
-# The other place is the end of the network. Some filters of the last convolution never fire; behind them the
-# normalisation divides by hardly any variance, and once it is folded into the dense layer these channels have
-# its largest weights, and one scale is for all. `calibration.equalize` divides each channel by a factor and
-# multiplies the weights that read it, which changes no answer in floating point (lab 03 did the opposite).
+# The other place is the end of the network. Three to five of the 32 filters of its last convolution never fire, and
+# others hardly; behind them the normalisation divides by next to no variance, and once it is folded into the dense
+# layer these channels have weights of 10 to 16 beside a median of one, and one scale is for all.
+# `calibration.equalize` divides each channel by a factor and multiplies the weights that read it, which changes
+# no answer in floating point (lab 03 did the opposite).
 #
 # So a network is **prepared**: equalised, with inputs within ±2.5. Three seeds, before and after QAT; **the
 # controls** are the network as it is, and as many epochs without quantisation.
@@ -1096,7 +1097,7 @@ integers.pivot_table(index=["network", "file"], values=["accuracy (%)", "bytes"]
 # %% [markdown]
 # What the table says: after training the three networks lose 0.5, 0.8 and 0.6 points in integers; prepared they
 # lose 0.3, 0.5 and 0.1. QAT ends 0.3, 0.2 and 0.2 points below float, and without preparation 0.5, 0.3 and 0.5: for
-# the light network preparing alone is worth more than six epochs of QAT, and costs a second. It is not the
+# the light network preparing alone is worth more than six epochs of QAT without it. It is not the
 # longer training either: as many epochs without quantisation leave the floats where they are. From seed to
 # seed the same network reads up to a point more or less, so that a tenth says nothing. 97.6 % of the windows fit
 # into 6.4 kB.
