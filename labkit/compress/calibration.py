@@ -121,13 +121,13 @@ def equalize(model: tf.keras.Model, images) -> tf.keras.Model:
     """
     copy = copy_of(fold_lone(model))
     wiring = Wiring(copy)
-    for layer in copy.layers:
-        consumer = _consumer(layer, wiring)
-        if consumer is None:
-            continue
-        values, _ = layer_outputs(copy, images, [consumer.name])[consumer.name]
-        kernel = consumer.weights[0]
-        loud, heavy = _largest(values, -1), _largest(kernel.numpy(), -2)
+    found = ((layer, _consumer(layer, wiring)) for layer in copy.layers)
+    pairs = [(layer, consumer) for layer, consumer in found if consumer is not None]
+    # What one pair exchanges is seen between its two layers only: all are measured at once.
+    values = layer_outputs(copy, images, [consumer.name for _, consumer in pairs])
+    for layer, consumer in pairs:
+        taken, _ = values[consumer.name]
+        loud, heavy = _largest(taken, -1), _largest(consumer.weights[0].numpy(), -2)
         if loud.any() and heavy.any():
             _stretch(layer, np.sqrt(heavy / loud), consumer)
     return copy
