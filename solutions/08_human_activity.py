@@ -1377,7 +1377,7 @@ for name, quantisers in (("as printed", har.SLIDES), ("inputs of 8 bits", {})):
     network.set_weights(twin.get_weights())
     start = accuracy_of(network)
     energies[name] = low_bit.energy(network)
-    if not full:  # it trains the pruned one below
+    if not full:
         po2_rows[name, "untrained"] = {"untrained (%)": start}
         continue
     with low_bit.training():
