@@ -14,7 +14,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from labkit.authoring.source import course_root
+from labkit import course
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -42,7 +42,7 @@ FLAGS = (
 def server(tmp_path_factory):
     """The address of a JupyterLab on a copy of the notebooks."""
     folder = tmp_path_factory.mktemp("course")
-    shutil.copytree(course_root() / "notebooks", folder / "notebooks")
+    shutil.copytree(course.root() / "notebooks", folder / "notebooks")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
