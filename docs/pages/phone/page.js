@@ -1,6 +1,6 @@
 // The page: samples from sensors or a recording go to the recogniser, its answers to the reader.
 import { load } from "./litert.js";
-import { LABELS, RATE, SAMPLE, WINDOW } from "./preprocess.js";
+import { HOP, LABELS, RATE, SAMPLE, WINDOW } from "./preprocess.js";
 import { Recogniser } from "./recogniser.js";
 import { Rate, Resampler, Sign, sample } from "./sensors.js";
 
@@ -13,10 +13,11 @@ const number = (value, digits = 0) =>
   value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const symbol = (index) => `#${LABELS[index].replaceAll(" ", "_")}`;
 
-let recogniser;
+export let recogniser;
 let stop = null; // ends what is running
 let recorded = []; // samples since the start
 let latencies = [];
+let history = []; // labels, and how many windows each lasted
 let spoken = { label: "", time: -Infinity };
 
 const rows = LABELS.map((label, index) => {
@@ -41,6 +42,12 @@ function answer({ index, label, confidence, smooth, milliseconds }) {
     row.querySelector(".track span").style.width = `${100 * smooth[i]}%`;
     row.querySelector(".share").textContent = `${number(100 * smooth[i])} %`;
   });
+  if (history.at(-1)?.label === label) history.at(-1).windows += 1;
+  else history.push({ label, windows: 1 });
+  const shown = history.slice(-6).map(
+    (part) => `${part.label} ${number((part.windows * HOP) / RATE)} s`,
+  );
+  $("history").textContent = `${history.length > 6 ? "… " : "So far: "}${shown.join(" → ")}`;
   latencies.push(milliseconds);
   const sorted = latencies.toSorted?.((a, b) => a - b) ?? [...latencies].sort((a, b) => a - b);
   const median = sorted[Math.floor(sorted.length / 2)];
@@ -65,6 +72,7 @@ function begin(button, text, ended) {
   recogniser.reset();
   recorded = [];
   latencies = [];
+  history = [];
   spoken = { label: "", time: -Infinity };
   for (const row of rows) {
     row.classList.remove("best");
@@ -77,14 +85,18 @@ function begin(button, text, ended) {
   $("latency").textContent = "–";
   $("windows").textContent = "0";
   $("rate").textContent = "–";
+  $("history").textContent = "";
   const name = button.textContent;
   button.textContent = text;
   button.setAttribute("aria-pressed", "true");
   $("save").disabled = false;
   const clock = setInterval(draw, 50);
+  // A phone that locks its screen keeps its sensors to itself.
+  const awake = navigator.wakeLock?.request("screen").catch(() => null);
   stop = () => {
     stop = null;
     clearInterval(clock);
+    awake?.then((lock) => lock?.release());
     button.textContent = name;
     button.setAttribute("aria-pressed", "false");
     ended();
@@ -154,7 +166,7 @@ async function replay(recordings) {
   const all = parts.flatMap((part) => recordings.of(part));
   begin($("replay"), "Stop", () => say("The replay is over."));
   say("A simulated recording is replayed, as fast as it was recorded.");
-  $("rate").textContent = `none: a recording, ${RATE} samples a second`;
+  $("rate").textContent = `a recording, ${RATE} samples a second`;
   const started = performance.now();
   let done = 0;
   const clock = setInterval(() => {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import io
 import json
 import re
@@ -15,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from labkit import files
-from labkit.authoring.pages import PageError, network, npm, sources
+from labkit.authoring.pages import copy, link_home, network, npm, sources
+from labkit.authoring.source import course_root
 from labkit.compress.float_ends import with_float_ends
 from labkit.datasets import har_simulator
 from labkit.har import js_code
@@ -38,7 +38,8 @@ _RUNTIME = (
     "wasm-utils/package.json",
     "wasm-utils/dist/bundle.js",
 )
-_LATE = ".wasm"  # kept when a browser asks for it: it is two files of nine megabytes, of which it takes one
+#: Kept when a browser asks for it: of the two files of nine megabytes each takes one.
+_LATE = ".wasm"
 
 
 def build(out: str | Path, models: str | Path | None = None, home: str | None = None) -> Path:
@@ -71,15 +72,9 @@ def build(out: str | Path, models: str | Path | None = None, home: str | None = 
         _write_recordings(folder, chosen.pipeline)
         for size in (192, 512):
             files.write_bytes(folder / f"icon-{size}.png", _icon(size))
-        for source in sources("phone").iterdir():
-            if source.is_file() and source.name not in ("index.html", "sw.js"):
-                shutil.copyfile(source, folder / source.name)
-        page = (sources("phone") / "index.html").read_text(encoding="utf-8")
-        (inline,) = re.findall(r'<script type="importmap">(.*?)</script>', page, re.S)
-        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
-        link = f'<p class="home"><a href="{html.escape(home)}">← The course</a></p>' if home else ""
-        _fill(folder / "index.html", page, importmap=digest, home=link)
-        _write_worker(folder)
+        shutil.copyfile(course_root() / "LICENSE", folder / "litert" / "LICENSE")  # theirs, too
+        filled = {"importmap": _importmap_hash(), "home": link_home(home)}
+        copy("phone", folder, index_html=filled, sw_js=_worker(folder))
     return out / "index.html"
 
 
@@ -108,25 +103,26 @@ def _write_recordings(folder: Path, pipeline: Pipeline) -> None:
     files.write_text(folder / "recordings.json", json.dumps(about) + "\n")
 
 
-def _write_worker(folder: Path) -> None:
-    """The service worker: it knows the page's files, and another version if one of them changes."""
-    names = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
+def _importmap_hash() -> str:
+    """Of the one script that stands in the page itself: its security policy names it."""
+    page = (sources("phone") / "index.html").read_text(encoding="utf-8")
+    (inline,) = re.findall(r'<script type="importmap">(.*?)</script>', page, re.S)
+    return base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+
+
+def _worker(folder: Path) -> dict[str, str]:
+    """What the service worker keeps, and a version that is another one if any of it is."""
+    written = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    copied = {path.name: path for path in (*sources("phone").glob("*.*"), sources("common.css"))}
+    contents = {name: path for name, path in (written | copied).items() if path.is_file()}
     digest = hashlib.sha256()
-    for name in names:
-        digest.update(name.encode() + (folder / name).read_bytes())
-    kept = ["./", *(name for name in names if not name.endswith(_LATE))]
-    worker = (sources("phone") / "sw.js").read_text(encoding="utf-8")
-    _fill(folder / "sw.js", worker, version=digest.hexdigest()[:12], files=json.dumps(kept))
-
-
-def _fill(path: Path, text: str, **values: str) -> None:
-    for name, value in values.items():
-        if f"{{{{{name}}}}}" not in text:
-            raise PageError(f"{path.name} has no place for {name}.")
-        text = text.replace(f"{{{{{name}}}}}", value)
-    files.write_text(path, text)
+    for name, path in sorted(contents.items()):
+        digest.update(name.encode() + path.read_bytes())
+    kept = [
+        "./",
+        *(name for name in sorted(contents) if name != "sw.js" and not name.endswith(_LATE)),
+    ]
+    return {"version": digest.hexdigest()[:12], "files": json.dumps(kept)}
 
 
 def _icon(size: int) -> bytes:

@@ -1,0 +1,235 @@
+"""The page that recognises activities: with a phone's sensors, with recordings, without network."""
+
+import http.server
+import shutil
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from labkit.authoring.pages import PageError, phone
+from labkit.datasets import har_simulator
+from labkit.har import export
+from labkit.har.pipeline import Pipeline
+from labkit.har.stream import Recogniser
+
+WALKING, LAYING = 0, 5
+SUBJECT = 24
+SENSORS = ("accelerometer", "linear-acceleration", "gyroscope")
+#: From the axes of a sample (up, right, forward) to those of a phone whose top edge is up.
+TO_PHONE = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+
+
+class Site:
+    """A folder on a server that counts what it is asked for, until it is stopped."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.asked = folder, []
+        asked = self.asked
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, form, *arguments):
+                asked.append(self.path)
+
+        self._server = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(Handler, directory=folder)
+        )
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    try:
+        phone.build(folder / "phone", home="../index.html")
+    except PageError as error:
+        pytest.skip(str(error))
+    (folder / "index.html").write_text("<!doctype html><title>course</title>")
+    server = Site(folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def page(browser, site):
+    """The page as a phone shows it, loaded."""
+    screen = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get_log("browser")  # of other tests
+    browser.get(f"{site.address}/phone/index.html")
+    until(browser, lambda: text(browser, "status").startswith("Ready"))
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def until(browser, condition, seconds=30):
+    def met(_):
+        return condition()
+
+    wait = WebDriverWait(browser, seconds, poll_frequency=0.1)
+    wait.until(met, f"the page says {text(browser, 'status')!r}, {text(browser, 'label')!r}")
+
+
+def text(browser, name):
+    return browser.find_element(By.ID, name).text
+
+
+def press(browser, name):
+    browser.find_element(By.ID, name).click()
+
+
+def windows(browser):
+    return int(text(browser, "windows"))
+
+
+def replay(browser, activity):
+    Select(browser.find_element(By.ID, "recording")).select_by_visible_text(activity)
+    press(browser, "replay")
+    until(browser, lambda: windows(browser) >= 2)
+    label = text(browser, "label")
+    press(browser, "replay")
+    return label
+
+
+def sensors(browser, enabled):
+    for kind in SENSORS:
+        options = {"enabled": enabled, "type": kind, "metadata": {"available": True}}
+        browser.execute_cdp_cmd("Emulation.setSensorOverrideEnabled", options)
+
+
+def wear(browser, activity, enough):
+    """Move the phone as somebody does it, in real time, until the page has read enough windows."""
+    samples = har_simulator.record(np.array([activity]), np.array([SUBJECT]), 3000, 8)[0]
+    acceleration = samples[:, :3] @ TO_PHONE.T * 9.80665
+    turning = samples[:, 3:] @ TO_PHONE.T
+    start = time.monotonic()
+    while windows(browser) < enough:
+        for _ in range(20):
+            i = int((time.monotonic() - start) * 50)
+            values = (acceleration[i], 0 * acceleration[i], turning[i])
+            for kind, xyz in zip(SENSORS, values, strict=True):
+                reading = {"xyz": dict(zip("xyz", map(float, xyz), strict=True))}
+                given = {"type": kind, "reading": reading}
+                browser.execute_cdp_cmd("Emulation.setSensorOverrideReadings", given)
+
+
+def test_it_says_what_it_is_and_what_it_weighs(page, site):
+    size = (site.folder / "phone" / "har_micro.tflite").stat().st_size
+    body = page.find_element(By.TAG_NAME, "body").text
+    assert f"A network of {size:,} bytes" in body and "built without lab 08's files" in body
+    assert "works without a network from now on" in text(page, "status")
+    assert text(page, "runtime").endswith("MB")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    page.find_element(By.LINK_TEXT, "← The course")
+
+
+def test_without_sensors_it_says_so_and_replays(page, site):
+    press(page, "sensors")
+    until(page, lambda: "no motion sensors" in text(page, "status"))
+    asked = len(site.asked)
+    assert replay(page, "walking") == "walking"
+    assert page.find_element(By.ID, "heard").get_attribute("textContent") == "walking"
+    assert text(page, "history").startswith("So far: walking 3 s")
+    assert len(site.asked) == asked
+
+
+def test_walking_and_lying_with_the_phone_s_sensors(page, site):
+    asked = len(site.asked)
+    sensors(page, True)
+    try:
+        press(page, "sensors")
+        wear(page, WALKING, 2)
+        assert text(page, "label") == "walking"
+        wear(page, LAYING, 7)
+        assert text(page, "label") == "laying"
+        assert "resampled to 50" in text(page, "rate")
+        press(page, "sensors")
+    finally:
+        sensors(page, False)
+    assert text(page, "status") == "Stopped."
+    assert len(site.asked) == asked, "the page has asked its server for something"
+
+
+def test_it_gives_what_python_gives_on_a_thousand_windows(page, site):
+    folder = site.folder / "phone"
+    pipeline = Pipeline.read(folder / "har_micro.json")
+    recordings = export.recordings(100, pipeline.window + 9 * pipeline.hop, pipeline.rate, 5)
+    recordings.tofile(folder / "recordings_of_the_test.bin")
+    found = page.execute_async_script(
+        """
+        const [length, done] = arguments;
+        (async () => {
+          const { recogniser } = await import("./page.js");
+          const { Recogniser } = await import("./recogniser.js");
+          const content = await (await fetch("recordings_of_the_test.bin")).arrayBuffer();
+          const samples = new Float32Array(content);
+          const found = [];
+          const mine = new Recogniser(recogniser.run, (answer) => found.push(answer));
+          for (let start = 0; start < samples.length; start += 6 * length) {
+            mine.reset();
+            for (let i = start; i < start + 6 * length; i += 6) mine.push(samples.subarray(i, i + 6));
+            await mine.queue;
+          }
+          return found.map((a) => [a.index, a.confidence, ...a.probabilities]);
+        })().then(done, (error) => done(String(error)));
+        """,
+        recordings.shape[1],
+    )
+    assert len(found) == 1000, found
+    recogniser = Recogniser(folder / "har_micro.tflite", pipeline, "exponential", 3)
+    expected = []
+    rows = pipeline.filtered(recordings)
+    for recording in rows:
+        starts = range(0, 10 * pipeline.hop, pipeline.hop)
+        whole = np.stack([recording[i : i + pipeline.window] for i in starts])
+        recogniser.reset()
+        for probabilities in recogniser.probabilities(whole):
+            expected.append([*recogniser._smoother.push(probabilities), *probabilities])
+    np.testing.assert_array_equal(np.float32(found), np.float32(expected))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_stands_in_a_reader_s_way(page, scheme):
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    page.execute_cdp_cmd("Runtime.evaluate", {"expression": script})
+    found = page.execute_async_script(
+        "axe.run().then((r) => arguments[0](r.violations), (e) => arguments[0]([String(e)]))"
+    )
+    assert found == []
+
+
+def test_everything_is_reached_with_the_keyboard(page):
+    script = (
+        "return [...document.querySelectorAll('a, button:enabled, select')].map((e) => e.tabIndex)"
+    )
+    assert set(page.execute_script(script)) == {0}
+    assert len(page.execute_script(script)) >= 6
+
+
+def test_it_works_without_network(page, site):
+    """Last: the server is gone after it."""
+    assert all(address.startswith("/") for address in site.asked)
+    origins = page.execute_script(
+        "return performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)"
+    )
+    assert set(origins) == {site.address}
+    site.stop()
+    shutil.rmtree(site.folder)
+    page.refresh()
+    until(page, lambda: text(page, "status").startswith("Ready"))
+    assert replay(page, "laying") == "laying"
+    errors = [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+    assert errors == []
