@@ -1,11 +1,7 @@
 """The page that recognises activities: with a phone's sensors, with recordings, without network."""
 
-import http.server
 import shutil
-import threading
 import time
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,39 +21,16 @@ SENSORS = ("accelerometer", "linear-acceleration", "gyroscope")
 TO_PHONE = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
 
 
-class Site:
-    """A folder on a server that counts what it is asked for, until it is stopped."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.asked = folder, []
-        asked = self.asked
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, form, *arguments):
-                asked.append(self.path)
-
-        self._server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), partial(Handler, directory=folder)
-        )
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture(scope="module")
-def site(browser, tmp_path_factory):
+def site(browser, serve, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     try:
         phone.build(folder / "phone", home="../index.html")
     except PageError as error:
         pytest.skip(str(error))
     (folder / "index.html").write_text("<!doctype html><title>course</title>")
-    server = Site(folder)
-    yield server
-    server.stop()
+    with serve(folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -227,16 +200,8 @@ def _windows(rows, pipeline):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_stands_in_a_reader_s_way(page, scheme):
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
-    media = [{"name": "prefers-color-scheme", "value": scheme}]
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-    page.execute_cdp_cmd("Runtime.evaluate", {"expression": script})
-    found = page.execute_async_script(
-        "axe.run().then((r) => arguments[0](r.violations), (e) => arguments[0]([String(e)]))"
-    )
-    assert found == []
+def test_nothing_stands_in_a_reader_s_way(page, violations, scheme):
+    assert violations(page, scheme) == []
 
 
 def test_everything_is_reached_with_the_keyboard(page):

@@ -176,7 +176,7 @@ def _tables(found: list[dict]) -> str:
         name = html.escape(task["data"])
         parts.append(
             f"<h3>{name}</h3>\n"
-            f'<div class="scrolls" tabindex="0" role="region" aria-label="{name}">'
+            f'<div class="scrolls" tabindex="0" role="group" aria-label="{name}">'
             f"<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
         )
     return "\n".join(parts)
