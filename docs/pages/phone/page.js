@@ -108,11 +108,11 @@ function begin(button, text, ended) {
 
 async function allowed() {
   // iOS asks, and only when a button was pressed; elsewhere there is nothing to ask.
-  for (const kind of [globalThis.DeviceMotionEvent, globalThis.DeviceOrientationEvent]) {
-    if (typeof kind?.requestPermission !== "function") continue;
-    if ((await kind.requestPermission().catch(() => "denied")) !== "granted") return false;
-  }
-  return true;
+  const kinds = [globalThis.DeviceMotionEvent, globalThis.DeviceOrientationEvent];
+  const answers = kinds.map(
+    (kind) => kind?.requestPermission?.().catch(() => "denied") ?? "granted",
+  );
+  return (await answers[0]) === "granted"; // the angles only tell which way acceleration counts
 }
 
 async function useSensors() {

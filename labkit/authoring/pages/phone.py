@@ -21,7 +21,7 @@ from labkit.datasets import har_simulator
 from labkit.har import js_code
 from labkit.har.export import fits
 from labkit.har.pipeline import Pipeline
-from labkit.measure import read_graph
+from labkit.measure import TFLiteModel, read_graph
 
 #: Of lab 08's file beside the one that LiteRT.js takes.
 MODEL, RUN = network.FILE, "har_micro_float_ends.tflite"
@@ -68,8 +68,11 @@ def build(out: str | Path, models: str | Path | None = None, home: str | None = 
             place = folder / "litert" / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(runtime / "@litertjs" / name, place)
-        _write_network(folder, chosen)
-        _write_recordings(folder, chosen.pipeline)
+        recorded = _recordings(chosen.pipeline)
+        files.write_bytes(folder / "recordings.bin", recorded.astype("<f4").tobytes())
+        about = {"activities": chosen.pipeline.labels, "samples": recorded.shape[1]}
+        files.write_text(folder / "recordings.json", json.dumps(about) + "\n")
+        _write_network(folder, chosen, recorded)
         for size in (192, 512):
             files.write_bytes(folder / f"icon-{size}.png", _icon(size))
         shutil.copyfile(course_root() / "LICENSE", folder / "litert" / "LICENSE")  # theirs, too
@@ -78,7 +81,14 @@ def build(out: str | Path, models: str | Path | None = None, home: str | None = 
     return out / "index.html"
 
 
-def _write_network(folder: Path, chosen: network.HandNetwork) -> None:
+def _recordings(pipeline: Pipeline) -> np.ndarray:
+    """Some seconds of every activity of one simulated person, float (activities, time, 6)."""
+    count = len(har_simulator.ACTIVITIES)
+    samples = int(_SECONDS * pipeline.rate)
+    return har_simulator.record(np.arange(count), np.full(count, _SUBJECT), samples, _SEED)
+
+
+def _write_network(folder: Path, chosen: network.HandNetwork, recorded: np.ndarray) -> None:
     inside = with_float_ends(chosen.content)
     files.write_bytes(folder / MODEL, chosen.content)
     files.write_bytes(folder / RUN, inside)
@@ -88,19 +98,22 @@ def _write_network(folder: Path, chosen: network.HandNetwork) -> None:
         "bytes": len(chosen.content),
         "extra": len(inside) - len(chosen.content),
         "trained": chosen.trained,
+        "replayed": _replayed(chosen, recorded),
     }
     files.write_text(folder / "model.json", json.dumps(about) + "\n")
 
 
-def _write_recordings(folder: Path, pipeline: Pipeline) -> None:
-    """Some seconds of every activity of one simulated person, float32 (activities, time, 6)."""
-    count = len(har_simulator.ACTIVITIES)
-    samples = int(_SECONDS * pipeline.rate)
-    people = np.full(count, _SUBJECT)
-    recorded = har_simulator.record(np.arange(count), people, samples, _SEED)
-    files.write_bytes(folder / "recordings.bin", recorded.astype("<f4").tobytes())
-    about = {"activities": pipeline.labels, "samples": samples}
-    files.write_text(folder / "recordings.json", json.dumps(about) + "\n")
+def _replayed(chosen: network.HandNetwork, recorded: np.ndarray) -> str:
+    """What the network makes of the recordings, in a sentence."""
+    model, labels = TFLiteModel(chosen.content), chosen.pipeline.labels
+    wrong = []
+    for label, recording in zip(labels, recorded, strict=True):
+        answers = model.predict(chosen.pipeline.windows(recording)).argmax(axis=1)
+        read = labels[np.bincount(answers).argmax()]
+        wrong += [f"{label} as {read}"] * (read != label)
+    if wrong:
+        return f"This network mostly takes {', '.join(wrong)}; the others it recognises."
+    return "This network recognises all of them."
 
 
 def _importmap_hash() -> str:
