@@ -288,7 +288,6 @@ $("size").addEventListener("change", (event) => {
 $("reveal").addEventListener("click", () => {
   revealed = !revealed;
   $("reveal").setAttribute("aria-pressed", revealed);
-  $("reveal").textContent = revealed ? "Hide the labs' front" : "Show the labs' front";
   tell();
   draw();
 });

@@ -88,7 +88,7 @@ function begin(button, text, ended) {
   $("history").textContent = "";
   const name = button.textContent;
   button.textContent = text;
-  button.setAttribute("aria-pressed", "true");
+  button.classList.add("running");
   $("save").disabled = false;
   const clock = setInterval(draw, 50);
   // A phone that locks its screen keeps its sensors to itself.
@@ -98,7 +98,7 @@ function begin(button, text, ended) {
     clearInterval(clock);
     awake?.then((lock) => lock?.release());
     button.textContent = name;
-    button.setAttribute("aria-pressed", "false");
+    button.classList.remove("running");
     ended();
     draw();
   };
@@ -277,15 +277,15 @@ async function start() {
   const wasm = performance.getEntriesByType("resource").find((entry) => entry.name.endsWith(".wasm"));
   if (wasm?.decodedBodySize) $("runtime").textContent = `${number(wasm.decodedBodySize / 1e6, 1)} MB`;
   for (const id of ["sensors", "replay"]) $(id).disabled = false;
-  $("sensors").addEventListener("click", () => (pressed("sensors") ? stop() : useSensors()));
-  $("replay").addEventListener("click", () => (pressed("replay") ? stop() : replay(recordings)));
+  $("sensors").addEventListener("click", () => (runs("sensors") ? stop() : useSensors()));
+  $("replay").addEventListener("click", () => (runs("replay") ? stop() : replay(recordings)));
   $("save").addEventListener("click", save);
   addEventListener("resize", draw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   say(kept ? "Ready. It works without a network from now on." : "Ready.");
 }
 
-const pressed = (id) => $(id).getAttribute("aria-pressed") === "true";
+const runs = (id) => $(id).classList.contains("running");
 
 start().catch((error) => {
   say(`The network cannot be loaded here: ${error.message}`);
