@@ -32,7 +32,20 @@ MAY_IMPORT = {
     "doctor": {"runtime", "datasets"},
     "report": set(),
     "lab": {"runtime", "files", "datasets", "training", "models", "measure", "checks"},
-    "authoring": {"runtime", "files", "course", "checks"},
+    "authoring": {
+        *(
+            "runtime",
+            "files",
+            "course",
+            "datasets",
+            "training",
+            "models",
+            "compress",
+            "measure",
+            "checks",
+        ),
+        "har",
+    },
     "grading": {"runtime", "files", "course", "datasets", "measure", "authoring"},
     "console": set(),
     "net": {
