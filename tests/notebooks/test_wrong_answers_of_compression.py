@@ -5,9 +5,10 @@ Here every hint that a check holds ready must also be the answer to one of them.
 
 import pytest
 
-from labkit.authoring.source import course_root, sources, tagged
+from labkit import course
+from labkit.authoring.source import sources, tagged
 
-ROOT = course_root()
+ROOT = course.root()
 
 WRONG = {
     "05_clustering": {

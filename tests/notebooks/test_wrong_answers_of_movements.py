@@ -5,7 +5,8 @@ Every hint that a check holds ready must also be the answer to one of them.
 
 import pytest
 
-from labkit.authoring.source import course_root, sources, tagged
+from labkit import course
+from labkit.authoring.source import sources, tagged
 
 WRONG = {
     "08_human_activity": {
@@ -306,7 +307,7 @@ WRONG = {
         ],
     },
 }
-LABS = sources([name[:2] for name in WRONG], root=course_root())
+LABS = sources([name[:2] for name in WRONG], root=course.root())
 each_lab = pytest.mark.parametrize("source", LABS, ids=[lab.name for lab in LABS])
 
 
