@@ -124,7 +124,8 @@ def equalize(model: tf.keras.Model, images) -> tf.keras.Model:
     found = ((layer, _consumer(layer, wiring)) for layer in copy.layers)
     pairs = [(layer, consumer) for layer, consumer in found if consumer is not None]
     # What one pair exchanges is seen between its two layers only: all are measured at once.
-    values = layer_outputs(copy, images, [consumer.name for _, consumer in pairs])
+    names = [consumer.name for _, consumer in pairs]
+    values = layer_outputs(copy, images, names) if names else {}
     for layer, consumer in pairs:
         taken, _ = values[consumer.name]
         loud, heavy = _largest(taken, -1), _largest(consumer.weights[0].numpy(), -2)
