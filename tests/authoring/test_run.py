@@ -10,9 +10,7 @@ def results(out):
     return json.loads((out / "results" / "00.json").read_text())
 
 
-def test_parameters_arrive_and_what_c_code_prints_does_not(
-    course, edit, tmp_path, capfd
-):
+def test_parameters_arrive_and_what_c_code_prints_does_not(course, edit, tmp_path, capfd):
     edit("import json\n", "import json, os\n_ = os.write(2, b'printed by C code')\n")
     out = tmp_path / "elsewhere"
     reported = []
