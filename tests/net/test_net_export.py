@@ -1,5 +1,6 @@
 """`labkit net export`: each file does what the network does, or is not there."""
 
+import gc
 import json
 import sys
 
