@@ -548,6 +548,13 @@ def definitions(code: str) -> str:
         return ""
 
 
+def imports(notebook: NotebookNode) -> list[str]:
+    """The import statements of a notebook's code, a line each."""
+    trees = [_tree(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    nodes = [node for tree in trees if tree for node in tree.body]
+    return [ast.unparse(n) for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))]
+
+
 def _tree(code: str) -> ast.Module | None:
     """The syntax tree of a cell, magics and all; None if it is no Python."""
     from IPython.core.inputtransformer2 import TransformerManager

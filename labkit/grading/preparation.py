@@ -17,7 +17,7 @@ from labkit import course, files, runtime
 from labkit.authoring.build import student_notebook
 from labkit.authoring.source import Source, sources
 from labkit.datasets import folders
-from labkit.grading import GradingError, exports, hidden, marks, reference
+from labkit.grading import GradingError, exports, hidden, marks, notebooks, reference
 from labkit.grading.assignment import Assignment
 from labkit.grading.box import sandbox
 from labkit.grading.box.sandbox import Isolation
@@ -112,6 +112,12 @@ class Prepared:
             "profile": self.assignment.profile,
             "data": "real" if self.real else "synthetic",
         }
+
+    @cached_property
+    def imports(self) -> str:
+        """The import statements of all labs, a line each: one interpreter does for all of them."""
+        found = [line for lab in self.labs.values() for line in notebooks.imports(lab.given)]
+        return "\n".join(dict.fromkeys(found))
 
     @cached_property
     def drawn(self) -> Path:

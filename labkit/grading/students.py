@@ -143,4 +143,5 @@ def _execution(notebook: str, lab: str, prepared: Prepared) -> Execution:
         cache=str(prepared.drawn),
         threads=max(1, (os.cpu_count() or 1) // max(1, prepared.settings.jobs)),
         environment=environment_digest(),
+        imports=prepared.imports,
     )

@@ -72,6 +72,8 @@ SUSPICIOUS = 0.7
 AGAIN = 200
 #: On so many it is tried what a tensor does.
 TRIED_ON = 8
+#: What this program needs, a statement a line.
+IMPORTS = "import labkit.measure\nimport labkit.grading.inside.figures"
 HIDDEN, FILES, FIGURES = "hidden.npz", "files", "figures"
 
 

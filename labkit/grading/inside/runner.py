@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
+from labkit.grading.box import forks
+
 NOTEBOOK, EXECUTED, RUN = "notebook.ipynb", "executed.ipynb", "run.json"
+#: What this program and a kernel need, a statement a line.
+IMPORTS = "import nbclient\nimport nbformat\nimport ipykernel.ipkernel\nimport ipykernel.kernelapp"
 
 
 def main() -> None:
     """Execute every cell of the notebook in the current folder and write what came of it."""
     import nbformat
+    from jupyter_client import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.client import CellExecutionComplete
     from nbclient.exceptions import DeadKernelError
@@ -30,6 +36,15 @@ def main() -> None:
                 raise
             except Exception:  # an output that nbformat refuses is dropped, the cell goes on
                 return None
+
+    class Manager(AsyncKernelManager):
+        """Its kernel is a fork of this process, which may have imported what the kernel needs."""
+
+        async def _async_launch_kernel(self, kernel_cmd, **options):
+            arguments = kernel_cmd[kernel_cmd.index("ipykernel_launcher") :]
+            self.provisioner.process = forks.forked(
+                partial(_be_kernel, arguments), start_new_session=True
+            )
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     run = {"cell": None, "errors": [], "died": False, "finished": False}
@@ -49,6 +64,7 @@ def main() -> None:
     client = Client(
         notebook,
         kernel_name="python3",
+        kernel_manager_class=Manager if sys.platform == "linux" else AsyncKernelManager,
         timeout=None,
         allow_errors=True,
         startup_timeout=120,
@@ -66,6 +82,13 @@ def main() -> None:
             note(died=True)
         text = nbformat.writes(notebook).encode("utf-8", "replace")  # half characters, too
         Path(EXECUTED).write_bytes(text)
+
+
+def _be_kernel(arguments: list[str]) -> None:
+    from ipykernel import kernelapp
+
+    sys.argv = arguments
+    kernelapp.launch_new_instance()
 
 
 if __name__ == "__main__":

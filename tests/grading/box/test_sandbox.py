@@ -24,7 +24,7 @@ def run(code, backend, take=(), hidden=(), readable=(), **limits):
     isolation = Isolation(backend, hidden=tuple(hidden))
     take = dict.fromkeys(take, 1000)
     with sandbox.scratch() as place:
-        command = [sys.executable, "-I", "-c", code]
+        command = ["-c", code]
         return sandbox.run(command, place, settings, isolation, tuple(readable), take=take)
 
 
@@ -228,11 +228,11 @@ def test_a_container_gets_no_network_no_rights_and_the_limits(tmp_path, monkeypa
     isolation = sandbox.choose("container:image:1")
     assert isolation == Isolation("container", "image:1")
     with sandbox.scratch() as place:
-        sandbox.run([sys.executable, "-c", "1"], place, QUICK, isolation, (tmp_path,))
+        sandbox.run(["-c", "1"], place, QUICK, isolation, (tmp_path,))
     last = (tmp_path / "arguments").read_text().splitlines()[-1]
     for argument in (
         *("--network none", "--read-only", "--cap-drop ALL", "no-new-privileges"),
-        *("--memory 300m", f"{tmp_path}:{tmp_path}:ro", "image:1 python -c 1"),
+        *("--memory 300m", f"{tmp_path}:{tmp_path}:ro", "image:1 python -I -c 1"),
     ):
         assert argument in last
 
