@@ -7,8 +7,8 @@ What it writes about the run is shown to people and never scored.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 from labkit.grading.box import forks
@@ -28,6 +28,11 @@ def main() -> None:
 
     from labkit.grading.inside import started
 
+    # Before there is a loop of events, which it must not share.
+    forks_kernel = sys.platform == "linux"
+    if forks_kernel:
+        kernel = forks.forked(_be_kernel, stdin=subprocess.PIPE, start_new_session=True)
+
     class Client(NotebookClient):
         def process_message(self, *arguments):
             try:
@@ -38,13 +43,13 @@ def main() -> None:
                 return None
 
     class Manager(AsyncKernelManager):
-        """Its kernel is a fork of this process, which may have imported what the kernel needs."""
+        """Of a kernel that is a fork of this process, with what this process has imported."""
 
         async def _async_launch_kernel(self, kernel_cmd, **options):
             arguments = kernel_cmd[kernel_cmd.index("ipykernel_launcher") :]
-            self.provisioner.process = forks.forked(
-                partial(_be_kernel, arguments), start_new_session=True
-            )
+            with kernel.stdin:
+                kernel.stdin.write(json.dumps(arguments).encode())
+            kernel.stdin, self.provisioner.process = None, kernel
 
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     run = {"cell": None, "errors": [], "died": False, "finished": False}
@@ -64,7 +69,7 @@ def main() -> None:
     client = Client(
         notebook,
         kernel_name="python3",
-        kernel_manager_class=Manager if sys.platform == "linux" else AsyncKernelManager,
+        kernel_manager_class=Manager if forks_kernel else AsyncKernelManager,
         timeout=None,
         allow_errors=True,
         startup_timeout=120,
@@ -84,10 +89,11 @@ def main() -> None:
         Path(EXECUTED).write_bytes(text)
 
 
-def _be_kernel(arguments: list[str]) -> None:
+def _be_kernel() -> None:
+    """Become the kernel that standard input describes, by its command line."""
     from ipykernel import kernelapp
 
-    sys.argv = arguments
+    sys.argv = json.loads(sys.stdin.read())
     kernelapp.launch_new_instance()
 
 
