@@ -36,7 +36,7 @@ class Warm:
 
     def __init__(self, imports: str, environment: dict[str, str]):
         self.folder = Path(tempfile.mkdtemp(prefix="labkit-warm-"))
-        atexit.register(self.close)
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-m", "labkit.grading.box.warm"],
             stdin=subprocess.PIPE,
@@ -48,12 +48,13 @@ class Warm:
         self.process.stdin.write(json.dumps(imports).encode() + b"\n")
         # It stays open: the interpreter ends with the grader.
         self.process.stdin.flush()
+        atexit.register(self.process.kill)
         told = []
         while not told or told[-1] not in (_READY + b"\n", b""):
             told.append(self.process.stdout.readline())
         if not told[-1]:
-            self.close()
-            raise GradingError(b"".join(told).decode("utf-8", "replace").strip())
+            said = b"".join(told).decode("utf-8", "replace").strip()
+            raise GradingError(f"the interpreter that executions begin with has ended: {said}")
 
     def execute(self, spec: dict) -> bytes:
         """What the supervisor, which runs in a fork, says of an execution."""
@@ -62,14 +63,6 @@ class Warm:
             connection.sendall(json.dumps(spec).encode() + b"\n")
             with connection.makefile("rb") as answer:
                 return answer.read()
-
-    def close(self) -> None:
-        """End the interpreter; executions end as well."""
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 _lock = threading.Lock()
@@ -84,7 +77,8 @@ def warm(imports: str, environment: dict[str, str]) -> Warm:
         environment: all its variables but HOME and TMPDIR.
 
     Raises:
-        GradingError: it does not start; the message is what it has said.
+        GradingError: it ends at once; the message is what it has said.
+        OSError: it does not start.
     """
     key = (os.getpid(), imports, *sorted(environment.items()))
     with _lock:
