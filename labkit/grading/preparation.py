@@ -17,10 +17,11 @@ from labkit import course, files, runtime
 from labkit.authoring.build import student_notebook
 from labkit.authoring.source import Source, sources
 from labkit.datasets import folders
-from labkit.grading import GradingError, exports, hidden, marks, notebooks, reference
+from labkit.grading import GradingError, exports, hidden, marks, reference
 from labkit.grading.assignment import Assignment
 from labkit.grading.box import sandbox
 from labkit.grading.box.sandbox import Isolation
+from labkit.grading.code_cells import imports
 from labkit.grading.environment import digest_of, environment_digest
 from labkit.grading.intake import Handed
 
@@ -116,7 +117,7 @@ class Prepared:
     @cached_property
     def imports(self) -> str:
         """The import statements of all labs, a line each: one interpreter does for all of them."""
-        found = [line for lab in self.labs.values() for line in notebooks.imports(lab.given)]
+        found = [line for lab in self.labs.values() for line in imports(lab.given)]
         return "\n".join(dict.fromkeys(found))
 
     @cached_property

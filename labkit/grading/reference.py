@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from labkit.grading import GradingError
 from labkit.grading.assignment import Item
+from labkit.grading.code_cells import definitions
 from labkit.grading.inside import answers, plain
-from labkit.grading.notebooks import definitions
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import zipfile
 
 import pytest
 
-from labkit.grading import GradingError, intake
-from labkit.grading.intake import Handed, IntakeLimits
+from labkit.grading import GradingError, intake, unpacking
+from labkit.grading.intake import Handed
+from labkit.grading.unpacking import Limits
 
 
 def a_zip(members, compression=zipfile.ZIP_DEFLATED):
@@ -19,13 +20,13 @@ def a_zip(members, compression=zipfile.ZIP_DEFLATED):
 
 
 def read(path, *models, **limits):
-    return intake.read(Handed("x", "x", (path,)), models, IntakeLimits(**limits))
+    return unpacking.read(Handed("x", "x", (path,)), models, Limits(**limits))
 
 
 def found(folder):
     """What is read of each submission in a folder, by the student's name."""
     handed, _ = intake.find(folder)
-    return {each.name: intake.read(each) for each in handed}
+    return {each.name: unpacking.read(each) for each in handed}
 
 
 def test_folders_and_zips_are_submissions(tmp_path):
@@ -35,7 +36,7 @@ def test_folders_and_zips_are_submissions(tmp_path):
     (tmp_path / ".DS_Store").write_text("")
     (tmp_path / "notes.txt").write_text("")
     handed, left_out = intake.find(tmp_path)
-    ann, bob = map(intake.read, handed)
+    ann, bob = map(unpacking.read, handed)
     assert left_out == ["notes.txt"]
     assert (ann.id, list(ann.files)) == ("ann", ["q1.ipynb"])
     assert (bob.id, list(bob.files)) == ("bob", ["work/q1.ipynb"])
@@ -48,7 +49,7 @@ def test_canvas_names_are_gathered_by_student(tmp_path):
         "roejim_4712_903_q1.ipynb",
     ):
         (tmp_path / name).write_text("{}")
-    jane, jim = (intake.read(each, ("model.tflite",)) for each in intake.find(tmp_path)[0])
+    jane, jim = (unpacking.read(each, ("model.tflite",)) for each in intake.find(tmp_path)[0])
     assert (jane.id, jane.name, jane.late) == ("4711", "doejane", True)
     assert jane.find("model.tflite") == "model-1.tflite" and not jim.late
 

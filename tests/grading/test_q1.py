@@ -1,4 +1,4 @@
-"""The assignment of labs 01 to 04 as a whole: the worked labs earn all of it, the blank ones none."""
+"""The assignment of labs 01 to 04 as a whole: worked labs earn all of it, blank ones nothing."""
 
 import dataclasses
 

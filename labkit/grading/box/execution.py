@@ -15,7 +15,7 @@ from labkit import runtime
 from labkit.grading.box import sandbox
 from labkit.grading.box.sandbox import Isolation, Limits
 from labkit.grading.inside import answers, measuring, runner
-from labkit.grading.intake import readable
+from labkit.grading.names import readable
 
 OUT = "out"
 _MAX_ANSWER = 5_000_000

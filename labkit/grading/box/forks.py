@@ -1,6 +1,6 @@
 """Children that go on in this interpreter, where others start a program: what it has imported is
 there. POSIX alone.
-"""  # noqa: D205
+"""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def finish(function: Callable[[], None]) -> None:
     """Call a function, with the standard streams as they are by now, and end as a program would."""
     code = 1
     try:
-        sys.stdin = open(0, closefd=False)
-        sys.stdout = open(1, "w", errors="surrogateescape", closefd=False)
-        sys.stderr = open(2, "w", errors="backslashreplace", buffering=1, closefd=False)
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout = os.fdopen(1, "w", errors="surrogateescape", closefd=False)
+        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", buffering=1, closefd=False)
         function()
         code = 0
     except SystemExit as error:

@@ -1,7 +1,7 @@
 """Enters Linux namespaces of its own and runs Python there, in a fork of `box.supervisor`'s.
 
-What runs there sees the folders that it may read (read-only), the one that it may write, a few devices,
-its own processes and a loopback interface; it has no capability, a user of its own (or the
+What runs there sees the folders that it may read (read-only), the one that it may write, a few
+devices, its own processes and a loopback interface; it has no capability, a user of its own (or the
 grader's, in a user namespace of its own, where the grader is not root), and a filter of system
 calls. What bubblewrap does (https://github.com/containers/bubblewrap), for machines that lack it,
 and the user and the filter besides.
@@ -152,4 +152,3 @@ def _give(folder: str, user: int) -> None:
     for parent, folders, names in os.walk(folder):
         for path in (parent, *(os.path.join(parent, name) for name in folders + names)):
             os.chown(path, user, user, follow_symlinks=False)
-

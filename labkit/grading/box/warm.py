@@ -1,12 +1,12 @@
 """An interpreter that has imported what executions need, of which each execution is a fork.
 
 To start Python, TensorFlow and a kernel takes some seconds of a processor, to fork them some
-hundredths. A fork is as far apart from the rest as what is started anew: it enters namespaces of its
-own (`box.namespaces`), with a user, a file system, processes and a filter of system calls, and gives
-up its capabilities itself, since no program's start takes them away. This interpreter holds nothing
-but libraries: what an execution is given is read by its fork, which has none of the grader's
-variables or descriptors. The file of its program cannot be written, so that /proc/self/exe is no
-way out. What all executions share is where in memory libraries lie.
+hundredths. A fork is as far apart from the rest as what is started anew: it enters namespaces of
+its own (`box.namespaces`), with a user, a file system, processes and a filter of system calls, and
+gives up its capabilities itself, since no program's start takes them away. This interpreter holds
+nothing but libraries: what an execution is given is read by its fork, which has none of the
+grader's variables or descriptors. The file of its program cannot be written, so that /proc/self/exe
+is no way out. What all executions share is where in memory libraries lie.
 """
 
 from __future__ import annotations

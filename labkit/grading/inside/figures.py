@@ -245,7 +245,7 @@ def _address(array: np.ndarray) -> int:
 def _layers(found: Inspection) -> pd.DataFrame:
     """Of each layer the type of what it multiplies by its weights, how often ("values"), and the
     number of the constant that these are (-1 for none).
-    """  # noqa: D205
+    """
     graph = found.graph
     unpacked = {o.outputs[0]: o.inputs[0] for o in graph.operators if o.name in UNPACKING}
     rows = []

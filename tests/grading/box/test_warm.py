@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import psutil
 import pytest
@@ -49,7 +48,8 @@ def test_nothing_of_the_grader_or_of_another_execution_is_in_its_memory(monkeypa
     given = {"OF_ANOTHER": "executed " + "before it"}
     assert run("import os; print(os.environ['OF_ANOTHER'])", imports, given).output
     code = (
-        "halves = [(b\"grader's \", b'own word'), (b'executed ', b'before it'), (b'its own ', b'word')]\n"
+        "halves = [(b\"grader's \", b'own word'), (b'executed ', b'before it')]\n"
+        "halves.append((b'its own ', b'word'))\n"
         "kept = ''.join(['its own', ' word'])\n"
         "for line in open('/proc/self/maps'):\n"
         "    start, end = (int(n, 16) for n in line.split()[0].split('-'))\n"
@@ -86,7 +86,9 @@ def test_no_program_file_of_any_process_can_be_written():
 
 
 def test_no_capability_is_left_and_none_can_come_back():
-    code = "print(*(l for l in open('/proc/self/status') if l.startswith(('Cap', 'NoNew'))), sep='')"
+    code = (
+        "print(*(l for l in open('/proc/self/status') if l.startswith(('Cap', 'NoNew'))), sep='')"
+    )
     found = dict(line.split(":\t") for line in run(code).output.split("\n") if line)
     assert {found[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
     assert found["NoNewPrivs"] == "1"
