@@ -110,8 +110,8 @@ def content(handed: intake.Handed, wanted: Wanted) -> Content:
     submission = unpacking.read(handed, tuple(wanted.models))
     parsed, broken = _parsed(submission)
     found = Content(
-        name=submission.name,
-        late=submission.late,
+        name=handed.name,
+        late=handed.late,
         files={path: _facts(file.content) for path, file in sorted(submission.files.items())},
         problems=list(submission.problems),
         unread=[name for name in wanted.models if _is_unread(name, submission)],

@@ -72,13 +72,9 @@ class Submission:
         empty: there was nothing in it.
     """
 
-    id: str
-    name: str
-    slug: str
     files: dict[str, Found]
     unread: dict[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    late: bool = False
     models: tuple[str, ...] = ()
     empty: bool = False
 
@@ -90,10 +86,6 @@ class Submission:
         wanted = plain_name(name)
         found = [file for file in self.files.values() if plain_name(file.path) == wanted]
         return sorted(found, key=lambda f: (*_minus(f.order), f.path.count("/"), f.path))
-
-    def find(self, name: str) -> str | None:
-        """The path of the latest file of a name."""
-        return next((file.path for file in self.named(name)), None)
 
     def why_unread(self, name: str) -> str:
         """Why a file of a name could not be read; "" if there is none that could not."""
@@ -149,13 +141,9 @@ def read(handed: Handed, models: tuple[str, ...] = (), limits: Limits | None = N
             entries.append(_file(path, name, (again(name), upload)))
     files = reading.all(entries, {plain_name(name) for name in models}, several)
     return Submission(
-        id=readable(handed.id),
-        name=handed.name,
-        slug=handed.slug,
         files={file.path: file for file in files},
         unread=reading.unread,
         problems=tuple(reading.told()),
-        late=handed.late,
         models=tuple(reading.models),
         empty=not reading.seen,
     )
