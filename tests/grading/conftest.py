@@ -278,7 +278,7 @@ def forged_files(network, reader):
     def dead_zeros():
         net = network()
         x = net.flat()
-        net.dense(x, np.zeros((200, PIXELS), np.float32))
+        net.dense(x, np.zeros((60, PIXELS), np.float32))
         return net.file(net.dense(x, *reader))
 
     def unread_inputs():
