@@ -5,14 +5,14 @@ import dataclasses
 import nbformat
 import pytest
 
-from labkit import files
+from labkit import course, files
 from labkit.authoring.build import student_notebook
-from labkit.authoring.source import course_root, sources
+from labkit.authoring.source import sources
 from labkit.compress import post_training
 from labkit.grading.assignment import load
 from labkit.grading.grade import grade_class
 
-Q1 = load(course_root() / "grading" / "q1.yaml")
+Q1 = load(course.root() / "grading" / "q1.yaml")
 LABS = [notebook.lab for notebook in Q1.notebooks]
 
 
