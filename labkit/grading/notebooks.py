@@ -68,7 +68,7 @@ def others(givens: list[NotebookNode]) -> Others:
     return Others(frozenset(map(words, texts)), frozenset(cell.id for cell in cells))
 
 
-def restored(parsed: Parsed, given: NotebookNode, other: Others | None = None) -> Restored:
+def restore(parsed: Parsed, given: NotebookNode, other: Others | None = None) -> Restored:
     """Bring a submitted notebook, which may hold cells of several labs, into the form of one's own.
 
     Args:

@@ -169,7 +169,7 @@ def _lab(
     given = givens[wanted.lab]
     other = notebooks.others([found for lab, found in givens.items() if lab != wanted.lab])
     names = [plain_name(name) for name in wanted.accepted]
-    all_restored = {path: notebooks.restored(each, given, other) for path, each in parsed.items()}
+    all_restored = {path: notebooks.restore(each, given, other) for path, each in parsed.items()}
     # One that has a function of this lab's by chance is another lab's.
     most = max([found.held for found in all_restored.values()], default=0)
     holding = [p for p, found in all_restored.items() if found.held and 2 * found.held >= most]

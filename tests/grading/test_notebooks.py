@@ -24,7 +24,7 @@ def raw(rehearsal_lab):
 
 
 def restore(raw, given):
-    return notebooks.restored(cells.parse(json.dumps(raw).encode()), given)
+    return notebooks.restore(cells.parse(json.dumps(raw).encode()), given)
 
 
 def cell(raw, identifier):
@@ -137,7 +137,7 @@ def test_a_free_notebook_is_not_recognised(given):
 )
 def test_what_is_no_notebook_is_told(given, content, message):
     with pytest.raises(cells.NotebookError, match=message):
-        notebooks.restored(cells.parse(content), given)
+        notebooks.restore(cells.parse(content), given)
 
 
 @pytest.mark.parametrize(
