@@ -1,0 +1,52 @@
+"""The site, built: docs/ and what is generated, rendered by Sphinx into a folder of plain files."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from labkit.authoring import CourseError
+from labkit.authoring.site import course, pages
+
+
+def build(root: Path, out: Path, work: Path, solutions: bool = False) -> Path:
+    """Build the site.
+
+    Args:
+        root: of the course.
+        out: the site's folder; what was in it is replaced, once the new one is whole.
+        work: a folder for what lies between; it is emptied.
+        solutions: the labs' pages with the solutions' code and the model answers.
+
+    Returns:
+        the site's first page.
+
+    Raises:
+        CourseError: Sphinx warns: of a link to nothing, a heading out of order, a docstring that
+            cannot be read.
+    """
+    shutil.rmtree(work, ignore_errors=True)
+    source = work / "source"
+    shutil.copytree(root / "docs", source)
+    shutil.copytree(root / "notebooks", source / "notebooks")
+    pages.write(root, source, course.read(root / "docs" / "course.toml"), solutions)
+    said = io.StringIO()
+    app = Sphinx(
+        srcdir=source,
+        confdir=source,
+        outdir=work / "html",
+        doctreedir=work / "doctrees",
+        buildername="html",
+        status=None,
+        warning=said,
+        freshenv=True,
+    )
+    app.build()
+    if warnings := said.getvalue().strip():
+        raise CourseError(f"the site has faults:\n{warnings}")
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.move(work / "html", out)
+    return out / "index.html"
