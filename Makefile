@@ -1,6 +1,7 @@
 # make labs   set up, execute every lab in the quick profile on the embedded data
 # make test   set up, run all checks and tests
 # make lab    set up, open JupyterLab on the notebooks
+# make site   set up, build the rendered course in site/; with the solutions: SOLUTIONS=1
 # make build  write the student notebooks from solutions/
 # make lint   the static checks alone
 # make lock   resolve pyproject.toml into requirements.lock and environment.yml anew
@@ -19,7 +20,7 @@ THREADS = $(shell $(BIN)/python -c "import os; from labkit.runtime import thread
 TEST = env $(THREADS) LABKIT_PROFILE=quick LABKIT_DATA_MODE=synthetic LABKIT_QUIET=1 \
 	LABKIT_OUT="$$PWD/build/nbval" LABKIT_CACHE="$$PWD/build/cache" $(BIN)/python -m pytest
 
-.PHONY: labs test lab build lint lock clean setup
+.PHONY: labs test lab site build lint lock clean setup
 
 labs: setup
 	$(BIN)/labkit run --profile quick --data synthetic --out out --jobs $(JOBS)
@@ -32,6 +33,9 @@ test: lint
 
 lab: setup
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
+
+site: setup
+	$(BIN)/labkit site $(if $(SOLUTIONS),--solutions)
 
 build: setup
 	$(BIN)/labkit build

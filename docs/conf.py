@@ -40,11 +40,11 @@ html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {
-    "logo": {"text": "Neural networks for embedded devices"},
+    "logo": {"text": "Embedded networks"},
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button-field"],
-    "header_links_before_dropdown": 5,
+    "header_links_before_dropdown": 6,
     "show_nav_level": 1,
     "show_toc_level": 1,
     "secondary_sidebar_items": ["page-toc"],

@@ -249,6 +249,27 @@ def build(
 
 
 @app.command()
+def site(
+    out: Annotated[Path, typer.Option(help="Folder of the site; it is replaced.")] = Path("site"),
+    solutions: Annotated[
+        bool, typer.Option("--solutions", help="For instructors: with the solutions' code.")
+    ] = False,
+) -> None:
+    """Build the rendered course, a folder of pages that works without a network."""
+    try:
+        from labkit.authoring.site import build as builder
+    except ModuleNotFoundError as error:
+        raise LabkitError(
+            f"the site needs the package {error.name}: install the extra, pip install "
+            '"labkit[site]"; it needs Python 3.11.'
+        ) from error
+    from labkit.authoring.source import course_root
+
+    root = course_root()
+    say(f"the site: {builder.build(root, out, root / 'build' / 'site', solutions)}")
+
+
+@app.command()
 def report(
     out: Annotated[
         Path, typer.Argument(envvar="LABKIT_OUT", help="Folder of an earlier run.")

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "doctor": {"runtime", "datasets"},
     "report": set(),
     "lab": {"runtime", "files", "datasets", "training", "models", "measure", "checks"},
-    "authoring": {"runtime", "files", "checks"},
+    "authoring": {"runtime", "files", "checks", "measure"},
     "grading": {"runtime", "files", "datasets", "measure", "authoring"},
     "console": set(),
     "net": {

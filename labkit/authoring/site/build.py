@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
+from labkit import files
 from labkit.authoring import CourseError
 from labkit.authoring.site import course, pages
 
@@ -25,14 +26,18 @@ def build(root: Path, out: Path, work: Path, solutions: bool = False) -> Path:
         the site's first page.
 
     Raises:
-        CourseError: Sphinx warns: of a link to nothing, a heading out of order, a docstring that
-            cannot be read.
+        CourseError: `out` holds something else than a site; or Sphinx warns, for example of a link
+            to nothing, or of a docstring that cannot be read.
     """
+    if out.exists() and any(out.iterdir()) and not (out / "objects.inv").exists():
+        raise CourseError(f"{out} is no site: remove it, or name another folder.")
     shutil.rmtree(work, ignore_errors=True)
     source = work / "source"
     shutil.copytree(root / "docs", source)
     shutil.copytree(root / "notebooks", source / "notebooks")
-    pages.write(root, source, course.read(root / "docs" / "course.toml"), solutions)
+    table = course.read(source / "course.toml")
+    for name, text in pages.texts(root, table, solutions).items():
+        files.write_text(source / name, text)
     said = io.StringIO()
     app = Sphinx(
         srcdir=source,

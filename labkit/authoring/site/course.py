@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import re
 import textwrap
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import tomllib
 
 from labkit.authoring import CourseError
 
@@ -91,14 +92,16 @@ def read(path: Path) -> Course:
     named = {n for lab in course.labs.values() for n in lab.needs}
     named |= {n for technique in course.techniques.values() for n in technique.labs}
     if unknown := sorted(named - set(course.labs)):
-        raise CourseError(f"{path.name} names the labs {', '.join(unknown)}, which it does not have.")
+        raise CourseError(
+            f"{path.name} names the labs {', '.join(unknown)}, which it does not have."
+        )
     others = {lab.otherwise for lab in course.labs.values()} - {""}
     if unknown := sorted(others - set(course.techniques)):
         raise CourseError(f"{path.name} has no technique {', '.join(unknown)}.")
     return course
 
 
-_WIDTH, _HEIGHT, _ACROSS, _DOWN = 132, 76, 22, 40  # of a lab's box, and between two
+_WIDTH, _HEIGHT, _ACROSS, _DOWN = 142, 60, 18, 28  # of a lab's box, and between two
 
 
 def svg(course: Course, titles: dict[str, str], links: dict[str, str]) -> str:
@@ -126,27 +129,27 @@ def svg(course: Course, titles: dict[str, str], links: dict[str, str]) -> str:
     boxes = [_box(places[n], n, titles[n], lab.learn, links[n]) for n, lab in course.labs.items()]
     high = (max(rows) + 1) * _HEIGHT + max(rows) * _DOWN
     return (
-        f'<svg class="course-map" viewBox="-2 -2 {whole + 4} {high + 4}" role="group" '
-        'aria-label="Map of the labs: each stands below those that it needs">\n'
+        '<div class="table-box"><svg class="course-map" role="group" '
+        'aria-label="Map of the labs: each stands below those that it needs" '
+        f'viewBox="-2 -2 {whole + 4} {high + 4}">\n'
         + "\n".join([*lines, *boxes])
-        + "\n</svg>\n"
+        + "\n</svg></div>\n"
     )
 
 
 def _line(start: tuple[float, float], end: tuple[float, float]) -> str:
     x, y = start[0] + _WIDTH / 2, start[1] + _HEIGHT
-    x2, y2 = end[0] + _WIDTH / 2, end[1]
-    bend = (y2 - y) / 2
-    return (
-        f'<path class="line" d="M{x:g} {y:g}C{x:g} {y + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2:g}"/>'
-    )
+    to_x, to_y = end[0] + _WIDTH / 2, end[1]
+    middle = (y + to_y) / 2
+    curve = f"M{x:g} {y:g}C{x:g} {middle:g} {to_x:g} {middle:g} {to_x:g} {to_y:g}"
+    return f'<path class="line" d="{curve}"/>'
 
 
 def _box(place: tuple[float, float], number: str, title: str, learn: str, link: str) -> str:
     x, y = place
     texts = [
-        f'<text x="{x + _WIDTH / 2:g}" y="{y + 36 + 15 * i:g}">{html.escape(line)}</text>'
-        for i, line in enumerate(textwrap.wrap(learn, 20))
+        f'<text x="{x + _WIDTH / 2:g}" y="{y + 35 + 14 * i:g}">{html.escape(line)}</text>'
+        for i, line in enumerate(textwrap.wrap(learn, 22))
     ]
     return (
         f'<a href="{html.escape(link)}" aria-label="Lab {number}, {html.escape(title)}">'

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import inspect
 import re
 from pathlib import Path
 
 from myst_nb.core.render import NbElementRenderer
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.fileutil import copy_asset
 from sphinx.util.typing import ExtensionMetadata
@@ -37,8 +39,15 @@ def _escape(app: Sphinx, what: str, name: str, thing: object, options: object, l
         lines[i] = "".join(parts)
 
 
+def _exact(app: Sphinx, doctree: addnodes.document) -> None:
+    """Let `bytes` in a signature be Python's, and no property of that name somewhere in labkit."""
+    for reference in doctree.findall(addnodes.pending_xref):
+        if hasattr(builtins, reference["reftarget"]):
+            reference["refspecific"] = False
+
+
 def _skip(app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object) -> bool:
-    """Skip what a module takes from an object: `load = source.load` is documented with its class."""
+    """Skip what a module takes from an object, `load = source.load`: its class documents it."""
     return skip or (what == "module" and inspect.ismethod(thing))
 
 
@@ -57,5 +66,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.config.mathjax_path = "mathjax/tex-chtml.js"
     app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", _skip)
+    app.connect("doctree-read", _exact)
     app.connect("build-finished", _copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

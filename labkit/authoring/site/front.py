@@ -1,4 +1,4 @@
-"""Accuracy over size of all files of a data set, with its front, as an SVG that a script can filter."""
+"""Accuracy over size of all files of a data set, with its front, as an SVG for a script."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from labkit.authoring.site import tables
 from labkit.measure import metrics, pareto
 
 _WIDTH, _HEIGHT = 560, 400
@@ -25,11 +26,10 @@ def svg(files: pd.DataFrame, size: str, alt: str) -> str:
 
     Args:
         files: rows of one data set and metric, as `stored.ledger` has them, with the columns
-            "techniques" (a list of names) and "colour" (the number of a class of the style sheet).
+            "techniques", "colour" and "result" of `results.files`; all have a size and a value.
         size: the column over which it is drawn, of `SIZES`.
         alt: what the picture shows.
     """
-    files = files[files[size].notna() & files["value"].notna()]
     metric = next(m for m in metrics.KNOWN.values() if m.column == files["metric"].iloc[0])
     x, x_ticks = _log_axis(files[size])
     y, y_ticks = _value_axis(files["value"], metric)
@@ -129,17 +129,15 @@ def _axes(
 
 
 def _point(row: dict, size: str, place: tuple[float, float]) -> str:
-    unit = row["metric"].partition("(")[2].rstrip(")")
     model = f", {row['model']}" if row["model"] else ""
     text = (
-        f"{row['technique']}{model} (lab {row['lab']}): {row['value']:g} {unit}, "
+        f"{row['technique']}{model} (lab {row['lab']}): {row['result']}, "
         f"{row[size]:,.0f} {size if size == 'bytes' else 'bytes after gzip'}"
     )
-    return (
-        f'<circle class="c{row["colour"]}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5" '
-        f'data-lab="{row["lab"]}" data-techniques="{" ".join(row["techniques"])}">'
-        f"<title>{html.escape(text)}</title></circle>"
-    )
+    where = f'cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5"'
+    mark = tables.mark(row["lab"], row["techniques"])
+    title = f"<title>{html.escape(text)}</title>"
+    return f'<circle class="c{row["colour"]}" {where}{mark}>{title}</circle>'
 
 
 def _steps(x: np.ndarray, y: np.ndarray) -> str:

@@ -15,14 +15,15 @@ from labkit.authoring.site.stored import Stored
 from labkit.authoring.source import tagged
 
 _MARKERS = re.compile(
-    r"^ *(### (BEGIN|END) (SOLUTION|HIDDEN TESTS)|<!-- (BEGIN|END) SOLUTION -->|# NBVAL_CHECK_OUTPUT)\n?",
+    r"^ *(### (BEGIN|END) (SOLUTION|HIDDEN TESTS)|<!-- (BEGIN|END) SOLUTION -->"
+    r"|# NBVAL_CHECK_OUTPUT)\n?",
     re.MULTILINE,
 )
 _LAB = re.compile(r"\b([lL]ab) (\d\d)\b")
 _CODE_AND_LINKS = re.compile(r"(`[^`]*`|\$[^$]*\$|\[[^\]]*\]\([^)]*\))")
 
 
-def page(stored: Stored, facts: str, names: dict[str, str], solutions: bool = False) -> NotebookNode:
+def page(stored: Stored, facts: str, names: dict[str, str], solutions: bool) -> NotebookNode:
     """The notebook that becomes a lab's page.
 
     Args:

@@ -13,10 +13,10 @@ import pandas as pd
 from nbformat import NotebookNode
 
 from labkit import measure
-from labkit.measure import metrics
 from labkit.authoring import CourseError
 from labkit.authoring.site import tables
-from labkit.authoring.source import Source, sources, tagged
+from labkit.authoring.source import Source, sources
+from labkit.measure import metrics
 
 #: Beside the metrics, the columns of `Lab.report` that are numbers.
 _COUNTS = ("bytes", "gzip (bytes)", "arena (bytes)", "peak RAM (bytes)", "latency (ms)")
@@ -48,7 +48,9 @@ class Stored:
     @property
     def time(self) -> str:
         """What the lab says about the time that it takes, in Markdown."""
-        (found,) = re.findall(r"\*\*Time:\*\* (.+?)(?:\n\n|\Z)", self.notebook.cells[0].source, re.S)
+        (found,) = re.findall(
+            r"\*\*Time:\*\* (.+?)(?:\n\n|\Z)", self.notebook.cells[0].source, re.S
+        )
         return " ".join(found.split())
 
     @property
@@ -76,7 +78,9 @@ class Stored:
     @cached_property
     def frames(self) -> list[tuple[str, pd.DataFrame]]:
         """The tables of all outputs in order, each with the code of its cell."""
-        html = [(c.source, o.get("data", {}).get("text/html", "")) for c in self.code for o in c.outputs]
+        html = [
+            (c.source, o.get("data", {}).get("text/html", "")) for c in self.code for o in c.outputs
+        ]
         return [(code, frame) for code, text in html for frame in tables.read(text)]
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import html
+import itertools
+from collections.abc import Iterable, Sequence
+
 import pandas as pd
 from bs4 import BeautifulSoup, Tag
 
 _UNKNOWN = ("NaN", "<NA>", "None", "NaT")
 
 
-def read(html: str) -> list[pd.DataFrame]:
+def read(text: str) -> list[pd.DataFrame]:
     """The data frames that pandas has written, those with an index and one level of columns.
 
     Args:
-        html: an output with any number of tables.
+        text: an output's HTML, with any number of tables.
 
     Returns:
         a frame a table, its index with the levels and names of the one that was written; cells are
         the strings shown, "" where nothing is known.
     """
-    soup = BeautifulSoup(html, "html.parser")
+    soup = BeautifulSoup(text, "html.parser")
     return [
         _frame(table)
         for table in soup.select("table.dataframe")
@@ -46,14 +50,14 @@ def _texts(row: Tag, kind: str) -> list[str]:
     return [cell.get_text(" ", strip=True) for cell in row.find_all(kind)]
 
 
-def tidy(html: str) -> str:
+def tidy(text: str) -> str:
     """An output's HTML as a page shows it.
 
     Of pandas's two rows of heads, names of the columns and name of the index, one is made; heads
     say what they are heads of, and one without a text is none: a screen reader would announce it.
     The look is left to the page's style sheet, what a check's box says by colour is kept.
     """
-    soup = BeautifulSoup(html, "html.parser")
+    soup = BeautifulSoup(text, "html.parser")
     for style in soup.find_all("style"):
         style.decompose()
     for table in soup.find_all("table"):
@@ -74,14 +78,41 @@ def tidy(html: str) -> str:
 
 
 def _join_heads(table: Tag) -> None:
-    rows = table.select("thead tr")
-    if len(rows) != 2:
+    rows = [row.find_all("th") for row in table.select("thead tr")]
+    if len(rows) != 2 or len(rows[0]) != len(rows[1]):
         return
-    columns, names = ([cell for cell in row.find_all("th")] for row in rows)
-    if len(columns) != len(names):
+    pairs = list(zip(*rows, strict=True))
+    if any(column.get_text(strip=True) and name.get_text(strip=True) for column, name in pairs):
         return
-    texts = [(c.get_text(strip=True), n.get_text(strip=True)) for c, n in zip(columns, names, strict=True)]
-    if all(not (column and name) for column, name in texts):
-        for cell, (column, name) in zip(columns, texts, strict=True):
-            cell.string = column or name
-        rows[1].decompose()
+    for column, name in pairs:
+        column.string = column.get_text(strip=True) or name.get_text(strip=True)
+    rows[1][0].parent.decompose()
+
+
+def write(
+    about: str, head: Sequence[str], rows: Iterable[Sequence[str]], marks: Iterable = ()
+) -> str:
+    """An HTML table in a box that scrolls.
+
+    Args:
+        about: what it shows, for those who do not see where it stands.
+        head: names of the columns.
+        rows: of plain texts; the first of each is the row's head.
+        marks: of each row the labs and techniques that a script filters by, as `mark` writes them.
+    """
+    heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
+    lines = []
+    for row, mark in itertools.zip_longest(rows, marks, fillvalue=""):
+        first, *others = map(html.escape, row)
+        cells = "".join(f"<td>{cell}</td>" for cell in others)
+        lines.append(f'<tr{mark}><th scope="row">{first}</th>{cells}</tr>')
+    body = "\n".join(lines)
+    return (
+        f'<div class="table-box"><table class="table" aria-label="{html.escape(about)}">\n'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
+    )
+
+
+def mark(lab: str, techniques: Iterable[str]) -> str:
+    """Attributes of a row or of a circle, for the page's script."""
+    return f' data-lab="{lab}" data-techniques="{" ".join(techniques)}"'
