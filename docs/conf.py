@@ -18,7 +18,7 @@ exclude_patterns = ["generated", "notebooks", "extra"]
 html_extra_path = ["extra"]  # pages that are HTML already, copied as they are
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
-html_js_files = [("front.js", {"defer": "defer"})]
+html_js_files = [(name, {"defer": "defer"}) for name in ("course.js", "front.js")]
 
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # widgets are shown by the pictures beside them
@@ -35,6 +35,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 html_theme = "pydata_sphinx_theme"
+html_favicon = "_static/favicon.svg"
 html_title = "Neural networks for embedded devices"
 html_copy_source = False
 html_show_sourcelink = False

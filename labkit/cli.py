@@ -265,8 +265,7 @@ def site(
         ) from error
     from labkit.authoring.source import course_root
 
-    root = course_root()
-    say(f"the site: {builder.build(root, out, root / 'build' / 'site', solutions)}")
+    say(f"the site: {builder.build(course_root(), out, solutions)}")
 
 
 @app.command()

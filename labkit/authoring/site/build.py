@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -13,13 +15,12 @@ from labkit.authoring import CourseError
 from labkit.authoring.site import course, pages
 
 
-def build(root: Path, out: Path, work: Path, solutions: bool = False) -> Path:
+def build(root: Path, out: Path, solutions: bool = False) -> Path:
     """Build the site.
 
     Args:
         root: of the course.
-        out: the site's folder; what was in it is replaced, once the new one is whole.
-        work: a folder for what lies between; it is emptied.
+        out: the site's folder; a site that was in it is replaced, once the new one is whole.
         solutions: the labs' pages with the solutions' code and the model answers.
 
     Returns:
@@ -31,27 +32,23 @@ def build(root: Path, out: Path, work: Path, solutions: bool = False) -> Path:
     """
     if out.exists() and any(out.iterdir()) and not (out / "objects.inv").exists():
         raise CourseError(f"{out} is no site: remove it, or name another folder.")
-    shutil.rmtree(work, ignore_errors=True)
-    source = work / "source"
-    shutil.copytree(root / "docs", source)
-    shutil.copytree(root / "notebooks", source / "notebooks")
-    table = course.read(source / "course.toml")
-    for name, text in pages.texts(root, table, solutions).items():
-        files.write_text(source / name, text)
-    said = io.StringIO()
-    app = Sphinx(
-        srcdir=source,
-        confdir=source,
-        outdir=work / "html",
-        doctreedir=work / "doctrees",
-        buildername="html",
-        status=None,
-        warning=said,
-        freshenv=True,
-    )
-    app.build()
-    if warnings := said.getvalue().strip():
-        raise CourseError(f"the site has faults:\n{warnings}")
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.move(work / "html", out)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        source = work / "source"
+        shutil.copytree(root / "docs", source)
+        shutil.copytree(root / "notebooks", source / "notebooks")
+        table = course.read(source / "course.toml")
+        for name, text in pages.texts(root, table, solutions).items():
+            files.write_text(source / name, text)
+        _render(source, work / "html", work / "doctrees")
+        shutil.rmtree(out, ignore_errors=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(work / "html", out)
     return out / "index.html"
+
+
+def _render(source: Path, html: Path, doctrees: Path) -> None:
+    said = io.StringIO()
+    Sphinx(source, source, html, doctrees, "html", status=None, warning=said).build()
+    if warnings := re.sub(r"\x1b\[[\d;]*m", "", said.getvalue()).strip():
+        raise CourseError(f"Sphinx warns:\n{warnings}")

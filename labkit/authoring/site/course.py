@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 import textwrap
 from dataclasses import dataclass, field
@@ -111,30 +112,41 @@ def svg(course: Course, titles: dict[str, str], links: dict[str, str]) -> str:
         titles: of the labs, by number.
         links: addresses of their pages.
     """
-    rows: dict[int, list[str]] = {}
-    for number in course.labs:
-        rows.setdefault(course.depth(number), []).append(number)
-    widest = max(map(len, rows.values()))
-    whole = widest * _WIDTH + (widest - 1) * _ACROSS
-    places = {}
-    for depth, numbers in rows.items():
-        left = (whole - len(numbers) * _WIDTH - (len(numbers) - 1) * _ACROSS) / 2
-        for i, number in enumerate(numbers):
-            places[number] = (left + i * (_WIDTH + _ACROSS), depth * (_HEIGHT + _DOWN))
+    places = _places(course)
     lines = [
         _line(places[before], places[number])
         for number, lab in course.labs.items()
         for before in lab.needs
     ]
     boxes = [_box(places[n], n, titles[n], lab.learn, links[n]) for n, lab in course.labs.items()]
-    high = (max(rows) + 1) * _HEIGHT + max(rows) * _DOWN
+    whole = max(x for x, _ in places.values()) + _WIDTH
+    high = max(y for _, y in places.values()) + _HEIGHT
     return (
         '<div class="table-box"><svg class="course-map" role="group" '
         'aria-label="Map of the labs: each stands below those that it needs" '
-        f'viewBox="-2 -2 {whole + 4} {high + 4}">\n'
+        f'viewBox="-2 -2 {whole + 4:g} {high + 4:g}">\n'
         + "\n".join([*lines, *boxes])
         + "\n</svg></div>\n"
     )
+
+
+def _places(course: Course) -> dict[str, tuple[float, float]]:
+    """Left upper corners: a row a depth, each lab as nearly as can be below those that it needs."""
+    places: dict[str, tuple[float, float]] = {}
+    rows = itertools.groupby(sorted(course.labs, key=course.depth), course.depth)
+    for depth, numbers in rows:
+        wanted = {}
+        for number in numbers:
+            above = [places[before][0] for before in course.labs[number].needs]
+            wanted[number] = sum(above) / len(above) if above else 0.0
+        at: list[float] = []
+        for x in sorted(wanted.values()):
+            at.append(max(x, at[-1] + _WIDTH + _ACROSS) if at else x)
+        moved = (sum(at) - sum(wanted.values())) / len(at)
+        for number, x in zip(sorted(wanted, key=wanted.__getitem__), at, strict=True):
+            places[number] = (x - moved, depth * (_HEIGHT + _DOWN))
+    left = min(x for x, _ in places.values())
+    return {number: (x - left, y) for number, (x, y) in places.items()}
 
 
 def _line(start: tuple[float, float], end: tuple[float, float]) -> str:

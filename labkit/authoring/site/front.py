@@ -12,7 +12,7 @@ from labkit.authoring.site import tables
 from labkit.measure import metrics, pareto
 
 _WIDTH, _HEIGHT = 560, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 14, 46  # of the axes, from the picture's edges
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 12, 14, 46  # of the axes, from the picture's edges
 _LEAST_ERROR = 0.01  # points: where "no errors" goes on a logarithmic axis
 _ERRORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 SIZES = {"bytes": "size of the file", "gzip (bytes)": "size after gzip"}
@@ -112,7 +112,7 @@ def _axes(
     parts = []
     for x, name in x_ticks:
         parts.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{floor}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{floor + 17}" text-anchor="middle">{name}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{name}</text>')
     for y, name in y_ticks:
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{name}</text>')
@@ -137,7 +137,7 @@ def _point(row: dict, size: str, place: tuple[float, float]) -> str:
     where = f'cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5"'
     mark = tables.mark(row["lab"], row["techniques"])
     title = f"<title>{html.escape(text)}</title>"
-    return f'<circle class="c{row["colour"]}" {where}{mark}>{title}</circle>'
+    return f'<circle class="hue-{row["colour"]}" {where}{mark}>{title}</circle>'
 
 
 def _steps(x: np.ndarray, y: np.ndarray) -> str:

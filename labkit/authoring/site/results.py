@@ -109,7 +109,7 @@ def _filters(rows: pd.DataFrame, course: Course) -> str:
 
 
 def _box(kind: str, value: str, title: str, colour: int | None = None) -> str:
-    swatch = "" if colour is None else f'<span class="swatch c{colour}"></span>'
+    swatch = "" if colour is None else f'<span class="swatch hue-{colour}"></span>'
     return (
         f'<label><input type="checkbox" data-filter="{kind}" value="{value}" checked>'
         f"{swatch} {html.escape(title)}</label>\n"

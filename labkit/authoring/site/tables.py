@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -101,10 +102,13 @@ def write(
         marks: of each row the labs and techniques that a script filters by, as `mark` writes them.
     """
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
+    number = re.compile(r"[−\d]")
     lines = []
     for row, mark in itertools.zip_longest(rows, marks, fillvalue=""):
         first, *others = map(html.escape, row)
-        cells = "".join(f"<td>{cell}</td>" for cell in others)
+        cells = "".join(
+            f"<td{' class=number' if number.match(cell) else ''}>{cell}</td>" for cell in others
+        )
         lines.append(f'<tr{mark}><th scope="row">{first}</th>{cells}</tr>')
     body = "\n".join(lines)
     return (
