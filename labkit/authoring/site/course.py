@@ -93,9 +93,7 @@ def read(path: Path) -> Course:
     named = {n for lab in course.labs.values() for n in lab.needs}
     named |= {n for technique in course.techniques.values() for n in technique.labs}
     if unknown := sorted(named - set(course.labs)):
-        raise CourseError(
-            f"{path.name} names the labs {', '.join(unknown)}, which it does not have."
-        )
+        raise CourseError(f"{path.name} does not have the labs {', '.join(unknown)}.")
     others = {lab.otherwise for lab in course.labs.values()} - {""}
     if unknown := sorted(others - set(course.techniques)):
         raise CourseError(f"{path.name} has no technique {', '.join(unknown)}.")
