@@ -23,6 +23,7 @@ html_js_files = [(name, {"defer": "defer"}) for name in ("course.js", "front.js"
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # widgets are shown by the pictures beside them
 nb_output_stderr = "remove"
+nb_code_prompt_show, nb_code_prompt_hide = "Show the check", "Hide the check"
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["ref.python"]  # a type's bare name that several classes have an attribute of
@@ -40,6 +41,7 @@ html_title = "Neural networks for embedded devices"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_domain_indices = False
 html_theme_options = {
     "logo": {"text": "Embedded networks"},
     "navbar_align": "left",

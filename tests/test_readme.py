@@ -41,7 +41,7 @@ def test_its_commands_and_options_exist():
 def test_its_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"(?:^ {4}|`)make (\w+)", TEXT, re.MULTILINE))
-    assert {"labs", "test", "lab"} <= targets
+    assert {"labs", "test", "lab", "site"} <= targets
     assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
 
 

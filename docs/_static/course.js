@@ -1,5 +1,8 @@
-// Boxes that scroll sideways can be reached by the keyboard; those that hold all that they show are not.
+// What every page needs: a search that works from a folder, and boxes that scroll by the keyboard.
 (() => {
+  // A page from a folder may not read the others, from which the search takes its extracts.
+  if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
   const boxes = document.querySelectorAll(".table-box, mjx-container[display], div.math");
   const update = () => {
     for (const box of boxes) {

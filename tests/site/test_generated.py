@@ -111,6 +111,8 @@ def rows(metric="accuracy", technique="int8", published=90.0, theirs=1.0, lost=(
         (rows(lost=[-0.5]), "loses less here"),
         (rows(lost=[0.5, 1.5]), "as published"),
         (rows(lost=[-2.0, 4.0]), "some less, some more"),
+        (rows(theirs=-3.0, lost=[0.1]), "gains less here"),
+        (rows(theirs=-3.0, lost=[-5.0]), "gains more here"),
         (rows(lost=[np.nan]), "no reference"),
         (rows(theirs=np.nan, lost=[1.0]), "no reference"),
         (rows(technique="float", theirs=0.0, lost=[0.0]), "the reference"),

@@ -18,6 +18,7 @@ from sphinx.util.typing import ExtensionMetadata
 _MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
 _CODE = re.compile(r"(`[^`]*`|>>>.*)")
 _SPECIAL = re.compile(r"\||\*(?!\w[^*]*\w\*)(?<!\w\*)|(?<=\w)_(?!\w)")
+_NO_HEAD = re.compile(r'<th class="head[^"]*">(<p></p>)?</th>')
 _render_image = NbElementRenderer.render_image
 
 
@@ -51,6 +52,11 @@ def _skip(app: Sphinx, what: str, name: str, thing: object, skip: bool, options:
     return skip or (what == "module" and inspect.ismethod(thing))
 
 
+def _heads(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Let a column without a name have no head: a screen reader would announce an empty one."""
+    context["body"] = _NO_HEAD.sub("<td></td>", context.get("body", ""))
+
+
 def _copy_mathjax(app: Sphinx, error: Exception | None) -> None:
     if error is None:
         package = importlib.import_module("sphinx-mathjax-offline")
@@ -67,5 +73,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", _skip)
     app.connect("doctree-read", _exact)
+    app.connect("html-page-context", _heads)
     app.connect("build-finished", _copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

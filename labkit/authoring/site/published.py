@@ -35,9 +35,11 @@ def verdict(rows: pd.DataFrame) -> str:
     part = 1 if first["metric"] == "accuracy" else first["published"] / 100
     if (more.abs() <= TOLERANCE * part).all():
         return "as published"
-    if (more < 0).all():
-        return "loses less here"
-    return "loses more here" if (more > 0).all() else "some less, some more"
+    if (more > 0).any() and (more < 0).any():
+        return "some less, some more"
+    if first["published_lost"] < 0:
+        return "gains less here" if (more > 0).all() else "gains more here"
+    return "loses more here" if (more > 0).all() else "loses less here"
 
 
 def page(comparisons: pd.DataFrame, course: Course, names: dict[str, str]) -> str:

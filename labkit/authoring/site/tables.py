@@ -71,7 +71,7 @@ def tidy(text: str) -> str:
                 head["scope"] = "row" if in_body else "col"
             else:
                 head.name = "td"
-        for part in table.find_all(["tr", "th", "td"]):
+        for part in table.select(".dataframe :is(tr, th, td)"):
             for attribute in ("style", "valign", "halign"):
                 del part[attribute]
         table.wrap(soup.new_tag("div", attrs={"class": "table-box"}))
