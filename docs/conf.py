@@ -14,8 +14,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "labkit.authoring.site.extension",
 ]
-exclude_patterns = ["generated", "notebooks", "extra"]
-html_extra_path = ["extra"]  # pages that are HTML already, copied as they are
+exclude_patterns = ["generated", "notebooks", "pages"]
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
 html_js_files = [(name, {"defer": "defer"}) for name in ("course.js", "front.js")]
@@ -56,6 +55,6 @@ html_theme_options = {
     "show_prev_next": True,
     "back_to_top_button": False,
 }
-html_sidebars = {"index": [], "results": [], "published": [], "glossary": []}
+html_sidebars = {"index": [], "ledger": [], "published": [], "glossary": []}
 html_context = {"default_mode": "auto"}
 copyright = "the course's authors, Apache 2.0"

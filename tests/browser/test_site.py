@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 #: A page of each kind, for the examination that takes a second a page.
 KINDS = (
-    *("index", "results", "published", "glossary", "search", "labs/index", "labs/00_start_here"),
+    *("index", "ledger", "published", "glossary", "search", "labs/index", "labs/00_start_here"),
     *("techniques/clustering", "api/files", "instructors"),
 )
 WIDTHS = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -138,13 +138,13 @@ def test_dark_is_remembered(address, open_page):
     page.goto(f"{address}/index.html")
     page.locator(".theme-switch-container button").first.click()
     page.get_by_text("Dark", exact=True).first.click()
-    page.goto(f"{address}/results.html")
+    page.goto(f"{address}/ledger.html")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
 def test_the_front_names_what_is_pointed_at_and_is_filtered(address, open_page):
     page = open_page(viewport=DESKTOP)
-    page.goto(f"{address}/results.html")
+    page.goto(f"{address}/ledger.html")
     figure = page.locator(".front-figure:visible")
     assert figure.count() == 1
     circle = figure.locator("circle").last
@@ -169,7 +169,7 @@ def test_the_front_names_what_is_pointed_at_and_is_filtered(address, open_page):
 
 def test_without_a_script_everything_is_there(address, open_page):
     page = open_page(viewport=PHONE, java_script_enabled=False)
-    page.goto(f"{address}/results.html")
+    page.goto(f"{address}/ledger.html")
     figures = page.locator(".front-figure")
     assert figures.count() >= 8
     assert page.locator(".front-figure:visible").count() == figures.count()

@@ -9,12 +9,13 @@ import pytest
 
 pytest.importorskip("sphinx", reason="the site needs the extra site, and Python 3.11")
 
+from labkit import course as course_files
 from labkit import measure
-from labkit.authoring import CourseError
 from labkit.authoring.site import build, course, front, guides, labs, published, stored, tables
-from labkit.authoring.source import course_root, solution_lines
+from labkit.authoring.source import solution_lines
+from labkit.course import CourseError
 
-ROOT = course_root()
+ROOT = course_files.root()
 
 
 @pytest.fixture(scope="module")

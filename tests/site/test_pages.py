@@ -6,21 +6,31 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from labkit.authoring.source import course_root, solution_lines, sources
+from labkit import course
+from labkit.authoring.source import solution_lines, sources
 
-ROOT = course_root()
+ROOT = course.root()
 SOURCES = sources(root=ROOT)
 each_lab = pytest.mark.parametrize("source", SOURCES, ids=[s.name for s in SOURCES])
 
 
 def test_there_is_a_page_for_each_thing(pages):
-    course = pytest.importorskip("labkit.authoring.site.course")
-    table = course.read(ROOT / "docs" / "course.toml")
+    tables = pytest.importorskip("labkit.authoring.site.course")
+    table = tables.read(ROOT / "docs" / "course.toml")
     wanted = {f"labs/{source.name}.html" for source in SOURCES}
     wanted |= {f"techniques/{name}.html" for name in table.techniques}
     parts = ("compress", "measure", "training", "hwce", "explore", "datasets", "grading")
     wanted |= {f"api/{part}.html" for part in parts}
-    names = ("index", "results", "published", "overview", "instructors", "glossary", "search")
+    names = (
+        "index",
+        "results",
+        "ledger",
+        "published",
+        "overview",
+        "instructors",
+        "glossary",
+        "search",
+    )
     wanted |= {f"{name}.html" for name in names}
     assert wanted <= set(pages)
 
@@ -110,10 +120,10 @@ def test_a_labs_page_says_what_made_it(source, site, pages):
     assert (site / "labs" / download).read_bytes() == student
 
 
-def test_the_labs_ledgers_are_on_the_page_of_results(pages):
+def test_the_labs_ledgers_are_on_a_page(pages):
     stored = pytest.importorskip("labkit.authoring.site.stored")
     ledger = stored.ledger(stored.read(ROOT))
-    page = pages["results.html"]
+    page = pages["ledger.html"]
     assert len(ledger) > 100 and set(ledger["lab"]) == {source.number for source in SOURCES}
     rows = [row for row in page.all("tr") if "data-lab" in row]
     assert [row["data-lab"] for row in rows] == list(ledger["lab"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tomllib
 
-from labkit.authoring import CourseError
+from labkit.course import CourseError
 
 
 @dataclass(frozen=True)

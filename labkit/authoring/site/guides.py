@@ -12,6 +12,10 @@ GUIDES = {
     "grading/README.md": "instructors",
     "data/README.md": "data",
     "docs/adding_a_lab.md": "adding_a_lab",
+    "docs/labkit.md": "labkit",
+    "docs/results.md": "results",
+    "CONTRIBUTING.md": "contributing",
+    "CHANGELOG.md": "changes",
 }
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 

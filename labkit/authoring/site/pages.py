@@ -17,17 +17,20 @@ from labkit.authoring.site.course import Course, svg
 from labkit.authoring.site.stored import Stored
 
 
-def texts(root: Path, course: Course, solutions: bool) -> dict[str, str]:
+def texts(
+    root: Path, executed: list[Stored], course: Course, solutions: bool, phone: bool
+) -> dict[str, str]:
     """Everything that is generated.
 
     Args:
         root: of the course.
+        executed: its labs.
         solutions: keep the solutions' code on the labs' pages.
+        phone: whether there is a page for a phone, to be linked.
 
     Returns:
         by path in the site's source.
     """
-    executed = stored.read(root)
     names = {lab.number: lab.source.name for lab in executed}
     found = {f"{page}.md": guides.guide(root, name) for name, page in guides.GUIDES.items()}
     for lab in executed:
@@ -37,6 +40,7 @@ def texts(root: Path, course: Course, solutions: bool) -> dict[str, str]:
         found[f"api/{part}.rst"] = reference.page(modules)
     generated = {
         "introduction.md": _introduction(found["overview.md"]),
+        "computing.md": _computing(phone),
         "labs.md": _labs(executed, course),
         "published.md": published.page(stored.comparisons(executed), course, names),
         "techniques.md": _techniques(course),
@@ -53,6 +57,14 @@ def texts(root: Path, course: Course, solutions: bool) -> dict[str, str]:
 def _introduction(overview: str) -> str:
     """The README's first paragraphs: from below its title to the next heading."""
     return overview.split("\n", 1)[1].split("\n## ")[0].strip() + "\n"
+
+
+def _computing(phone: bool) -> str:
+    """Links to the pages that compute."""
+    links = {"explorer": "Draw the front yourself: choose bits, clusters and sparsity"}
+    if phone:
+        links["phone"] = "Lab 08's network on your phone: it says what you are doing"
+    return "".join(f'- <a href="{name}/index.html">{text}</a>\n' for name, text in links.items())
 
 
 def _results(executed: list[Stored], course: Course) -> dict[str, str]:

@@ -13,9 +13,9 @@ import pandas as pd
 from nbformat import NotebookNode
 
 from labkit import measure
-from labkit.authoring import CourseError
 from labkit.authoring.site import tables
 from labkit.authoring.source import Source, sources
+from labkit.course import CourseError
 from labkit.measure import metrics
 
 #: Beside the metrics, the columns of `Lab.report` that are numbers.
