@@ -143,10 +143,16 @@ class Progress:
         history: a row a phase: "phase", "levels" (quantised ones), "epochs" (in all, so far),
             "before" and "after" (accuracy on the validation images, before and after the phase's
             training) and "loss" (of the training images; NaN without training).
+        weights: as the network's `set_weights` takes them.
     """
 
-    def __init__(self, build: Callable[[], tf.keras.Model], history: pd.DataFrame):
-        self._build, self.history = build, history
+    def __init__(
+        self,
+        build: Callable[[], tf.keras.Model],
+        history: pd.DataFrame,
+        weights: list[np.ndarray],
+    ):
+        self._build, self.history, self.weights = build, history, weights
 
     @cached_property
     def model(self) -> tf.keras.Model:
@@ -272,18 +278,24 @@ class Quantizer:
         levels: Collection[str] | None = None,
         mode: str | None = None,
         top: int = 1,
+        *,
+        weights: list[np.ndarray] | None = None,
+        source: Batches | None = None,
     ) -> float:
-        """Share of validation images that are read right without any training.
+        """Share of validation images that are read right without any further training.
 
         Args:
             plan: formats by layer; None for floating point.
             levels: that are quantised; None for all.
             mode: "nearest" or "floor"; the plan's without.
             top: 1 or more: the right class is among so many.
+            weights: in place of the network's own, those of a run (`Progress.weights`) or of a
+                network that was trained otherwise.
+            source: of other images than the quantizer's.
         """
-        self._copy.set_weights(self.model.get_weights())
+        self._copy.set_weights(self.model.get_weights() if weights is None else weights)
         fixed_point.adjust(self._copy, plan, levels, mode)
-        return self._trainer.accuracy(self.source, top)
+        return self._trainer.accuracy(source or self.source, top)
 
     def signals(
         self,
@@ -369,7 +381,7 @@ class Quantizer:
             return final
 
         columns = ["phase", "levels", "epochs", "before", "after", "loss"]
-        return Progress(network, pd.DataFrame(rows, columns=columns))
+        return Progress(network, pd.DataFrame(rows, columns=columns), weights)
 
     def _phase(self, phase: Phase, schedule: Schedule, number: int) -> dict:
         """A row of the history, with the phase's own epochs."""
