@@ -997,16 +997,6 @@ def schedule(way, seed, plan, epochs=EPOCHS, **more):
     return Schedule(way, epochs=epochs, learning_rate=RATE, seed=seed, **more)
 
 
-def trained_in_float(seed):
-    """Weights of the small network after the same phases, without any quantisation."""
-    network = tf.keras.models.clone_model(small)
-    network.set_weights(small.get_weights())
-    trainer = training.Trainer(network)
-    for phase in range(len(names)):
-        trainer.fit(source, schedule("train", seed, None).recipe, seed + phase)
-    return network.get_weights()
-
-
 WAYS = ("lock", "train", "all at once", "gradual") if full else ("lock", "train")
 CONTROL = "float, then rounded"
 plans = {"float": None} | {resolution: small_plan(resolution) for resolution in GRID}
@@ -1014,7 +1004,7 @@ reached = {(bits, "static", SEED): quantizer.accuracy(plan, source=tests)
            for bits, plan in plans.items()}
 runs = {}
 for seed in lab.seeds:
-    trained_on = trained_in_float(seed)
+    trained_on = quantizer.run(None, schedule("train", seed, None)).weights  # in float
     for bits, plan in plans.items():
         reached[bits, CONTROL, seed] = quantizer.accuracy(plan, weights=trained_on, source=tests)
     for bits, way in [(bits, way) for bits in GRID for way in WAYS]:

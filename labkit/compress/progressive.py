@@ -126,13 +126,13 @@ class Phase:
         name: the level that is quantised in it, the width that is reached, or "relax".
         quantized: levels that are quantised during it.
         locked: levels that are not trained.
-        plan: the formats.
+        plan: the formats; None for floating point.
     """
 
     name: str
     quantized: tuple[str, ...]
     locked: tuple[str, ...]
-    plan: Plan
+    plan: Plan | None
 
 
 class Progress:
@@ -217,8 +217,14 @@ def with_bits(plan: Plan, resolution: Resolution) -> Plan:
     return dataclasses.replace(plan, layers=layers)
 
 
-def phases(model: tf.keras.Model, plan: Plan, schedule: Schedule) -> list[Phase]:
-    """What a schedule does to a network, phase by phase."""
+def phases(model: tf.keras.Model, plan: Plan | None, schedule: Schedule) -> list[Phase]:
+    """What a schedule does to a network, phase by phase.
+
+    Raises:
+        ProgressiveError: "gradual" without a plan, which says how far down it goes.
+    """
+    if plan is None and schedule.strategy == "gradual":
+        raise ProgressiveError("gradual loss of resolution needs a plan, which says where it ends.")
     flat = graph.flat(model)
     levels = tuple(
         name
@@ -352,12 +358,15 @@ class Quantizer:
 
     def run(
         self,
-        plan: Plan,
+        plan: Plan | None,
         schedule: Schedule,
         folder: str | Path | None = None,
         on_phase: Callable[[dict], None] | None = None,
     ) -> Progress:
-        """Quantise by a schedule; arguments, result and errors are those of `run`."""
+        """Quantise by a schedule; arguments, result and errors are those of `run`.
+
+        Without a plan the phases train in floating point: what they gain so is not the rounding's.
+        """
         todo = phases(self.model, plan, schedule)
         checkpoint = Checkpoint(
             None if folder is None else Path(folder) / CHECKPOINT,
@@ -376,7 +385,10 @@ class Quantizer:
         weights = self._copy.get_weights()
 
         def network() -> tf.keras.Model:
-            final = quantized(self.model, plan, todo[-1].quantized)
+            if plan is None:
+                final = tf.keras.models.clone_model(self.model)
+            else:
+                final = quantized(self.model, plan, todo[-1].quantized)
             final.set_weights(weights)
             return final
 
@@ -430,12 +442,12 @@ def run(
     return Quantizer(model, source).run(plan, schedule, folder, on_phase)
 
 
-def _fingerprint(model, plan: Plan, source, schedule: Schedule) -> dict:
+def _fingerprint(model, plan: Plan | None, source, schedule: Schedule) -> dict:
     """All that decides how a run ends, except the training images themselves."""
     sums = [float(np.sum(weight, dtype=np.float64)) for weight in model.get_weights()]
     return {
         "schedule": dataclasses.asdict(schedule),
-        "plan": plan.as_dict(),
+        "plan": None if plan is None else plan.as_dict(),
         "steps": source.steps,
         "weights": sums,
     }

@@ -164,6 +164,22 @@ def test_a_run_is_measured_on_other_images(model, plan, source):
     assert quantizer.accuracy() == training.accuracy(model, source)
 
 
+def test_without_a_plan_the_same_phases_train_in_floating_point(model, plan, source):
+    quantizer = progressive.Quantizer(model, source)
+    schedule = Schedule("train", epochs=1, learning_rate=0.02)
+    run = quantizer.run(None, schedule)
+    trained = tf.keras.models.clone_model(model)
+    trained.set_weights(model.get_weights())
+    trainer = training.Trainer(trained)
+    for phase in range(2):  # conv1, fire2
+        trainer.fit(source, schedule.recipe, phase)
+    assert any(np.any(a != b) for a, b in zip(run.weights, model.get_weights(), strict=True))
+    for ours, theirs in zip(run.model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    with pytest.raises(ProgressiveError, match="needs a plan"):
+        quantizer.run(None, Schedule("gradual"))
+
+
 def test_static_trains_nothing(model, plan, source):
     result = progressive.run(model, plan, source, Schedule("static"))
     for a, b in zip(result.model.get_weights(), model.get_weights(), strict=True):
