@@ -186,8 +186,8 @@ plots.show(
 VALIDATED, TESTED = (300, len(data.x_test)) if full else (100, 200)
 parts = held.x_train, held.y_train
 batch = squeezenet.RECIPES[PROFILE].batch
-source = training.ArrayBatches(*parts, held.x_test[:VALIDATED], held.y_test[:VALIDATED], batch)
-tests = training.ArrayBatches(*parts, data.x_test[:TESTED], data.y_test[:TESTED], batch)
+source = training.ArrayBatches(*parts, *held.of_test(VALIDATED), batch)
+tests = training.ArrayBatches(*parts, *data.of_test(TESTED), batch)
 quantizer = progressive.Quantizer(small, source)
 names = list(graph.levels(small))
 
@@ -1148,7 +1148,7 @@ with check(
         (75, "In every image: a channel that speaks in one of them is not silent."),
         (25, "Zero is silent, too: behind a ReLU nothing is below it."),
     ])
-    few, their_classes = held.x_test[:VALIDATED][:256], held.y_test[:VALIDATED][:256]
+    few, their_classes = source.x_val[:256], source.y_val[:256]
     of_float = quantizer.signals(few, their_classes)
     outputs_of = tf.keras.Model(small.input, small.get_layer(LAYER).output)(few).numpy()
     c.close(LAYER, silent(outputs_of), of_float.loc[LAYER, "silent (%)"])
@@ -1341,7 +1341,7 @@ widgets.engine_window(hwce.window(sixteen, data.x_test[0], of_sixteen, LAYER, 4,
 
 # %%
 SHOWN = 1000 if full else 60
-pictures, classes = data.x_test[:SHOWN], data.y_test[:SHOWN]
+pictures, classes = data.of_test(SHOWN)
 four = final["4:4:4"]
 convolutions = [name for layers in graph.levels(four).values() for name in layers]
 ideal = hwce.run(four, pictures[:64], Plan.from_layers(four, IDEAL), keep=convolutions)
@@ -1436,7 +1436,7 @@ for name, (network, plan) in on_engine.items():
         "energy_highest": totals["energy, highest (µJ)"],
         "packed_bytes": totals["weights (bytes)"],
         "saturations": totals["saturations"] / SHOWN,
-    }, model=f"{SMALL}, first {SHOWN} test images")
+    }, model=f"{SMALL}, {SHOWN} test images")
 cycles = {bits: bill[name]["cycles"] for bits, name in
           (("16 bits", "16:8:8, static"), ("8 bits", "8:8:8, static"), ("4 bits", "4:4:4, trained"))}
 reveal("the dearest weights", my_guess, max(cycles, key=cycles.get),
