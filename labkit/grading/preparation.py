@@ -13,9 +13,9 @@ from pathlib import Path
 import nbformat
 
 import labkit
-from labkit import files, runtime
+from labkit import course, files, runtime
 from labkit.authoring.build import student_notebook
-from labkit.authoring.source import Source, course_root, sources
+from labkit.authoring.source import Source, sources
 from labkit.datasets import folders
 from labkit.grading import GradingError, exports, hidden, marks, reference
 from labkit.grading.assignment import Assignment
@@ -169,7 +169,7 @@ def prepare(
             sandbox.choose(settings.isolation),
             hidden=tuple(
                 path.resolve()
-                for path in (assignment.root, course_root(), submissions, out)
+                for path in (assignment.root, *course.places(), submissions, out)
                 if path
             ),
         ),

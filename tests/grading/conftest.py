@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import labkit  # noqa: F401  (before TensorFlow, which the fixtures import)
-from labkit import files
-from labkit.authoring.source import course_root, sources
+from labkit import course, files
+from labkit.authoring.source import sources
 from labkit.grading import assignment as assignments
 from labkit.grading.box import sandbox
 from labkit.grading.grade import Settings, grade_class
 
-REHEARSAL = course_root() / "grading" / "rehearsal"
+REHEARSAL = course.root() / "grading" / "rehearsal"
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from labkit import files
+from labkit import course, files
 from labkit.grading import rehearsal
 from labkit.grading.grade import Settings, grade_class
 
@@ -163,7 +163,7 @@ def attackers(rehearsal_lab, model_files, dense, reachable, tmp_path_factory):
 
     for name, code in CODE.items():
         hand_in(name, with_first(blank, code))
-    root = rehearsal.course_root()
+    root = course.root()
     hand_in(
         "reading outside",
         with_first(

@@ -2,13 +2,14 @@
 
 import pytest
 
+from labkit import course
 from labkit.authoring.build import student_notebook
-from labkit.authoring.source import course_root, sources
+from labkit.authoring.source import sources
 from labkit.grading import reference
 from labkit.grading.assignment import load
 from labkit.grading.inside import answers, plain
 
-GRADING = course_root() / "grading"
+GRADING = course.root() / "grading"
 LABS = [
     (path.stem, notebook.lab)
     for path in sorted(GRADING.glob("q*.yaml"))

@@ -7,9 +7,10 @@ import ast
 
 import pytest
 
-from labkit.authoring.source import course_root, sources, tagged
+from labkit import course
+from labkit.authoring.source import sources, tagged
 
-ROOT = course_root()
+ROOT = course.root()
 
 WRONG = {
     "05_clustering": {
