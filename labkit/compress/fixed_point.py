@@ -261,6 +261,57 @@ def portable(model: tf.keras.Model) -> tf.keras.Model:
     return graph.copy_of(model, layer_of)
 
 
+def convert(model: tf.keras.Model) -> bytes:
+    """A TFLite file of a quantised network that stores its kernels as codes.
+
+    Kernels of up to 4 bits are int4 in the file, those of up to 8 bits int8, each with its one step
+    and a DEQUANTIZE before the convolution, which computes in float32 what that of `portable` does.
+    Wider kernels and biases stay float32.
+
+    Args:
+        model: of plain or quantised convolutions; it is not changed.
+
+    Raises:
+        CompressionError: the converter has changed a kernel beyond recognition.
+    """
+    from labkit import flatbuffer
+    from labkit.compress import post_training, stored
+    from labkit.compress.kernels import CompressionError
+
+    file = stored.read(post_training.convert(portable(model), "float"))
+    kernels = stored.kernels(file)
+    for layer in model.layers:
+        q = layer.kernel_format if isinstance(layer, QuantizedConv2D) and layer.enabled else None
+        if q is None or q.bits > 8 or layer.mode == "thesis":  # whose largest code needs a bit more
+            continue
+        codes = q.codes(layer.kernel.numpy(), layer.mode)
+        codes = np.moveaxis(codes, -1, 0).reshape(codes.shape[-1], -1)
+        fitting = {k: step for k in kernels if (step := _step(k.values, codes)) is not None}
+        if not fitting:
+            raise CompressionError(
+                f"no kernel in the file is that of {layer.name!r}: the converter has merged the "
+                "layer with one beside it."
+            )
+        for kernel, step in fitting.items():
+            bits = 4 if q.bits <= 4 else 8
+            stored.replace(file, kernel, codes, np.array([step], np.float32), bits)
+            kernels.remove(kernel)
+    return flatbuffer.pack(file)
+
+
+def _step(values: np.ndarray, codes: np.ndarray) -> float | None:
+    """What codes are multiplied by in a file, None if these values are no multiple of them.
+
+    A power of two, but not the format's own step where the converter has put the one by which the
+    outputs are divided into the kernel.
+    """
+    if values.shape != codes.shape:
+        return None
+    largest = np.abs(codes).max()
+    step = float(np.abs(values).max()) / largest if largest else 1.0
+    return step if math.frexp(step)[0] == 0.5 and np.array_equal(values, codes * step) else None
+
+
 def measured_ranges(model: tf.keras.Model, images: np.ndarray) -> Ranges:
     """What the layers of a float network show on some images, for any number of plans.
 

@@ -126,13 +126,13 @@ class Phase:
         name: the level that is quantised in it, the width that is reached, or "relax".
         quantized: levels that are quantised during it.
         locked: levels that are not trained.
-        plan: the formats.
+        plan: the formats; None for floating point.
     """
 
     name: str
     quantized: tuple[str, ...]
     locked: tuple[str, ...]
-    plan: Plan
+    plan: Plan | None
 
 
 class Progress:
@@ -143,10 +143,16 @@ class Progress:
         history: a row a phase: "phase", "levels" (quantised ones), "epochs" (in all, so far),
             "before" and "after" (accuracy on the validation images, before and after the phase's
             training) and "loss" (of the training images; NaN without training).
+        weights: as the network's `set_weights` takes them.
     """
 
-    def __init__(self, build: Callable[[], tf.keras.Model], history: pd.DataFrame):
-        self._build, self.history = build, history
+    def __init__(
+        self,
+        build: Callable[[], tf.keras.Model],
+        history: pd.DataFrame,
+        weights: list[np.ndarray],
+    ):
+        self._build, self.history, self.weights = build, history, weights
 
     @cached_property
     def model(self) -> tf.keras.Model:
@@ -211,8 +217,14 @@ def with_bits(plan: Plan, resolution: Resolution) -> Plan:
     return dataclasses.replace(plan, layers=layers)
 
 
-def phases(model: tf.keras.Model, plan: Plan, schedule: Schedule) -> list[Phase]:
-    """What a schedule does to a network, phase by phase."""
+def phases(model: tf.keras.Model, plan: Plan | None, schedule: Schedule) -> list[Phase]:
+    """What a schedule does to a network, phase by phase.
+
+    Raises:
+        ProgressiveError: "gradual" without a plan, which says how far down it goes.
+    """
+    if plan is None and schedule.strategy == "gradual":
+        raise ProgressiveError("gradual loss of resolution needs a plan, which says where it ends.")
     flat = graph.flat(model)
     levels = tuple(
         name
@@ -272,18 +284,24 @@ class Quantizer:
         levels: Collection[str] | None = None,
         mode: str | None = None,
         top: int = 1,
+        *,
+        weights: list[np.ndarray] | None = None,
+        source: Batches | None = None,
     ) -> float:
-        """Share of validation images that are read right without any training.
+        """Share of validation images that are read right without any further training.
 
         Args:
             plan: formats by layer; None for floating point.
             levels: that are quantised; None for all.
             mode: "nearest" or "floor"; the plan's without.
             top: 1 or more: the right class is among so many.
+            weights: in place of the network's own, those of a run (`Progress.weights`) or of a
+                network that was trained otherwise.
+            source: of other images than the quantizer's.
         """
-        self._copy.set_weights(self.model.get_weights())
+        self._copy.set_weights(self.model.get_weights() if weights is None else weights)
         fixed_point.adjust(self._copy, plan, levels, mode)
-        return self._trainer.accuracy(self.source, top)
+        return self._trainer.accuracy(source or self.source, top)
 
     def signals(
         self,
@@ -340,12 +358,15 @@ class Quantizer:
 
     def run(
         self,
-        plan: Plan,
+        plan: Plan | None,
         schedule: Schedule,
         folder: str | Path | None = None,
         on_phase: Callable[[dict], None] | None = None,
     ) -> Progress:
-        """Quantise by a schedule; arguments, result and errors are those of `run`."""
+        """Quantise by a schedule; arguments, result and errors are those of `run`.
+
+        Without a plan the phases train in floating point: what they gain so is not the rounding's.
+        """
         todo = phases(self.model, plan, schedule)
         checkpoint = Checkpoint(
             None if folder is None else Path(folder) / CHECKPOINT,
@@ -364,12 +385,15 @@ class Quantizer:
         weights = self._copy.get_weights()
 
         def network() -> tf.keras.Model:
-            final = quantized(self.model, plan, todo[-1].quantized)
+            if plan is None:
+                final = tf.keras.models.clone_model(self.model)
+            else:
+                final = quantized(self.model, plan, todo[-1].quantized)
             final.set_weights(weights)
             return final
 
         columns = ["phase", "levels", "epochs", "before", "after", "loss"]
-        return Progress(network, pd.DataFrame(rows, columns=columns))
+        return Progress(network, pd.DataFrame(rows, columns=columns), weights)
 
     def _phase(self, phase: Phase, schedule: Schedule, number: int) -> dict:
         """A row of the history, with the phase's own epochs."""
@@ -418,12 +442,12 @@ def run(
     return Quantizer(model, source).run(plan, schedule, folder, on_phase)
 
 
-def _fingerprint(model, plan: Plan, source, schedule: Schedule) -> dict:
+def _fingerprint(model, plan: Plan | None, source, schedule: Schedule) -> dict:
     """All that decides how a run ends, except the training images themselves."""
     sums = [float(np.sum(weight, dtype=np.float64)) for weight in model.get_weights()]
     return {
         "schedule": dataclasses.asdict(schedule),
-        "plan": plan.as_dict(),
+        "plan": None if plan is None else plan.as_dict(),
         "steps": source.steps,
         "weights": sums,
     }

@@ -20,6 +20,8 @@ class HwceConfig:
     Args:
         name: shown in reports.
         half_up: add half a step before the shift (v4 [P]); else truncate (v2, v3 [P]).
+        cores_half_up: the same of sums on the cores. There it is an instruction of the program, and
+            no property of the engine: a network's run takes what its plan says [A].
         acc_group: input channels whose sum is rounded and saturated together; 1 in silicon [P],
             since y_in and y_out are 16-bit words in L1.
         ideal: one exact sum over all channels and one rounding; what the others cost is the
@@ -47,6 +49,7 @@ class HwceConfig:
 
     name: str
     half_up: bool = True
+    cores_half_up: bool = True
     acc_group: int = 1
     ideal: bool = False
     flip: bool = False

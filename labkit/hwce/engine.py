@@ -135,7 +135,7 @@ def conv2d(
         geometry=geometry,
         steps=steps(geometry, parts, config),
         qf=qf,
-        half_up=config.half_up,
+        half_up=_half_up(parts, config),
         flip=config.flip,
         limits=config.pixel_range,
         output_limits=_output_limits(output_bits, config),
@@ -245,7 +245,7 @@ def trace(
         geometry=result.work.geometry,
         steps=steps(result.work.geometry, result.work.parts, config),
         qf=qf,
-        half_up=config.half_up,
+        half_up=_half_up(result.work.parts, config),
         flip=config.flip,
         limits=config.pixel_range,
         output_limits=config.pixel_range,
@@ -275,6 +275,12 @@ def _walk(x: list, w: list, y: int, at: tuple[int, int], job: Job) -> Iterator[S
         shifted = wrapped >> job.qf
         y = min(max(shifted, low), high)
         yield Step((first, last), window, y_in, products, shifted, y, wrapped != total)
+
+
+def _half_up(parts: tiling.Decomposition, config: HwceConfig) -> bool:
+    """Whether sums are rounded to the nearest word where these are computed."""
+    on_cores = parts.unit == "cores" and not config.ideal
+    return config.cores_half_up if on_cores else config.half_up
 
 
 def _integers(name: str, codes: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ softmax and batch normalisation in floating point.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -27,7 +28,7 @@ from labkit.hwce.parallel import each, processors
 from labkit.hwce.plan import Plan
 from labkit.hwce.windows import Window
 
-_COUNTS = ("saturations", "saturated", "overflows")
+_COUNTS = ("saturations", "saturated", "clips", "overflows")
 _FORMATS = ("kernel", "input", "output")
 
 
@@ -96,7 +97,8 @@ def differences(model, images: np.ndarray, plan: Plan, *, batch: int = 16) -> pd
         a row a layer: where it runs; how often an output is rounded on its way there, and by how
         many bits words are shifted each time (0: nothing is lost); share of outputs that differ;
         mean (with its sign), mean magnitude and largest magnitude of the difference in steps of
-        the output; saturations of words on the way, and the share of outputs that had any.
+        the output; saturations of the engine's words on the way, and the share of outputs that had
+        any.
 
     Raises:
         ValueError: as in `run`.
@@ -135,20 +137,20 @@ def _compared(ideal: _Network, engine: _Network, images: np.ndarray) -> Iterator
     for node, inputs, _, _ in ideal.layers(images):
         if node.kind not in COMPUTED:
             continue
-        (_, exact), (result, y) = (n.convolve(node, inputs[0]) for n in (ideal, engine))
-        steps = (y.values - exact.values) / engine.plan.layers[node.name].output.step
+        exact, found = (n.convolve(node, inputs[0]) for n in (ideal, engine))
+        steps = (found.y.values - exact.y.values) / engine.plan.layers[node.name].output.step
         yield _Compared(
             node.name,
-            result.work.parts.unit,
-            result.roundings,
-            result.qf,
+            found.result.work.parts.unit,
+            found.result.roundings,
+            found.result.qf,
             steps.size,
             np.count_nonzero(steps),
             steps.sum(),
             np.abs(steps).sum(),
             np.abs(steps).max(),
-            result.saturations,
-            result.saturated,
+            found.saturations,
+            found.saturated,
         )
 
 
@@ -199,10 +201,10 @@ def window(
     image = np.asarray(image)
     if image.ndim != 3:
         raise ValueError(f"the image is {image.shape}, expected one (H, W, channels).")
-    inputs, result = next(
-        (inputs, result) for n, inputs, _, result in network.layers(image[None]) if n is node
+    inputs, computed = next(
+        (inputs, computed) for n, inputs, _, computed in network.layers(image[None]) if n is node
     )
-    geometry, formats = result.work.geometry, plan.layers[layer]
+    geometry, formats = computed.result.work.geometry, plan.layers[layer]
     size = (*geometry.out, geometry.outputs)
     for name, at, limit in zip(
         ("row", "column", "output"), (row, column, output), size, strict=True
@@ -226,6 +228,29 @@ def window(
     )
 
 
+class _Computed(NamedTuple):
+    """A convolution or dense layer before its activation, and what did not fit.
+
+    Args:
+        result: of the convolution.
+        y: its outputs, in codes of the output's format.
+        saturations: 16-bit words of the engine that were clipped, over all jobs.
+        saturated: outputs whose word was clipped at least once on its way.
+        clips: outputs that lie outside of the output's format.
+    """
+
+    result: Result
+    y: Activation
+    saturations: int
+    saturated: int
+    clips: int
+
+    @property
+    def overflows(self) -> int:
+        """Sums on the cores that left 32 bits."""
+        return self.result.overflows
+
+
 class _Network:
     """A model that is ready to run: codes of its weights, and counts of its saturations."""
 
@@ -233,9 +258,10 @@ class _Network:
         if plan.config.unsigned:
             raise ValueError("a plan's formats are signed: unsigned words are for conv2d alone.")
         self.plan, self.backend = plan, backend
-        # Ideal accumulation is no engine's: its one rounding is the plan's.
-        ideal = plan.config.with_(half_up=plan.mode == "nearest")
-        self.config = ideal if plan.config.ideal else plan.config
+        # The cores run a program, and ideal accumulation is no engine's: they round by the plan.
+        self.config = plan.config.with_(cores_half_up=plan.half_up)
+        if plan.config.ideal:
+            self.config = self.config.with_(half_up=plan.half_up)
         self.nodes = graph(model)
         self._check()
         self.weights = {
@@ -269,39 +295,39 @@ class _Network:
     def run(self, images: np.ndarray, keep: set[str]) -> _Part:
         """Some images through all layers."""
         rows, kept = {}, {}
-        for node, inputs, y, result in self.layers(images):
+        for node, inputs, y, computed in self.layers(images):
             if node.kind != "InputLayer":
-                rows[node.name] = self._row(node, inputs, y, result)
+                rows[node.name] = self._row(node, inputs, y, computed)
             if node.name in keep:
                 kept[node.name] = y
         return _Part(y.values, rows, kept)
 
     def layers(self, images: np.ndarray) -> Iterator[tuple]:
-        """Every layer with its inputs, its output, and the engine's result, in order."""
+        """Every layer with its inputs, its output, and what a convolution gave, in order."""
         done: dict[str, Activation] = {}
         uses = Counter(name for node in self.nodes for name in node.inputs)
         for node in self.nodes:
             inputs = [done[name] for name in node.inputs] or [Activation(images, None)]
-            y, result = self._output(node, inputs)
+            y, computed = self._output(node, inputs)
             done[node.name] = y
-            yield node, inputs, y, result
+            yield node, inputs, y, computed
             uses.subtract(node.inputs)
             for name in node.inputs:  # nothing reads it any more
                 if not uses[name]:
                     done.pop(name, None)
 
-    def _output(self, node: Node, inputs: list[Activation]) -> tuple[Activation, Result | None]:
+    def _output(self, node: Node, inputs: list[Activation]) -> tuple[Activation, _Computed | None]:
         if node.kind in IDENTITY:
             return inputs[0], None
         if node.kind == "BatchNormalization":
             return operations.normalize(node.config, inputs[0], self.weights[node.name]), None
         if node.kind not in COMPUTED:
-            return OPERATIONS[node.kind](node.config, inputs, self.config.half_up), None
-        result, y = self.convolve(node, inputs[0])
+            return OPERATIONS[node.kind](node.config, inputs, self.plan.half_up), None
+        computed = self.convolve(node, inputs[0])
         activation = "linear" if node.config.get("tap") else node.config["activation"]
-        return operations.activate(activation, node.name, y), result
+        return operations.activate(activation, node.name, computed.y), computed
 
-    def convolve(self, node: Node, x: Activation) -> tuple[Result, Activation]:
+    def convolve(self, node: Node, x: Activation) -> _Computed:
         """A convolution or dense layer before its activation."""
         plan, mode, config = self.plan.layers[node.name], self.plan.mode, node.config
         kernel, bias = self.kernels[node.name], None
@@ -336,18 +362,23 @@ class _Network:
             backend=self.backend,
         )
         y = result.y[:, 0, 0] if node.kind == "Dense" else result.y
-        y = Activation(y, fraction).codes(plan.output, mode)
-        return result, Activation(y, plan.output.fraction_bits)
+        clips = result.saturated if direct else _beyond(y, fraction, plan.output, self.plan.half_up)
+        y = Activation(Activation(y, fraction).codes(plan.output, mode), plan.output.fraction_bits)
+        words = (0, 0) if once else (result.saturations, result.saturated)
+        return _Computed(result, y, *words, clips)
 
-    def _row(self, node: Node, inputs: list[Activation], y: Activation, result) -> dict:
+    def _row(
+        self, node: Node, inputs: list[Activation], y: Activation, computed: _Computed | None
+    ) -> dict:
         row = {"layer": node.name, "kind": node.kind}
         row |= {"input": _shape(inputs[0]), "output": _shape(y)}
-        if result is None:
+        if computed is None:
             return row
-        plan = self.plan.layers[node.name]
+        plan, result = self.plan.layers[node.name], computed.result
         row |= {f"{name} format": str(getattr(plan, name)) for name in _FORMATS}
         row["work"] = dataclasses.replace(result.work, output_bits=plan.output.bits)
-        return row | {name: getattr(result, name) for name in _COUNTS} | {"outputs": result.y.size}
+        counts = {name: getattr(computed, name) for name in _COUNTS}
+        return row | counts | {"outputs": result.y.size}
 
 
 class _Part(NamedTuple):
@@ -368,6 +399,16 @@ def _table(parts: list[dict[str, dict]]) -> pd.DataFrame:
             row["saturated (%)"] = 100 * row["saturated"] / row["outputs"]
         rows.append({k: v for k, v in row.items() if k not in ("work", "saturated", "outputs")})
     return pd.DataFrame(rows)
+
+
+def _beyond(codes: np.ndarray, fraction: int, q: QFormat, half_up: bool) -> int:
+    """How many codes with so many fractional bits a format cannot hold, once they are rounded."""
+    shift = fraction - q.fraction_bits
+    scale, half = math.ldexp(1.0, shift), math.ldexp(0.5, shift) if half_up and shift > 0 else 0.0
+    high, low = (q.max_code + 1) * scale - half, q.min_code * scale - half
+    if shift <= 0:  # nothing is rounded: the largest code itself is the end
+        high = math.floor(q.max_code * scale) + 1
+    return int(np.count_nonzero(codes >= high) + np.count_nonzero(codes < low))
 
 
 def _shape(activation: Activation) -> str:

@@ -23,7 +23,7 @@ SUMMED = (
     "cycles: drain", "cycles: cores", "energy, lowest (µJ)", "energy, highest (µJ)",
     "energy, parametric (µJ)", "energy, float (µJ)", "energy, weights from DRAM (µJ)",
     "weights (bytes)", "weights, ideal (bytes)", "L2-L1 traffic (bytes)", "padding (pixels)",
-    "dropped outputs", "saturations", "overflows",
+    "dropped outputs", "saturations", "clips", "overflows",
 )  # fmt: skip
 
 
@@ -72,9 +72,8 @@ class NetworkResult:
     Args:
         outputs: of the network, real numbers (N, ...).
         table: a row a layer; costs are those of one image, counts those of all images. Saturations
-            are those of the engine's 16-bit words; where a sum is rounded once (ideal, cores), of
-            the outputs themselves. Narrowing the engine's words to the output's format is no job,
-            and what it clips is not counted.
+            are those of the engine's 16-bit words, on their way; clips are outputs that their
+            format does not hold, wherever they were computed.
         plan: what was run.
         images: how many.
         activations: name → output of the layers that `run` was asked to keep.

@@ -44,6 +44,7 @@ _SHOWN = {
     "energy, highest (µJ)": ("to", 1),
     "weights (bytes)": ("weights (B)", 1),
     "saturations": ("saturations", 1),
+    "clips": ("clips", 1),
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from labkit import files, measure, runtime, training
-from labkit.compress import post_training
+from labkit.compress import fixed_point, post_training
 from labkit.compress.fixed_point import portable
 from labkit.models import weights
 from labkit.net import NetError, coreml
@@ -73,7 +73,12 @@ def export(
 
 
 def _tflite(task: Task, model, path: Path, kind: str, x: np.ndarray) -> Exported:
-    content = post_training.convert(portable(model), kind, x)
+    # A quantised network's kernels are codes: floats would take eight times the room of four bits.
+    content = (
+        fixed_point.convert(model)
+        if kind == "float"
+        else post_training.convert(portable(model), kind, x)
+    )
     found = measure.TFLiteModel(content).predict(x)
     check = _compared(model, x, found, path, "LiteRT", exact=kind == "float")
     files.write_bytes(path, content)

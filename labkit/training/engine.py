@@ -56,7 +56,11 @@ class Trainer:
         checkpoint: str | Path | None = None,
     ) -> dict[str, list[float]]:
         """Train; arguments, result and errors are those of `fit`."""
-        runtime.set_seed(seed)
+        # TensorFlow prepares every graph anew after a new seed, which takes longer than a short
+        # training. Where nothing draws from it, `Batches` have a seed of their own.
+        draws = self._draws or not isinstance(data, Batches)
+        if draws:
+            runtime.set_seed(seed)
         feed = Feed(data, recipe)
         total = recipe.total(feed.steps)
         self._compile(recipe, total)
@@ -73,7 +77,8 @@ class Trainer:
             while checkpoint is not None and progress.done < total:
                 epoch = len(progress.rows)
                 own = _epoch_seed(seed, epoch)
-                runtime.set_seed(own)
+                if draws:
+                    runtime.set_seed(own)
                 if self._draws:  # dropout draws by the seed that is in force when it is traced
                     self.model.make_train_function(force=True)
                 self._run(feed, own, epoch, epoch + 1, called, validation)
@@ -135,7 +140,9 @@ class Trainer:
 
     @property
     def _draws(self) -> bool:
-        return any(getattr(layer, "rate", 0) for layer in self.model.layers)
+        return any(
+            getattr(layer, "rate", 0) or getattr(layer, "stddev", 0) for layer in self.model.layers
+        )
 
 
 def fit(

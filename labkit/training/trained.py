@@ -78,6 +78,7 @@ def fitted(
     seed: int,
     *,
     batches: Batches | None = None,
+    validation=None,
     resume: bool = False,
     **network,
 ) -> Trained:
@@ -89,6 +90,7 @@ def fitted(
         recipe: its name is part of the file's.
         seed: of order, augmentation and dropout.
         batches: of the data set, where its arrays are not fed as they are.
+        validation: what each epoch is measured on besides, as `fit` takes it; nothing without.
         resume: keep every epoch too, so that a killed training goes on with the one in which it
             was; `fit` says what that means for its seeds.
         network: options of the network, as JSON takes them, that its name does not tell.
@@ -101,7 +103,7 @@ def fitted(
 
     def train() -> dict[str, list[float]]:
         fed = data if batches is None else batches
-        history = fit(model, fed, recipe, seed, checkpoint=part)
+        history = fit(model, fed, recipe, seed, checkpoint=part, validation=validation)
         if part is not None:
             part.unlink()
         return history

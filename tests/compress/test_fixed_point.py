@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from labkit import hwce
+from labkit import hwce, measure
+from labkit.compress import fixed_point, post_training
 from labkit.compress.fixed_point import (
     QuantClip,
     QuantizedConv2D,
@@ -294,3 +295,30 @@ def test_a_portable_network_computes_what_the_twin_does():
         assert not any(getattr(layer, "exact", False) for layer in copy.layers)
         codes = np.rint((copy(x).numpy() - model(x).numpy()) / 2.0**-5)
         assert np.mean(codes != 0) < 0.01 and np.abs(codes).max() <= 1
+
+
+STORED = {4: ("int4", 3.5), 6: ("int8", 3), 8: ("int8", 3), 12: ("float32", 0)}
+
+
+@pytest.mark.parametrize(("bits", "kind", "saved"), [(n, *known) for n, known in STORED.items()])
+def test_a_file_stores_the_codes_of_the_kernels(bits, kind, saved):
+    """And computes what the file of float kernels does, to the last bit."""
+    model = network("nearest", (bits, 8, 8))
+    x = normal(4, 17, 19, 3)
+    packed, plain = fixed_point.convert(model), post_training.convert(portable(model), "float")
+    assert measure.inspect(packed).weight_types == (kind,)
+    found, expected = (measure.TFLiteModel(content).predict(x) for content in (packed, plain))
+    np.testing.assert_array_equal(found, expected)
+    count = sum(np.prod(layer.kernel.shape) for layer in model.layers if layer.weights)
+    assert len(plain) - len(packed) == pytest.approx(saved * count, abs=2500)
+
+
+def test_codes_of_a_kernel_are_those_in_the_file():
+    """Of a single output, too, whose one channel has one step: a power of two, whichever."""
+    conv = QuantizedConv2D(1, 3, (4, -1), (8, 2), (8, 3), name="c")
+    model = tf.keras.Sequential([layers.Input((5, 5, 2)), conv])
+    [kernel] = measure.weights(fixed_point.convert(model)).values()
+    expected = conv.kernel_format.quantize(conv.kernel.numpy())
+    factors = np.moveaxis(kernel, 0, -1)[expected != 0] / expected[expected != 0]
+    assert len(set(factors)) == 1 and np.log2(factors[0]).is_integer()
+    assert not np.moveaxis(kernel, 0, -1)[expected == 0].any()

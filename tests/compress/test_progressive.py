@@ -1,5 +1,7 @@
 """Levels are quantised in their order, locked ones stay, and a killed run ends as another."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,6 +147,37 @@ def test_locked_levels_do_not_move(model, plan, source):
     assert (after["fire2/expand3x3"] != before["fire2/expand3x3"]).any()
     assert result.history["phase"].tolist() == ["conv1", "fire2"]
     assert result.history["epochs"].tolist() == [1, 2]
+
+
+def test_a_run_is_measured_on_other_images(model, plan, source):
+    """By its weights: without building its network, and without those of the float one."""
+    quantizer = progressive.Quantizer(model, source)
+    run = quantizer.run(plan, Schedule("train", epochs=1, learning_rate=0.05))
+    np.testing.assert_array_equal(run.weights[0], run.model.get_weights()[0])
+    assert quantizer.accuracy(plan, weights=run.weights) == run.history["after"].iloc[-1]
+    wrong = dataclasses.replace(source, y_val=1 - source.y_val)
+    assert quantizer.accuracy(plan, weights=run.weights, source=wrong) == pytest.approx(
+        1 - run.history["after"].iloc[-1]
+    )
+    zeros = [np.zeros_like(weight) for weight in run.weights]
+    assert quantizer.accuracy(plan, weights=zeros) == 0.5  # two classes, ties to the first
+    assert quantizer.accuracy() == training.accuracy(model, source)
+
+
+def test_without_a_plan_the_same_phases_train_in_floating_point(model, plan, source):
+    quantizer = progressive.Quantizer(model, source)
+    schedule = Schedule("train", epochs=1, learning_rate=0.02)
+    run = quantizer.run(None, schedule)
+    trained = tf.keras.models.clone_model(model)
+    trained.set_weights(model.get_weights())
+    trainer = training.Trainer(trained)
+    for phase in range(2):  # conv1, fire2
+        trainer.fit(source, schedule.recipe, phase)
+    assert any(np.any(a != b) for a, b in zip(run.weights, model.get_weights(), strict=True))
+    for ours, theirs in zip(run.model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    with pytest.raises(ProgressiveError, match="needs a plan"):
+        quantizer.run(None, Schedule("gradual"))
 
 
 def test_static_trains_nothing(model, plan, source):

@@ -135,7 +135,9 @@ def test_per_channel_rounding_and_ideal_by_hand():
     assert engine.conv2d(x, w, [0], fulmine, qf=1).y.item() == 0  # three times floor(1/2)
     assert engine.conv2d(x, w, [0], gap8, qf=1).y.item() == 3  # three times 1/2 up
     assert engine.conv2d(x, w, [0], gap8.with_(ideal=True), qf=1).y.item() == 2  # 3/2 up
-    assert engine.conv2d(x, w, [0], FULMINE, qf=1).y.item() == 1  # on the cores, once
+    # On the cores, once, as their program says: it need not round as the engine beside them.
+    assert engine.conv2d(x, w, [0], FULMINE, qf=1).y.item() == 2
+    assert engine.conv2d(x, w, [0], FULMINE.with_(cores_half_up=False), qf=1).y.item() == 1
 
 
 def test_order_matters_under_saturation():
@@ -366,7 +368,7 @@ def test_presets_are_the_documented_engines():
         assert config.ideal == (config is IDEAL) and config.experimental == (config is VEGA)
         assert config.half_up == (config not in (FULMINE, NEURAGHE))
         assert config.contention == ((1, 1.07, 1.07, 1.57) if config is FULMINE else (1, 1, 1, 1))
-        assert config.pointwise == "cores"
+        assert config.pointwise == "cores" and config.cores_half_up
     kilobytes = {name: (c.l1_bytes / 1024, c.l2_bytes / 1024) for name, c in PRESETS.items()}
     assert kilobytes["gap8"] == (64, 512) and kilobytes["fulmine"] == (64, 192)
     assert kilobytes["vega"] == (128, 1536)

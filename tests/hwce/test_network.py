@@ -82,7 +82,7 @@ def test_backends_batches_and_single_images_agree(model, images):
     alone = hwce.run(model, images, this, batch=1)
     np.testing.assert_array_equal(whole.outputs, alone.outputs)
     pd.testing.assert_frame_equal(whole.table, alone.table)
-    assert whole.totals["saturations"] > 0
+    assert whole.totals["saturations"] + whole.totals["clips"] > 0
     slow = hwce.run(model, images[:1], this, backend="reference")
     np.testing.assert_array_equal(slow.outputs, whole.outputs[:1])
 
@@ -225,6 +225,58 @@ def test_differences_by_hand():
     loud = hwce.LayerPlan(QFormat(4, 2), QFormat(16, 15), QFormat(16, 15), QFormat(16, 15))
     [row] = hwce.differences(model, 20000 * x, hwce.Plan({"c": loud}, GAP8)).to_dict("records")
     assert (row["saturations"], row["saturated (%)"]) == (1, 50)  # 20000 + 20000 words
+
+
+def pointwise(kernel, bias=0.0):
+    """One 1x1 convolution from one channel to one."""
+    model = tf.keras.Sequential([tf.keras.Input((1, 4, 1)), layers.Conv2D(1, 1, name="c")])
+    model.set_weights([np.full((1, 1, 1, 1), kernel, np.float32), np.array([bias], np.float32)])
+    return model
+
+
+@pytest.mark.parametrize("config", [FULMINE, GAP8, IDEAL], ids=lambda config: config.name)
+def test_the_cores_round_by_the_plan_whatever_the_engine_does(config):
+    """3/2, 1/2, -1/2 and -3/2 steps: a 1x1 is the program's, and GAP8's rounding bit is not its."""
+    model, x = pointwise(0.5), np.array([3, 1, -1, -3], np.float32).reshape(1, 1, 4, 1)
+    formats = hwce.LayerPlan(QFormat(4, 2), QFormat(8, 7), QFormat(8, 7))
+    for mode, expected in (("nearest", [2, 1, 0, -1]), ("floor", [1, 0, -1, -2])):
+        found = hwce.run(model, x, hwce.Plan({"c": formats}, config, mode)).outputs
+        assert found.ravel().tolist() == expected
+        table = hwce.differences(model, x, hwce.Plan({"c": formats}, config, mode))
+        assert table["differing (%)"].tolist() == [0]
+
+
+def test_what_runs_on_the_cores_does_not_depend_on_the_engine(model, images):
+    """Layer by layer: of Fulmine's, only those differ from the ideal that its engine computes."""
+    coarse = hwce.LayerPlan(QFormat(16, 0), QFormat(8, 1), QFormat(8, 1))
+    table = hwce.differences(model, images, plan(model, FULMINE, formats=coarse))
+    differ = table.groupby("unit")["differing (%)"].max()
+    assert differ["cores"] == 0 and differ["engine"] > 0
+
+
+def test_saturations_are_words_and_clips_are_outputs():
+    """Outputs of 4 bits end at 7: the same sums, on the cores, on the engine and in ideal."""
+    x = np.array([30, 14, -17, -40], np.float32).reshape(1, 1, 4, 1)
+    formats = hwce.LayerPlan(QFormat(4, 2), QFormat(8, 7), QFormat(4, 3))
+    for config in (GAP8, GAP8.with_(pointwise="engine"), FULMINE, IDEAL):
+        totals = hwce.run(pointwise(0.5), x, hwce.Plan({"c": formats}, config)).totals
+        # 15, 7, -8 and -20: a half goes up before anything is clipped.
+        assert (totals["saturations"], totals["clips"]) == (0, 2), config.name
+    loud = hwce.LayerPlan(QFormat(4, 3), QFormat(16, 15), QFormat(16, 15))
+    for config, words in ((GAP8, 0), (GAP8.with_(pointwise="engine"), 3)):
+        totals = hwce.run(pointwise(2), 1000 * x, hwce.Plan({"c": loud}, config)).totals
+        assert (totals["saturations"], totals["clips"]) == (words, 3 - words)
+
+
+@pytest.mark.parametrize("half_up", [True, False])
+@pytest.mark.parametrize("shift", [-3, 0, 1, 4])
+def test_clips_are_what_requantising_would_have_to_clip(shift, half_up):
+    codes = np.arange(-300, 300, dtype=np.int16)
+    q = QFormat(4, 3)
+    half = (1 << (shift - 1)) if half_up and shift > 0 else 0
+    wide = [(int(c) + half) >> shift if shift >= 0 else int(c) << -shift for c in codes]
+    expected = sum(not q.min_code <= code <= q.max_code for code in wide)
+    assert network._beyond(codes, q.fraction_bits + shift, q, half_up) == expected
 
 
 def sequential(*more):

@@ -11,7 +11,7 @@ def test_schema():
     assert (table[["document", "table", "lab", "model", "technique", "metric", "unit"]] != "").all(
         axis=None
     )
-    assert set(table["unit"]) == {"%", "MB", "KB", "m", "m²"}
+    assert set(table["unit"]) == {"%", "MB", "KB", "m", "m²", "weight", "sum"}
     assert table.loc[table["unit"] == "%", "value"].between(0, 100).all()
     assert {lab for labs in table["lab"] for lab in labs.split()} <= {f"{n:02}" for n in range(12)}
 

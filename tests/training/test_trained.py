@@ -12,7 +12,7 @@ from labkit import runtime, training
 def small():
     layers = tf.keras.layers
     return tf.keras.Sequential(
-        [layers.Input((28, 28, 1)), layers.Flatten(), layers.Dense(24, "softmax")]
+        [layers.Input((28, 28, 1)), layers.Flatten(), layers.Dense(24, "softmax")], name="small"
     )
 
 
@@ -91,3 +91,14 @@ def test_a_network_of_another_recipe_is_not_used(kept, recipe):
     kept()
     with pytest.warns(UserWarning, match="a run with another epochs, learning rate"):
         assert not kept(recipe=recipe.but(epochs=2, learning_rate=1e-2)).loaded
+
+
+def test_a_training_is_measured_after_every_epoch(tiny_data, recipe, tmp_path):
+    """On what is given besides, and the history is kept with the weights."""
+    held = tiny_data.x_test[:20], tiny_data.y_test[:20]
+    first, again = (
+        training.fitted(tmp_path, small(), tiny_data, recipe.but(epochs=2), 0, validation=held)
+        for _ in range(2)
+    )
+    assert len(first.history["val_accuracy"]) == len(first.history["accuracy"]) == 2
+    assert again.loaded and again.history == first.history

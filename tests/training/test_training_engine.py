@@ -202,6 +202,31 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.parametrize("network", [linear, with_dropout])
+def test_batches_train_alike_whatever_was_drawn_before(network):
+    runtime.set_seed(0)
+    model, start = network(), None
+    weights = []
+    for before in (3, 4):
+        start = start or model.get_weights()
+        model.set_weights(start)
+        runtime.set_seed(before)
+        tf.random.uniform([before])
+        training.fit(model, arrays(augment=True), sgd(2, 0.1), seed=5)
+        weights.append(model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_anything_that_draws_tensorflow_keeps_its_graphs(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(runtime, "set_seed", seeds.append)
+    training.fit(linear(), arrays(augment=True), sgd(2, 0.1), seed=5)
+    assert seeds == []
+    training.fit(with_dropout(), arrays(augment=True), sgd(2, 0.1), seed=5)
+    assert seeds == [5]
+
+
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_a_killed_training_ends_as_another(tmp_path, at):
     def kill(number, row):

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.tools import flatbuffer_utils
-from ai_edge_quantizer import qtyping
-from ai_edge_quantizer.transformations import dequant_insert, quantize_tensor
-from ai_edge_quantizer.transformations.transformation_utils import TransformationInput
 
 from labkit import flatbuffer
-from labkit.compress import post_training
+from labkit.compress import post_training, stored
 from labkit.compress.kernels import CompressionError
 from labkit.compress.low_bit.layers import by_channel
 from labkit.compress.low_bit.network import codes, quantized_layers, to_float
-from labkit.flatbuffer import schema
+from labkit.compress.stored import Kernel
 
 MODES = ("weight_only", "dynamic_range")
-#: The dimension of the output channels, of the operators whose second input is a kernel.
-_CHANNEL_AXES = {
-    schema.BuiltinOperator.CONV_2D: 0,
-    schema.BuiltinOperator.FULLY_CONNECTED: 0,
-    schema.BuiltinOperator.DEPTHWISE_CONV_2D: 3,
-}
 
 
 def convert(model: tf.keras.Model, bits: int = 4, mode: str = "weight_only") -> bytes:
@@ -55,14 +43,12 @@ def convert(model: tf.keras.Model, bits: int = 4, mode: str = "weight_only") -> 
         raise CompressionError(
             "LiteRT 2.3 computes NaN with int2 convolutions: take mode 'weight_only'."
         )
-    stored = {layer.name: _codes(layer, bits) for layer in quantized_layers(model)}
-    if not stored:
+    wanted = {layer.name: _codes(layer, bits) for layer in quantized_layers(model)}
+    if not wanted:
         raise CompressionError(f"no layer of {model.name!r} has quantised weights: `quantize` it.")
-    content = post_training.convert(to_float(model), "float")
-    # As ai-edge-quantizer reads it: without the converter's empty buffers.
-    file = flatbuffer_utils.read_model_from_bytearray(content)
-    for kernel, (values, steps) in _matched(stored, _kernels(file), bits).items():
-        _store(file, kernel, values, steps, bits, mode)
+    file = stored.read(post_training.convert(to_float(model), "float"))
+    for kernel, (values, steps) in _matched(wanted, stored.kernels(file), bits).items():
+        stored.replace(file, kernel, values, steps, bits, unpacked=mode == "weight_only")
     return flatbuffer.pack(file)
 
 
@@ -78,46 +64,15 @@ def _codes(layer: tf.keras.layers.Layer, bits: int) -> np.ndarray:
     return np.moveaxis(values, -1, 0).reshape(values.shape[-1], -1)
 
 
-@dataclass(frozen=True, eq=False)
-class _Kernel:
-    """A kernel in a float file: a tensor of a graph, float64 (out, n), out along its `axis`."""
-
-    graph: schema.SubGraphT
-    tensor: int
-    axis: int
-    values: np.ndarray
-
-
-def _kernels(file: schema.ModelT) -> list[_Kernel]:
-    """The constant kernels of convolutions and dense layers, in the order of the tensors."""
-    found = {}
-    for number, graph in enumerate(file.subgraphs):
-        for operator in graph.operators:
-            axis = _CHANNEL_AXES.get(_code(file, operator))
-            tensor = None if axis is None else graph.tensors[operator.inputs[1]]
-            if tensor is None or file.buffers[tensor.buffer].data is None:
-                continue
-            data = np.frombuffer(file.buffers[tensor.buffer].data, np.float32)
-            values = np.moveaxis(data.reshape(tensor.shape), axis, 0).astype(np.float64)
-            key = number, operator.inputs[1]
-            found[key] = _Kernel(graph, key[1], axis, values.reshape(len(values), -1))
-    return [found[key] for key in sorted(found)]
-
-
-def _code(file: schema.ModelT, operator: schema.OperatorT) -> int:
-    code = file.operatorCodes[operator.opcodeIndex]
-    return flatbuffer_utils.get_builtin_code_from_operator_code(code)
-
-
 def _matched(
-    stored: dict[str, np.ndarray], kernels: list[_Kernel], bits: int
-) -> dict[_Kernel, tuple[np.ndarray, np.ndarray]]:
+    wanted: dict[str, np.ndarray], kernels: list[Kernel], bits: int
+) -> dict[Kernel, tuple[np.ndarray, np.ndarray]]:
     """The codes and steps of the kernels that are some layer's codes, whatever they are called.
 
     A layer may stand in the file several times, and layers with equal weights once.
     """
     found = {}
-    for name, values in stored.items():
+    for name, values in wanted.items():
         fitting = {k: _signed(values, k.values) for k in kernels if values.shape == k.values.shape}
         fitting = {k: signed for k, signed in fitting.items() if signed is not None}
         if not fitting:
@@ -144,32 +99,3 @@ def _signed(values: np.ndarray, kernel: np.ndarray) -> tuple[np.ndarray, np.ndar
         return None
     values = values * np.where(steps < 0, -1, 1)[:, None]
     return values, np.where(power > 0, np.abs(steps), 1).astype(np.float32)
-
-
-def _store(
-    file: schema.ModelT,
-    kernel: _Kernel,
-    values: np.ndarray,
-    steps: np.ndarray,
-    bits: int,
-    mode: str,
-) -> None:
-    """Put codes (out, n) and their steps (out,) in the place of a kernel.
-
-    By ai-edge-quantizer's transformations, not by its recipes, which have no 4 bits for depthwise
-    convolutions, and take a channel's largest weight for the largest code, which it need not be.
-    """
-    operators, shape = kernel.graph.operators, list(kernel.graph.tensors[kernel.tensor].shape)
-    readers = [i for i, operator in enumerate(operators) if kernel.tensor in operator.inputs]
-    depthwise = kernel.axis == _CHANNEL_AXES[schema.BuiltinOperator.DEPTHWISE_CONV_2D]
-    unpacked = mode == "weight_only" or depthwise
-    transform = dequant_insert.insert_dequant if unpacked else quantize_tensor.quantize_tensor
-    shape.insert(0, shape.pop(kernel.axis))
-    parameters = qtyping.UniformQuantParams(
-        num_bits=bits,
-        quantized_dimension=kernel.axis,
-        scale=steps,
-        zero_point=np.zeros(len(steps), np.int64),
-        quantized_data=np.moveaxis(values.astype(np.int8).reshape(shape), 0, kernel.axis),
-    )
-    transform(TransformationInput(kernel.tensor, file, kernel.graph, -1, readers, parameters))
