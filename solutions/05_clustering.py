@@ -341,7 +341,7 @@ for name in clustering.INITIALISATIONS:
             "k-means, new statistics (%)": lab.accuracy_in_keras(
                 pruning.with_new_statistics(model, sixty_batches)),
         })
-beginnings = pd.DataFrame(rows).groupby("beginning", sort=False).mean()
+beginnings = pd.DataFrame(rows).groupby("beginning", sort=False).mean().round(3)
 least, most = (getattr(pd.DataFrame(rows).groupby("beginning", sort=False)["k-means (%)"], f)()
                for f in ("min", "max"))
 gain = (beginnings["k-means, new statistics (%)"] - beginnings["k-means (%)"]).mean()

@@ -677,7 +677,7 @@ my_guess = predict(
 # %%
 LEVELS = {"quick": (0.95,), "full": (0.75, 0.9, 0.95, 0.98)}[PROFILE]
 POINTS = {"quick": [(2, 4)], "full": [(2, 4), (1, 4)]}[PROFILE]
-FILTERS = {"quick": (0.5,), "full": (0.5, 0.35, 0.25)}[PROFILE]
+FILTERS = {"quick": (0.5,), "full": (0.5, 0.25)}[PROFILE]
 rows = []
 
 
@@ -1237,8 +1237,8 @@ for family, make, settings in JOBS:
     technique = "small, " + " + ".join(
         f"pruned {value:.0%}" if value < 1 else f"{value} clusters" for value in settings)
     file = technique.replace(", ", "_").replace(" + ", "_").replace(" ", "_").replace("%", "")
-    for seed in lab.seeds if make is both else (SEED,):
-        path = note(technique, make(small[seed], *settings, seed), f"{file}", seed)
+    for seed in lab.seeds if settings == (SPARSITY, CLUSTERS) else (SEED,):
+        path = note(technique, make(small[seed], *settings, seed), file, seed)
         size = measure.size(path)
         rows.append({"pattern": family, "technique": technique, "bytes": size.bytes,
                      "gzip (bytes)": size.gzip_bytes, "accuracy (%)":
