@@ -706,7 +706,7 @@ my_guess = predict(
 )
 
 # %%
-EPOCHS = {"quick": 1, "full": 3}[PROFILE]
+EPOCHS = {"quick": 1, "full": 2}[PROFILE]
 few = ("quantized_po2", "ternary", "binary", "quantized_relu")
 twice = ("quantized_po2", "quantized_po2(2)", "ternary", "binary")  # with a second seed
 rows, courses = {}, {}
