@@ -18,7 +18,6 @@ from labkit.compress.low_bit.network import (
     quantized_layers,
     save,
     to_float,
-    with_new_statistics,
 )
 from labkit.compress.low_bit.quantizers import (
     FOUR_BITS,
@@ -51,5 +50,4 @@ __all__ = [
     "save",
     "to_float",
     "training",
-    "with_new_statistics",
 ]
