@@ -3,6 +3,7 @@
 # make lab    set up, open JupyterLab on the notebooks
 # make build  write the student notebooks from solutions/
 # make lint   the static checks alone
+# make release  build the wheel and the source archive in dist/, and check them
 # make lock   resolve pyproject.toml into requirements.lock and environment.yml anew
 # make clean  remove what the tests and checks leave behind
 #
@@ -10,7 +11,7 @@
 
 PYTHON ?= python3
 JOBS ?= 2
-BIN = .venv/bin
+BIN = $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
 # Tests leave no trace in the user's cache and see no settings of the user's. Each job has its share
 # of the processors: threads of TensorFlow that wait for work take it from the other job.
@@ -19,7 +20,7 @@ THREADS = $(shell $(BIN)/python -c "import os; from labkit.runtime import thread
 TEST = env $(THREADS) LABKIT_PROFILE=quick LABKIT_DATA_MODE=synthetic LABKIT_QUIET=1 \
 	LABKIT_OUT="$$PWD/build/nbval" LABKIT_CACHE="$$PWD/build/cache" $(BIN)/python -m pytest
 
-.PHONY: labs test lab build lint lock clean setup
+.PHONY: labs test lab build lint release lock clean setup
 
 labs: setup
 	$(BIN)/labkit run --profile quick --data synthetic --out out --jobs $(JOBS)
@@ -41,6 +42,12 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/labkit build --check
 
+release: setup
+	rm -rf dist
+	$(BIN)/uv build --no-build-isolation --quiet --out-dir dist
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/check-wheel-contents dist/*.whl
+
 # Versions that still satisfy pyproject.toml stay; add --upgrade to renew them all.
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.10 \
@@ -48,7 +55,7 @@ lock: setup
 	$(BIN)/python tests/test_installation.py
 
 clean:
-	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
 	find labkit tests -name __pycache__ -prune -exec rm -rf {} +
 
 setup:

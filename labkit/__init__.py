@@ -2,7 +2,7 @@
 
 from labkit import runtime
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 # TensorFlow reads these settings once, on import: set them before anything can import it.
 runtime.prepare()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -165,21 +165,6 @@ class check:  # noqa: N801 - reads as a verb in `with check(...)`
         passed = got is not None and np.dtype(getattr(got, "as_numpy_dtype", got)) == expected
         name = type(array).__name__ if got is None else str(getattr(got, "name", got))
         self._items.append(_Item(label, passed, np.dtype(expected).name, name))
-
-    def raises(
-        self, label: str, exception: type[Exception], function: Callable, *arguments: Any
-    ) -> None:
-        """A call that must raise an exception."""
-        try:
-            got = _text(function(*arguments))
-        except NotImplementedError:
-            raise
-        except Exception as error:
-            got = type(error).__name__
-            passed = isinstance(error, exception)
-        else:
-            passed = False
-        self._items.append(_Item(label, passed, exception.__name__, got))
 
     def _compare(self, label, got, expected, tolerance, misconceptions) -> None:
         passed = _same(got, expected, tolerance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import nullcontext
 from enum import Enum
@@ -25,7 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(help="Find, download and verify the data sets.", no_args_is_help=True)
+labs_app = typer.Typer(help="List the labs, and copy them to work on.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(labs_app, name="labs")
 app.add_typer(net_app, name="net")
 app.add_typer(har_app, name="har")
 app.command()(sweep)
@@ -150,6 +153,35 @@ def where_data() -> None:
 
     say(f"real   {folders.real()}")
     say(f"cache  {folders.cache()}")
+
+
+@labs_app.command("list")
+def list_labs() -> None:
+    """List the labs: number, title, how long each takes to work through."""
+    from labkit.authoring.source import sources
+
+    rows = [(source.number, source.title, re.split("[,;]", source.time)[0]) for source in sources()]
+    show(("lab", "title", "time"), rows, names=("title", "time"))
+
+
+@labs_app.command("get")
+def get_labs(
+    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path("labs"),
+    solutions: Annotated[
+        bool, typer.Option("--solutions", help="The solutions and assignments, too.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over notebooks that differ, too.")
+    ] = False,
+) -> None:
+    """Copy the notebooks into a folder; what you have worked on there stays as it is."""
+    from labkit import course
+
+    copied = course.copy(folder, solutions, force)
+    for name in copied.kept:
+        say(f"kept {folder / name}: it differs; --force writes over it")
+    notebooks = folder / "notebooks"
+    say(f"{len(copied.written)} files written to {folder}; to begin: jupyter lab {notebooks}")
 
 
 @app.command()

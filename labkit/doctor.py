@@ -134,7 +134,7 @@ def _packages() -> Finding:
         return Finding("packages", False, "unknown: labkit is not installed", _set_up())
     repair = _pip("install", "--require-hashes", "-r", str(_LOCK))
     if not _LOCK.is_file():
-        repair = "install labkit again as you installed it, in a new environment"
+        repair = _set_up()
     if {"tensorflow", "tensorflow-cpu"} <= set(installed):
         both = _pip("uninstall", "-y", "tensorflow", "tensorflow-cpu")
         detail = "tensorflow and tensorflow-cpu overwrite each other"
@@ -301,7 +301,9 @@ def _normal(name: str) -> str:
 
 
 def _set_up(*options: str, course: Path = _COURSE) -> str:
-    """The command that sets a course up."""
+    """The command that sets a course up, or what to do where labkit came as a package."""
+    if not (course / "setup_venv.py").is_file() and course == _COURSE:
+        return "make a new environment and install labkit again as you installed it"
     return _command("py" if os.name == "nt" else "python3", str(course / "setup_venv.py"), *options)
 
 

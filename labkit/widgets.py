@@ -153,24 +153,19 @@ class EngineWindow:
         return _image(self.figure(*shown), self.alt(*shown))
 
 
-def engine_window(
-    window: Window,
-    configs: Sequence[HwceConfig] = (FULMINE, GAP8, IDEAL),
-    bits: Sequence[int] = (16, 8, 4),
-    job: int | None = None,
-) -> None:
+def engine_window(window: Window) -> None:
     """Show one window passing through the engine, job by job, and let the reader choose.
 
     In JupyterLab with ipywidgets the engine, the width of the weights and the job can be chosen;
     anywhere else this is the figure at the first settings, as `plots.show` displays it.
 
     Args:
-        window, configs, bits, job: as in `EngineWindow`.
+        window: as in `EngineWindow`, whose own settings are taken for the rest.
 
     Example:
         >>> widgets.engine_window(hwce.window(model, image, plan, "fire2/expand3x3", 20, 20, 5))
     """
-    view = EngineWindow(window, configs, bits, job)
+    view = EngineWindow(window)
     figure, alt = view.figure(*view.shown), view.alt(*view.shown)
     controls = view.controls() if _live() else None
     if controls is None:

@@ -806,7 +806,8 @@ with check(
 # **Does the file hold what training saw?** Training rounded each *kernel as it is*, with a scale for each
 # channel; the batch normalisation behind it stayed in float. If the converter folded first and rounded
 # then, the file would hold other codes. Below, the codes of the file are compared with those of the
-# training's kernels and ranges, and the file's scales with the training's.
+# training's kernels and ranges, and the file's scales with the training's. (For a network of your own in
+# which a convolution has no normalisation the table stays empty.)
 
 # %%
 wraps = [layer for layer in aware.layers if isinstance(getattr(layer, "layer", None),

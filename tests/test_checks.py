@@ -145,19 +145,17 @@ def test_tolerance_is_relative_to_the_largest_magnitude():
     assert run(lambda c: c.close("x", [1000.005, 0.0], [1000, 0.0], tolerance=1e-6)) is not None
 
 
-def test_shape_dtype_between_raises():
+def test_shape_dtype_between():
     def body(c):
         c.shape("s", np.zeros((1, 2)), (1, 2))
         c.dtype("d", np.zeros(2, np.int8), np.int8)
         c.between("b", 0.5, 0, 1)
-        c.raises("r", ValueError, int, "x")
 
     assert run(body) is None
     assert "shape (2, 1)" in run(lambda c: c.shape("s", np.zeros((2, 1)), (1, 2)))
     assert "float64" in run(lambda c: c.dtype("d", np.zeros(2), np.int8))
     assert run(lambda c: c.between("b", 2, 0, 1)) is not None
     assert run(lambda c: c.between("b", float("nan"), 0, 1)) is not None
-    assert run(lambda c: c.raises("r", ValueError, int, "1")) is not None
 
 
 def test_tensors_are_answers_too():

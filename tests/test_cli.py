@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit import cli, measure
+from labkit import cli, course, measure
 from labkit.errors import LabkitError
 
 ROW = {
@@ -103,11 +103,9 @@ def test_a_fault_of_labkits_keeps_its_traceback():
 
 
 def test_outside_a_course_says_so(tmp_path, monkeypatch):
-    from labkit.authoring import CourseError, source
-
-    monkeypatch.setattr(source, "__file__", str(tmp_path / "elsewhere.py"))
-    with pytest.raises(CourseError, match="not inside a checkout of the course"):
-        source.course_root(tmp_path)
+    monkeypatch.setattr(course, "_PACKAGE", tmp_path)
+    with pytest.raises(course.CourseError, match="not inside a checkout of the course"):
+        course.root(tmp_path)
 
 
 def test_data_where_follows_the_setting(tmp_path):

@@ -34,15 +34,23 @@ class Distribution:
         self.metadata, self.version = {"Name": name}, version
 
 
-def test_a_good_installation_is_ok():
-    findings = doctor.examine()
+@pytest.fixture(scope="module")
+def findings():
+    """What is found with the settings as they are by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SETTINGS:
+            patch.delenv(name, raising=False)
+        return doctor.examine()
+
+
+def test_a_good_installation_is_ok(findings):
     assert [f.name for f in findings if not f.ok] == []
     assert "TensorFlow 2.21" in " ".join(f.detail for f in findings)
 
 
-def test_details_of_what_is_ok_name_no_folder():
+def test_details_of_what_is_ok_name_no_folder(findings):
     """They stand in the notebooks that the course publishes."""
-    text = " ".join(f.detail for f in doctor.examine() if f.name != "TensorFlow")
+    text = " ".join(f.detail for f in findings if f.name != "TensorFlow")
     assert str(Path.cwd()) not in text and sys.prefix not in text
 
 

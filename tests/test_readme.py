@@ -1,4 +1,4 @@
-"""The README says what is so: its example runs, its commands and files exist."""
+"""The README and the pages beside it say what is so: the example runs, commands and files exist."""
 
 import re
 import subprocess
@@ -11,11 +11,12 @@ from typer.main import get_command
 from labkit import cli
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/labkit.md", "docs/results.md")
+README, *_, LABKIT, _ = TEXTS = [(ROOT / page).read_text(encoding="utf-8") for page in PAGES]
 
 
 def test_the_example_runs(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", LABKIT, re.DOTALL)
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
@@ -26,13 +27,13 @@ def test_the_example_runs(tmp_path):
 
 def test_its_commands_and_options_exist():
     group = get_command(cli.app)
-    names = ("run", "report", "data", "grade", "doctor", "build", "net", "har")
-    text = TEXT.replace("\\\n", "")
+    names = ("run", "report", "data", "labs", "grade", "doctor", "build", "net", "har", "sweep")
+    text = "\n".join(TEXTS).replace("\\\n", "")
     commands = re.findall(rf"labkit ((?:{'|'.join(names)})\b[^`\n;]*)", text)
     assert set(names) <= {c.split()[0] for c in commands}
     for words in (command.split() for command in commands):
         command = group.commands[words[0]]
-        if words[0] in ("data", "net", "har") and len(words) > 1:
+        if words[0] in ("data", "labs", "net", "har") and len(words) > 1:
             command = command.commands[words[1]]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, words
@@ -40,11 +41,20 @@ def test_its_commands_and_options_exist():
 
 def test_its_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"(?:^ {4}|`)make (\w+)", TEXT, re.MULTILINE))
-    assert {"labs", "test", "lab"} <= targets
+    targets = set(re.findall(r"(?:^ {4}|`)make (\w+)", "\n".join(TEXTS), re.MULTILINE))
+    assert {"labs", "test", "lab", "release"} <= targets
     assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TEXT))))
-def test_its_links_lead_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize(
+    ("page", "link"),
+    sorted(
+        {
+            (page, link)
+            for page, text in zip(PAGES, TEXTS, strict=True)
+            for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+        }
+    ),
+)
+def test_its_links_lead_somewhere(page, link):
+    assert ((ROOT / page).parent / link).exists()

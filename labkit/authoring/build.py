@@ -12,10 +12,10 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from labkit import files
-from labkit.authoring import CourseError
+from labkit import course, files
 from labkit.authoring.execution import execute_notebook
-from labkit.authoring.source import Source, course_root, solution_lines, sources, tagged
+from labkit.authoring.source import Source, solution_lines, sources, tagged
+from labkit.course import CourseError
 
 
 def stub(exercise: str) -> str:
@@ -58,7 +58,7 @@ def build(
     Returns:
         with `check` a line for each problem, else the names of the files that changed.
     """
-    root = root or course_root()
+    root = root or (course.root() if check else course.writable_root())
     found = sources(labs, root)
     lines = []
     for source in found:
@@ -69,7 +69,7 @@ def build(
             if stored != text:
                 lines.append(f"notebooks/{path.name} is stale: run `labkit build`.")
             if stored is not None:
-                lines += leaks(source, nbformat.reads(stored, as_version=4))
+                lines += _leaks_of(source, stored)
             lines += _stored_problems(source)
             continue
         if stored != text:
@@ -84,6 +84,13 @@ def build(
                 if path.stem not in names:
                     lines.append(f"{folder}/{path.name} has no source in solutions/.")
     return lines
+
+
+def _leaks_of(source: Source, text: str) -> list[str]:
+    try:
+        return leaks(source, nbformat.reads(text, as_version=4))
+    except nbformat.reader.NotJSONError:
+        return [f"notebooks/{source.name}.ipynb is damaged: run `labkit build`."]
 
 
 def leaks(source: Source, notebook: NotebookNode) -> list[str]:
@@ -121,7 +128,7 @@ def execute(
     Raises:
         CourseError: a cell failed; the message names it.
     """
-    root = root or course_root()
+    root = root or course.writable_root()
     written = []
     for source in sources(labs, root):
         settings = {"LABKIT_PROFILE": profile, "LABKIT_DATA_MODE": data, "LABKIT_OUT": out}

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from pathlib import Path
 
 import nbformat
+from jupyter_client import AsyncKernelManager
 from nbformat import NotebookNode
 
 from labkit import runtime
+
+
+class _Kernel(AsyncKernelManager):
+    """A kernel that keeps what C++ code prints to its notebook: ipykernel copies it to stderr."""
+
+    async def start_kernel(self, **options):
+        await super().start_kernel(stderr=subprocess.DEVNULL, **options)
 
 
 def execute_notebook(
@@ -37,6 +46,7 @@ def execute_notebook(
                 kernel_name="python3",
                 progress_bar=progress,
                 cwd=str(cwd) if cwd else None,
+                kernel_manager_class=_Kernel,
                 # It warns of its own defaults, and calls the interrupt that ends it an error.
                 extra_arguments=["--IPKernelApp.log_level=50"],
             )

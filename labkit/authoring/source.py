@@ -19,7 +19,8 @@ from pathlib import Path
 import jupytext
 from nbformat import NotebookNode
 
-from labkit.authoring import CourseError
+from labkit import course
+from labkit.course import CourseError
 
 BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"  # nbgrader's
 
@@ -44,26 +45,26 @@ class Source:
         return self.name.split("_")[0]
 
     @property
+    def title(self) -> str:
+        """What the lab is called, without "Lab 02 · "; its file's name where it has no heading."""
+        heading = re.search(r"^# (.*)", self._first, re.MULTILINE)
+        return heading[1].rpartition(" · ")[2] if heading else self.name
+
+    @property
+    def time(self) -> str:
+        """How long it takes, as its first cell says: "60 minutes of work; the computer ..."."""
+        said = re.search(r"\*\*Time:\*\*\s*(.*?)(?:\n\s*\n|\Z)", self._first, re.DOTALL)
+        return " ".join(said[1].split()) if said else ""
+
+    @property
+    def _first(self) -> str:
+        return self.notebook.cells[0].source
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the code, which the outputs depend on; prose may change without them."""
         text = "\0".join(c.source for c in self.notebook.cells if c.cell_type == "code")
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def course_root(start: Path | None = None) -> Path:
-    """The folder of the course: that holds solutions/ and pyproject.toml.
-
-    Raises:
-        CourseError: neither the current folder, one above, nor labkit's own lies in a course.
-    """
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents, *Path(__file__).resolve().parents):
-        if (folder / "solutions").is_dir() and (folder / "pyproject.toml").is_file():
-            return folder
-    raise CourseError(
-        f"{here} is not inside a checkout of the course (a folder with solutions/ and "
-        "pyproject.toml). Change into one."
-    )
 
 
 def sources(labs: list[str] | None = None, root: Path | None = None) -> list[Source]:
@@ -76,7 +77,7 @@ def sources(labs: list[str] | None = None, root: Path | None = None) -> list[Sou
     Raises:
         CourseError: an unknown lab, or a source that breaks the conventions.
     """
-    folder = (root or course_root()) / "solutions"
+    folder = (root or course.root()) / "solutions"
     paths = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.py"))}
     if labs is None:
         return [read(path) for path in paths.values()]

@@ -296,8 +296,3 @@ def _all_channels_at_once() -> Iterator[None]:
 def convert(model: tf.keras.Model) -> bytes:
     """The int8 TFLite file of a fine-tuned model from `cluster_preserving`."""
     return quantization_aware.convert(tfmot.experimental.combine.strip_clustering_cqat(model))
-
-
-def clusters_of(model: tf.keras.Model) -> dict[str, int]:
-    """Number of different values in each kernel of a plain model, by name of the layer."""
-    return {name: len(np.unique(kernel)) for name, kernel in prunable(model).items()}

@@ -43,12 +43,11 @@ def prunable(model: tf.keras.Model) -> dict[str, tf.Variable]:
 
 
 def sparsity_of(model: tf.keras.Model) -> float:
-    """Part of the prunable weights of a plain model that are zero; 0 if there are none.
+    """Part of the weights of a plain model that are zero, as in its file; 0 if there are none.
 
-    Biases, normalisations and depthwise kernels do not count: a file, which holds them too, has a
-    smaller part of zeros.
+    All kernels count, those too that are not `prunable`; biases and normalisations do not.
     """
-    kernels = [kernel.numpy() for kernel in prunable(model).values()]
+    kernels = [w.numpy() for w in model.weights if w.shape.rank > 1 and "bias" not in w.name]
     weights = sum(kernel.size for kernel in kernels)
     return 1 - sum(map(np.count_nonzero, kernels)) / weights if weights else 0.0
 

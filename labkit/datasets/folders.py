@@ -7,20 +7,19 @@ from pathlib import Path
 
 import platformdirs
 
+from labkit import course
+
 
 def real() -> Path:
     """The folder of real data: `LABKIT_DATA`, else data/real of the course around this folder.
 
-    Without either it is data/real under the current folder.
+    A copy of the labs counts as a course; without any it is data/real under the current folder.
     """
     named = os.environ.get("LABKIT_DATA")
     if named:
         return Path(named).expanduser()
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "solutions").is_dir() and (folder / "pyproject.toml").is_file():
-            return folder / "data" / "real"
-    return here / "data" / "real"
+    return (course.around(here) or course.around(here, "notebooks") or here) / "data" / "real"
 
 
 def cache() -> Path:

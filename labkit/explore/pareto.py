@@ -38,20 +38,10 @@ def dominated(table: pd.DataFrame, objectives: Sequence[str] | Mapping[str, bool
     return table.assign(**{"beaten by": counts})[counts > 0]
 
 
-def hardware_friendly(
-    table: pd.DataFrame,
-    pairs: Sequence[tuple[int, int]] = HARDWARE,
-    columns: tuple[str, str] = ("weight bits", "activation bits"),
-) -> pd.DataFrame:
-    """The rows whose bits are one of these pairs.
-
-    Args:
-        table: a row a design.
-        pairs: bits of weights and activations.
-        columns: where they stand.
-    """
-    bits = zip(*(table[column] for column in columns), strict=True)
-    return table[[pair in set(pairs) for pair in bits]]
+def hardware_friendly(table: pd.DataFrame) -> pd.DataFrame:
+    """The designs, a row each, whose "weight bits" and "activation bits" are one of `HARDWARE`."""
+    bits = zip(table["weight bits"], table["activation bits"], strict=True)
+    return table[[pair in HARDWARE for pair in bits]]
 
 
 def hypervolume(

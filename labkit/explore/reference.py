@@ -130,19 +130,6 @@ def weights_of(built: tf.keras.Model) -> list[np.ndarray]:
     return found
 
 
-def ranges_of(built: tf.keras.Model) -> dict[str, np.ndarray]:
-    """Ranges by name: "inputs", and "kernel" and "activation" of each layer with its number."""
-    named = {}
-    for layer in built.layers:
-        if layer.name == "inputs":
-            low, high = (layer.quantizer_vars[f"{end}_var"].numpy() for end in ("min", "max"))
-            named["inputs"] = np.array([low, high])
-    for number, (_, _, ranges) in enumerate(built.kernels_and_ranges):
-        for what, variables in ranges.items():
-            named[f"{what} {number}"] = np.array([variable.numpy() for variable in variables])
-    return named
-
-
 def fit(
     built: tf.keras.Model,
     member: Member,

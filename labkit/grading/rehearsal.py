@@ -21,9 +21,9 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
-from labkit import files
+from labkit import course, files
 from labkit.authoring.build import student_notebook
-from labkit.authoring.source import Source, course_root, sources, tagged
+from labkit.authoring.source import Source, sources, tagged
 from labkit.grading import GradingError, intake
 from labkit.grading.assignment import load
 from labkit.grading.grade import Settings, grade_class
@@ -68,7 +68,7 @@ def rehearse(
         folder: of the rehearsal's definition; by default grading/rehearsal of the course.
         progress: called with a line for each step.
     """
-    folder = folder or course_root() / "grading" / "rehearsal"
+    folder = folder or course.root() / "grading" / "rehearsal"
     definition = yaml.safe_load((folder / "class.yaml").read_text(encoding="utf-8"))
     assignment = load(folder / definition["assignment"])
     made = models(folder, out / "models", progress)

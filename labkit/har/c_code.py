@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -138,6 +139,13 @@ bool har_add_operators(Resolver &resolver) {{
 """
 
 
+def memory(pipeline: Pipeline) -> tuple[list[int], int]:
+    """Where each step's floats begin in those of all steps, and how many these are."""
+    sizes = [s.size(c) for s, c in zip(pipeline.steps, pipeline.widths, strict=False)]
+    *starts, whole = accumulate(sizes, initial=0)
+    return starts, whole
+
+
 def preprocessing(pipeline: Pipeline, end: End) -> dict[str, str]:
     """Header and source of a pipeline that ends in a network's input.
 
@@ -146,17 +154,15 @@ def preprocessing(pipeline: Pipeline, end: End) -> dict[str, str]:
     Returns:
         content by file name.
     """
-    sizes = [s.size(c) for s, c in zip(pipeline.steps, pipeline.widths, strict=False)]
+    starts, size = memory(pipeline)
     widest = max(pipeline.widths)
     blocks = []
-    start = 0
-    for step, channels, size in zip(pipeline.steps, pipeline.widths, sizes, strict=False):
+    for step, channels, start in zip(pipeline.steps, pipeline.widths, starts, strict=False):
         body = "".join(f"  {line}\n" if line else "\n" for line in _body(step, channels, pipeline))
         blocks.append(
             f"  /* {step.name} */\n  {{\n    float *s = state->memory + {start};\n{body}"
             f"    (void)s;\n  }}\n  memcpy(x, y, sizeof x);\n"
         )
-        start += size
     labels = ", ".join('"' + re.sub(r'[^ -~]|["\\]', "?", label) + '"' for label in pipeline.labels)
     header = f"""\
 /* What samples go through before the network: written by `labkit har export`, not to be edited.
@@ -180,7 +186,7 @@ typedef {end.c_type} har_value;
 
 typedef struct {{
   int started, filled;
-  float memory[{max(1, sum(sizes))}];
+  float memory[{max(1, size)}];
   har_value window[HAR_WINDOW][HAR_CHANNELS];
 }} har_state;
 

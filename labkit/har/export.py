@@ -100,13 +100,12 @@ def export(model: str | Path, out: str | Path, pipeline: Pipeline) -> Exported:
     )
 
 
-def check(model: str | Path, pipeline: Pipeline, windows: int = 1000, seed: int = 0) -> Check:
+def check(model: str | Path, pipeline: Pipeline, windows: int = 1000) -> Check:
     """Compile what `export` writes, and compare it with Python on made-up recordings.
 
     Args:
         model, pipeline: as for `export`.
         windows: at least so many.
-        seed: of the recordings.
 
     Raises:
         HarError: there is no compiler, or it does not compile them.
@@ -115,7 +114,7 @@ def check(model: str | Path, pipeline: Pipeline, windows: int = 1000, seed: int 
     if compiler is None:
         raise HarError("there is no C compiler (cc, gcc or clang, or CC) to check with.")
     length = pipeline.window + (_WINDOWS - 1) * pipeline.hop
-    samples = recordings(-(-windows // _WINDOWS), length, pipeline.rate, seed)
+    samples = recordings(-(-windows // _WINDOWS), length, pipeline.rate, seed=0)
     rows = pipeline.filtered(samples)
     starts = range(0, _WINDOWS * pipeline.hop, pipeline.hop)
     expected = np.stack([rows[:, i : i + pipeline.window] for i in starts], axis=1)

@@ -1,9 +1,13 @@
-"""What happens to a sample before the network: one definition, run by NumPy and written as C.
+"""What happens to a sample before the network: one definition, run by NumPy, written as C and JS.
 
 A pipeline is a list of steps on one sample of all channels. Each step knows its arithmetic in
 float32, operation by operation, and the C statements for the same operations in the same order:
 so that both give the same bits where the compiler neither fuses nor reorders them. Steps are causal
 and keep a state: a stream gives what the whole recording gives.
+
+These statements are also read as JavaScript, by `js_code`, which computes in float64: each has one
+float operation at most, so that it can be rounded there, a line, and no name that is a word of
+JavaScript's.
 """
 
 from __future__ import annotations
@@ -71,7 +75,8 @@ class Median(_Plain):
         """C statements that make y of x, with the state s, and whether it is the first sample."""
         return f"""\
 for (i = 0; i < {channels}; ++i) {{
-  float before = first ? x[i] : s[2 * i], last = first ? x[i] : s[2 * i + 1];
+  float before = first ? x[i] : s[2 * i];
+  float last = first ? x[i] : s[2 * i + 1];
   y[i] = larger(smaller(before, last), smaller(larger(before, last), x[i]));
   s[2 * i] = last;
   s[2 * i + 1] = x[i];
@@ -137,19 +142,26 @@ class LowPass(_Plain):
 static const float k[{count}][7] = {{
 {_rows([[*a, *b] for a, b in zip(sections, rest, strict=True)])}}};
 for (i = 0; i < {channels}; ++i) {{
-  float in = x[i];
+  float u = x[i];
   for (j = 0; j < {count}; ++j) {{
-    float *z = s + 2 * ({count} * i + j), out;
+    float *z = s + 2 * ({count} * i + j);
+    float out, a, b;
     if (first) {{
       z[0] = k[j][5] * x[i];
       z[1] = k[j][6] * x[i];
     }}
-    out = k[j][0] * in + z[0];
-    z[0] = (k[j][1] * in - k[j][3] * out) + z[1];
-    z[1] = k[j][2] * in - k[j][4] * out;
-    in = out;
+    a = k[j][0] * u;
+    out = a + z[0];
+    a = k[j][1] * u;
+    b = k[j][3] * out;
+    a = a - b;
+    z[0] = a + z[1];
+    a = k[j][2] * u;
+    b = k[j][4] * out;
+    z[1] = a - b;
+    u = out;
   }}
-  y[i] = in;
+  y[i] = u;
 }}
 """
 
@@ -231,7 +243,10 @@ class Standardise(_Plain):
         return f"""\
 static const float k[{channels}][2] = {{
 {_rows(zip(self.mean, self.deviation, strict=True))}}};
-for (i = 0; i < {channels}; ++i) y[i] = (x[i] - k[i][0]) / k[i][1];
+for (i = 0; i < {channels}; ++i) {{
+  y[i] = x[i] - k[i][0];
+  y[i] = y[i] / k[i][1];
+}}
 """
 
 

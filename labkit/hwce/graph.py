@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from labkit.hwce.operations import OPERATIONS
+from labkit.models.operators import LAYERS
+
 #: Layers with weights in codes.
 COMPUTED = ("Conv2D", "QuantizedConv2D", "Dense")
 #: Layers that do nothing outside training.
@@ -18,16 +21,6 @@ class Node(NamedTuple):
     name: str
     config: dict
     inputs: tuple[str, ...]
-
-
-#: Layers that do what operators between tensors, such as a + b, and functions of TensorFlow do.
-_LAYERS = {
-    "__operators__.add": ("Add", {}),
-    "math.add": ("Add", {}),
-    "nn.relu": ("ReLU", {}),
-    "nn.relu6": ("ReLU", {"max_value": 6.0}),
-    "nn.softmax": ("Softmax", {}),
-}
 
 
 def graph(model) -> list[Node]:
@@ -75,9 +68,9 @@ def _sources(content) -> Iterator[str]:
 
 def _layer(config: dict, inbound: list, inputs: int) -> tuple[str, dict]:
     """Class and configuration of the layer that an operator between tensors stands for."""
-    kind, settings = _LAYERS.get(config["function"], ("", {}))
+    kind, settings, count = LAYERS.get(config["function"], (None, {}, 0))
     constants = [n for n in _numbers(inbound) if n is not None]
-    if not kind or constants or inputs != (2 if kind == "Add" else 1):
+    if kind not in OPERATIONS or constants or inputs != count:
         raise ValueError(
             f"{config['name']}: a layer of class TFOpLambda ({config['function']}) is not "
             "supported; layers such as Add() and ReLU() are."

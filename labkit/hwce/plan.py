@@ -87,18 +87,17 @@ class Plan:
         return dataclasses.replace(self, config=config)
 
     @classmethod
-    def from_layers(cls, model, config: HwceConfig = GAP8, others=None) -> Plan:
+    def from_layers(cls, model, config: HwceConfig = GAP8) -> Plan:
         """The formats that a model's `QuantizedConv2D` layers carry.
 
         Args:
             model: Keras, with quantised convolutions.
             config: the engine.
-            others: name → `LayerPlan` of its other convolutions and dense layers.
 
         Raises:
             ValueError: layers without formats, or of different modes.
         """
-        plans, modes = dict(others or {}), set()
+        plans, modes = {}, set()
         for node in graph(model):
             if node.kind == "QuantizedConv2D":
                 formats = (node.config[f"{name}_format"] for name in ("kernel", "input", "output"))

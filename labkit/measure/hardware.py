@@ -29,6 +29,7 @@ from labkit.measure.micro import MicroReport
 from labkit.measure.size import Size, size
 
 _KIBIBYTE = 1024
+_SECONDS = 300  # that Vela may take
 _MOST_BITS = 7  # of an index
 _HEADER = 16  # bytes before a tensor's tables
 _OPERATOR = 300  # about what a DECODE takes in the file, with the tensors around it
@@ -173,9 +174,7 @@ class VelaReport:
         )
 
 
-def vela(
-    source: str | Path | bytes, accelerator: str = "ethos-u55-128", seconds: float = 300
-) -> VelaReport:
+def vela(source: str | Path | bytes, accelerator: str = "ethos-u55-128") -> VelaReport:
     """Compile a file for an Arm Ethos-U and say what it takes there.
 
     Only quantised operators run on the NPU: of a float file nothing is compiled, and flash is zero.
@@ -183,7 +182,6 @@ def vela(
     Args:
         source: path of the file, or its bytes.
         accelerator: "ethos-u55-32" to "-256", "ethos-u65-256", "-512", "ethos-u85-128" to "-2048".
-        seconds: the time that it may take.
 
     Raises:
         ModelFileError: not a model, one that Vela cannot compile, or without `ethos-u-vela`.
@@ -206,12 +204,12 @@ def vela(
                 [*command, "-m", "ethosu.vela", *options, str(model)],
                 capture_output=True,
                 text=True,
-                timeout=seconds,
+                timeout=_SECONDS,
                 check=False,
                 cwd=folder,
             )
         except subprocess.TimeoutExpired as error:
-            raise ModelFileError(f"Vela took longer than {seconds:g} s.") from error
+            raise ModelFileError(f"Vela took longer than {_SECONDS} s.") from error
         summaries = list(folder.glob("model_summary_*.csv"))
         if ran.returncode or not summaries:
             lines = (ran.stdout + ran.stderr).strip().splitlines() or ["it says nothing"]

@@ -6,7 +6,6 @@ those of every other model that was built on the same tensors.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from labkit.errors import LabkitError
+from labkit.models.operators import LAYERS
 
 Layer = tf.keras.layers.Layer
 
@@ -128,19 +128,6 @@ def flat(model: tf.keras.Model) -> tf.keras.Model:
     return laid_out
 
 
-#: Layers that compute what operators between tensors and functions of TensorFlow do, by the names
-#: that Keras gives them, and how many tensors they take.
-_LAYERS: dict[str, tuple[Callable[..., Layer], int]] = {
-    **dict.fromkeys(("__operators__.add", "math.add"), (tf.keras.layers.Add, 2)),
-    **dict.fromkeys(("math.subtract",), (tf.keras.layers.Subtract, 2)),
-    **dict.fromkeys(("math.multiply",), (tf.keras.layers.Multiply, 2)),
-    **dict.fromkeys(("math.maximum",), (tf.keras.layers.Maximum, 2)),
-    **dict.fromkeys(("math.minimum",), (tf.keras.layers.Minimum, 2)),
-    "nn.relu": (tf.keras.layers.ReLU, 1),
-    "nn.relu6": (functools.partial(tf.keras.layers.ReLU, 6.0), 1),
-}
-
-
 def layered(model: tf.keras.Model) -> tf.keras.Model:
     """The same network with layers for operators: `Add()` for a + b, `ReLU()` for `tf.nn.relu(a)`.
 
@@ -151,18 +138,19 @@ def layered(model: tf.keras.Model) -> tf.keras.Model:
         model: functional or sequential.
     """
     model = flat(model)
-    if not any(getattr(layer, "symbol", None) in _LAYERS for layer in model.layers):
+    if not any(getattr(layer, "symbol", None) in LAYERS for layer in model.layers):
         return model
     copies = Copies()
 
     def called(layer, name, arguments, options):
-        kind, count = _LAYERS.get(getattr(layer, "symbol", None), (None, 0))
+        kind, settings, count = LAYERS.get(getattr(layer, "symbol", None), (None, {}, 0))
         options_ = {key: value for key, value in options.items() if key != "name"}
         given = [x for x in tf.nest.flatten([arguments, options_]) if x is not None]
         tensors = [x for x in given if hasattr(x, "_keras_history")]
         if kind is None or len(given) != count or len(tensors) != count:
             return copies.of(layer, name)(*arguments, **options)
-        return kind(name=name)(tensors if count > 1 else tensors[0])
+        stands_for_it = getattr(tf.keras.layers, kind)(name=name, **settings)
+        return stands_for_it(tensors if count > 1 else tensors[0])
 
     laid_out = rebuilt(model, called)
     copies.set_weights()

@@ -41,7 +41,6 @@ def linear(
     data: Dataset,
     reduction: str | None = None,
     components: int = 32,
-    penalty: float = 1.0,
     shrinkage: bool = True,
     tolerance: float = 1e-4,
 ) -> Pipeline:
@@ -51,7 +50,6 @@ def linear(
         data: features (N, features).
         reduction: "pca", "lda", or None for all features.
         components: of the PCA; an LDA has one less than there are classes.
-        penalty: how strongly weights are kept small, the inverse of scikit-learn's C.
         shrinkage: of the LDA's covariance (Ledoit and Wolf's). Features that say nearly the same
             get huge weights of opposite signs without, which eight bits cannot hold.
         tolerance: largest component of the gradient at which the logistic regression is trained.
@@ -67,7 +65,7 @@ def linear(
     }
     if reduction not in reductions:
         raise FeatureError(f"reduction is {reduction!r}, expected 'pca', 'lda' or None.")
-    last = LogisticRegression(C=1 / penalty, tol=tolerance, max_iter=2000)
+    last = LogisticRegression(tol=tolerance, max_iter=2000)
     return make_pipeline(StandardScaler(), *reductions[reduction], last).fit(
         data.x_train, data.y_train
     )
@@ -141,7 +139,7 @@ def forest_bytes(model: RandomForestClassifier | DecisionTreeClassifier) -> int:
     return int(5 * (nodes - leaves) + leaves)
 
 
-def feature_cnn(length: int = FEATURES, classes: int = 6) -> tf.keras.Model:
+def feature_cnn(length: int = FEATURES) -> tf.keras.Model:
     """A small CNN along features, or along the components of a PCA or LDA.
 
     Args:
@@ -154,36 +152,36 @@ def feature_cnn(length: int = FEATURES, classes: int = 6) -> tf.keras.Model:
             _L.Conv1D(16, 3, padding="same", activation="relu", name="conv1"),
             _L.Conv1D(16, 3, padding="same", activation="relu", name="conv2"),
             _L.Flatten(name="flatten"),
-            _L.Dense(classes, activation="softmax", name="activity"),
+            _L.Dense(6, activation="softmax", name="activity"),
         ],
         name=f"har_feature_cnn_{length}",
     )
 
 
-def static_cnn(dropout: float = 0.5, after_softmax: bool = True) -> tf.keras.Model:
+def static_cnn(after_softmax: bool = True) -> tf.keras.Model:
     """The CNN that tells sitting, standing and lying apart: 186,273 parameters.
 
     Args:
-        dropout: rate; 0 for none.
-        after_softmax: drop probabilities, as the published code does; else what is flattened.
+        after_softmax: half of the probabilities are dropped, as in the published code; else half of
+            what is flattened.
 
     Source: H. Cho & S. M. Yoon, Sensors 18:1055 (2018), figure 11, and the code beside it.
     """
-    return _feature_network("har_static", (30, 50, 100), 1, dropout, after_softmax)
+    return _feature_network("har_static", (30, 50, 100), 1, after_softmax)
 
 
-def dynamic_cnn(dropout: float = 0.5, after_softmax: bool = True) -> tf.keras.Model:
+def dynamic_cnn(after_softmax: bool = True) -> tf.keras.Model:
     """The CNN that tells walking, up and down apart: 56,203 parameters; as `static_cnn` otherwise.
 
     Source: likewise, figure 10.
     """
-    return _feature_network("har_dynamic", (100,), 3, dropout, after_softmax)
+    return _feature_network("har_dynamic", (100,), 3, after_softmax)
 
 
 def _feature_network(
-    name: str, filters: Sequence[int], pool: int, dropout: float, after_softmax: bool
+    name: str, filters: Sequence[int], pool: int, after_softmax: bool
 ) -> tf.keras.Model:
-    drop = [_L.Dropout(dropout, name="drop")] if dropout else []
+    drop = _L.Dropout(0.5, name="drop")
     return tf.keras.Sequential(
         [
             _L.Input((FEATURES, 1), name="features"),
@@ -193,9 +191,9 @@ def _feature_network(
             ),
             *([_L.MaxPooling1D(pool, name="pool")] if pool > 1 else []),
             _L.Flatten(name="flatten"),
-            *([] if after_softmax else drop),
+            *([] if after_softmax else [drop]),
             _L.Dense(3, activation="softmax", name="activity"),
-            *(drop if after_softmax else []),
+            *([drop] if after_softmax else []),
         ],
         name=name,
     )

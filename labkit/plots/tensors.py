@@ -19,36 +19,31 @@ from labkit.plots.style import (
 )
 
 
-def weight_histogram(
-    weights: np.ndarray, scale: float, zero_point: int = 0, bits: int = 8
-) -> Figure:
+def weight_histogram(weights: np.ndarray, scale: float, bits: int = 8) -> Figure:
     """Histogram of weights over the grid of their codes.
 
     Args:
         weights: float, of any shape.
         scale: S, the grid's step.
-        zero_point: Z, the code of the weight 0.
         bits: width of the codes; the lowest one is not used, as for symmetric weights.
     """
     values = np.ravel(weights)
     limit = 2 ** (bits - 1) - 1
-    codes = np.clip(np.round(values / scale) + zero_point, -limit, limit)
+    codes = np.clip(np.round(values / scale), -limit, limit)
     every = max(1, 2 ** (bits - 4))  # so many codes from one grid line to the next
-    used, half = len(np.unique(codes)), np.median(np.abs(codes - zero_point))
+    used, half = len(np.unique(codes)), np.median(np.abs(codes))
     with style():
         figure, ax = axes_of(3.2)
         ax.grid(False)
-        grid = scale * (np.arange(-(limit // every) * every, limit + 1, every) - zero_point)
+        grid = scale * np.arange(-(limit // every) * every, limit + 1, every)
         ax.vlines(grid, 0, 1, color="#dcdcdc", linewidth=0.8, transform=ax.get_xaxis_transform())
         width = max(1, every // 4)
-        edges = np.arange(-limit - 0.5, limit + width, width) - zero_point
+        edges = np.arange(-limit - 0.5, limit + width, width)
         ax.hist(values, bins=scale * edges, color=COLORS[0])
-        ends = [scale * (code - zero_point) for code in (-limit, limit)]
+        ends = [-scale * limit, scale * limit]
         ax.vlines(ends, 0, 1, color=COLORS[1], transform=ax.get_xaxis_transform())
         ax.set(xlabel="weight", ylabel="number of weights")
-        top = ax.secondary_xaxis(
-            "top", functions=(lambda w: w / scale + zero_point, lambda q: scale * (q - zero_point))
-        )
+        top = ax.secondary_xaxis("top", functions=(lambda w: w / scale, lambda q: scale * q))
         middle = [q for q in range(-limit, limit + 1) if q % (2 * every) == 0]
         top.set_xticks(sorted({-limit, *middle, limit}))
         top.set_xlabel("code")

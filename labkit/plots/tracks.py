@@ -34,26 +34,23 @@ def room(path: np.ndarray, plates: np.ndarray, side: float) -> Figure:
     return figure
 
 
-def tracks(
-    paths: Mapping[str, np.ndarray], rate: float, names: Sequence[str] = ("x (m)", "y (m)")
-) -> Figure:
+def tracks(paths: Mapping[str, np.ndarray], rate: float) -> Figure:
     """Paths over time, a panel a coordinate; the first one, the true one, is a broad pale line.
 
     Args:
-        paths: by name, float (N, coordinates), all of the same length.
+        paths: by name, float (N, 2) in metres, all of the same length.
         rate: samples a second.
-        names: of the coordinates, with their unit.
     """
     time = np.arange(len(next(iter(paths.values())))) / rate
     with style():
-        figure, axes = axes_of(2.1 * len(names) + 0.3, len(names), sharex=True, squeeze=False)
-        for k, (ax, name) in enumerate(zip(axes[:, 0], names, strict=True)):
+        figure, axes = axes_of(4.5, 2, sharex=True)
+        for k, (ax, name) in enumerate(zip(axes, ("x (m)", "y (m)"), strict=True)):
             for i, path in enumerate(paths.values()):
                 broad = {"color": PALE, "linewidth": 5} if i == 0 else {"linewidth": 1.1}
                 ax.plot(time, path[:, k], **{"color": COLORS[i % len(COLORS)]} | broad)
             ax.set_ylabel(name)
             name_ends(ax, [path[-1, k] for path in paths.values()], list(paths), line=0.11)
-        axes[-1, 0].set_xlabel("time (s)")
+        axes[-1].set_xlabel("time (s)")
     return figure
 
 

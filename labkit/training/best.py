@@ -8,14 +8,11 @@ import tensorflow as tf
 
 
 class Best(tf.keras.callbacks.Callback):
-    """Remembers the weights after the epoch with the best validation; `restore` puts them back.
-
-    Args:
-        monitor: what is compared, a smaller one being better.
+    """Remembers the weights of the epoch with the least validation loss; `restore` puts them back.
 
     Attributes:
         epoch: the best one, from 1; 0 before the first.
-        value: of what is compared, after it.
+        value: the loss after it.
 
     Example:
         >>> best = Best()
@@ -23,15 +20,15 @@ class Best(tf.keras.callbacks.Callback):
         >>> best.restore()  # doctest: +SKIP
     """
 
-    def __init__(self, monitor: str = "val_loss"):
+    def __init__(self):
         super().__init__()
         self._supports_tf_logs = True
-        self.monitor, self.epoch, self.value = monitor, 0, math.inf
+        self.epoch, self.value = 0, math.inf
         self._weights: list = []
 
     def on_epoch_end(self, epoch, logs=None):
         """Compare, and remember."""
-        value = float(logs[self.monitor])
+        value = float(logs["val_loss"])
         if value < self.value:
             self.epoch, self.value = epoch + 1, value
             self._weights = self.model.get_weights()

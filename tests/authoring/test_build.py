@@ -1,8 +1,8 @@
 import nbformat
 import pytest
 
-from labkit.authoring import CourseError
 from labkit.authoring.build import build, execute
+from labkit.course import CourseError
 
 
 def student(course):

@@ -10,7 +10,8 @@ def results(out):
     return json.loads((out / "results" / "00.json").read_text())
 
 
-def test_parameters_arrive(course, tmp_path):
+def test_parameters_arrive_and_what_c_code_prints_does_not(course, edit, tmp_path, capfd):
+    edit("import json\n", "import json, os\n_ = os.write(2, b'printed by C code')\n")
     out = tmp_path / "elsewhere"
     reported = []
     (outcome,) = run(
@@ -26,6 +27,7 @@ def test_parameters_arrive(course, tmp_path):
         "data": "synthetic",
     }
     assert (out / "notebooks" / "00_tiny.ipynb").exists()
+    assert "printed by C code" not in capfd.readouterr().err
 
 
 def test_a_failing_lab_does_not_stop_the_others(course, tmp_path):

@@ -1,7 +1,8 @@
 import pytest
 
-from labkit.authoring import CourseError
-from labkit.authoring.source import course_root, solution_lines, sources
+from labkit import course as courses
+from labkit.authoring.source import solution_lines, sources
+from labkit.course import CourseError
 
 
 def test_labs_are_named_by_number_or_name(course):
@@ -13,7 +14,7 @@ def test_labs_are_named_by_number_or_name(course):
 
 
 def test_root_is_found_from_below(course, tmp_path_factory):
-    assert course_root(course / "solutions") == course
+    assert courses.root(course / "solutions") == course
 
 
 def test_cell_ids_and_nbgrader_metadata(course):

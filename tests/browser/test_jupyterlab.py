@@ -9,40 +9,19 @@ import time
 import urllib.request
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from labkit.authoring.source import course_root
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER) and not os.environ.get("CI"),
-    reason="there is no Chromium with its driver: tests/browser/install.sh installs both on Debian",
-)
+from labkit import course
 
 TOKEN = "labkit-test"
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--window-size=1400,1600",
-    "--proxy-server=direct://",
-    "--disable-dev-shm-usage",
-)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The address of a JupyterLab on a copy of the notebooks."""
     folder = tmp_path_factory.mktemp("course")
-    shutil.copytree(course_root() / "notebooks", folder / "notebooks")
+    shutil.copytree(course.root() / "notebooks", folder / "notebooks")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -86,19 +65,7 @@ def server(tmp_path_factory):
         log.close()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    assert CHROMIUM and DRIVER, "CI needs Chromium: tests/browser/install.sh installs it"
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def test_the_first_cells_run(server, browser):
+def test_the_first_cells_run(browser, server):
     browser.get(f"{server}/lab/tree/00_start_here.ipynb?token={TOKEN}")
     wait = WebDriverWait(browser, 60, poll_frequency=0.5)
     wait.until(lambda b: "Lab 00" in b.find_element(By.TAG_NAME, "body").text)

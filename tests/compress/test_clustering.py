@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from counted import clusters_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -86,7 +87,7 @@ def test_a_clustered_copy_shares_values_and_leaves_the_model_alone(small_model, 
     before = small_model.get_weights()
     copy = clustering.cluster(small_model, {"conv2": 5, "letter": 3}, "linear")
     plain = clustering.strip(copy)
-    assert clustering.clusters_of(plain) == {"conv1": 72, "conv2": 5, "letter": 3}
+    assert clusters_of(plain) == {"conv1": 72, "conv2": 5, "letter": 3}
     for a, b in zip(small_model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_allclose(plain(tiny_data.x_test), copy(tiny_data.x_test), atol=1e-6)
@@ -101,7 +102,7 @@ def test_training_moves_centroids_and_keeps_their_number(small_model, tiny_data,
     start = clustering.strip(copy)
     training.fit(copy, tiny_data, recipe.but(learning_rate=2e-3))
     trained = clustering.strip(copy)
-    assert all(count <= 4 for count in clustering.clusters_of(trained).values())
+    assert all(count <= 4 for count in clusters_of(trained).values())
     moved = np.unique(trained.get_layer("conv2").kernel)
     assert not np.allclose(moved[:2], np.unique(start.get_layer("conv2").kernel)[:2], atol=1e-7)
 

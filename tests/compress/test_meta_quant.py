@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from counted import clusters_of
 
 from labkit import measure, training
-from labkit.compress import clustering, meta_quant, post_training
+from labkit.compress import meta_quant, post_training
 from labkit.compress.forwards import Forward, dorefa
 from labkit.compress.kernels import CompressionError
 from labkit.training import Recipe
@@ -170,7 +171,7 @@ def test_it_learns_with_one_bit(forward, backward, hidden):
     assert list(history) == ["loss", "accuracy", "derivative"]
     assert history["loss"].iloc[-1] < 0.8 * history["loss"].iloc[0]
     assert np.mean(model.predict(x, verbose=0).argmax(1) == y) > 0.9
-    assert set(clustering.clusters_of(model).values()) == {2}
+    assert set(clusters_of(model).values()) == {2}
     # The file has one bit a weight: an index into a codebook of two values. (The normalisation is
     # folded into the dense layer, row by row.)
     table = measure.coding(post_training.convert(model, "float"))
@@ -229,7 +230,7 @@ def test_two_inputs_inner_models_layers_left_or_frozen_and_validation():
         validation=(inputs, y),
     )
     np.testing.assert_array_equal(plain.get_layer("conv").kernel, dorefa(2).quantise(frozen.kernel))
-    clusters = clustering.clusters_of(plain)
+    clusters = clusters_of(plain)
     assert list(clusters) == ["conv", "inner/first", "last"]
     assert clusters["conv"] <= 4 and clusters["inner/first"] <= 4 and clusters["last"] > 20
     # The validation is of the quantised weights: that of the last epoch is the plain model's.

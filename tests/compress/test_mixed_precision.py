@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from counted import clusters_of
 
 from labkit import measure, training
-from labkit.compress import clustering, mixed_precision, post_training
+from labkit.compress import mixed_precision, post_training
 from labkit.compress.kernels import CompressionError
 from labkit.compress.mixed_precision import Precision
 from labkit.compress.mixed_precision.layers import MixedDense, input_codes, weight_codes
@@ -268,7 +269,7 @@ def test_a_file_has_the_values_where_inputs_come_as_they_are():
     plain = mixed_precision.to_float(mixed)
     x = np.random.default_rng(0).uniform(size=(9, 12, 12, 3)).astype(np.float32)
     np.testing.assert_allclose(plain(x), mixed(x), rtol=1e-5)
-    clusters = clustering.clusters_of(plain)
+    clusters = clusters_of(plain)
     assert (clusters["conv2"], clusters["linear1"]) == (2, 4)
     found = measure.TFLiteModel(post_training.convert(plain, "float")).predict(x)
     np.testing.assert_allclose(found, mixed(x), rtol=1e-4)

@@ -291,6 +291,7 @@ def test_a_network_without_a_kernel_has_nothing_to_prune():
     layers = tf.keras.layers
     model = tf.keras.Sequential([layers.Input((4, 4, 2)), layers.DepthwiseConv2D(3, name="all")])
     assert pruning.sparsity_of(model) == 0
+    assert pruning.sparsity_of(tf.keras.Sequential([layers.Input((4,)), layers.ReLU()])) == 0
     for work in (pruning.layer_sparsities, pruning.layer_masks):
         with pytest.raises(ValueError, match="no kernel to be pruned"):
             work(model, 0.5)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from ranges import ranges_of
 
 from labkit import measure
 from labkit.explore import groups, loops, population, reference
@@ -50,7 +51,7 @@ def test_a_step_of_all_at_once_is_that_of_tfmot(windows):
         # Where a code lies between two, or a gradient is nearly zero, Adamax goes either way.
         assert (away < 2e-6).all() if member.scheme is None else (away < 2e-6).mean() > 0.9
         assert away.max() < 2.01e-2
-        named = reference.ranges_of(model)
+        named = ranges_of(model)
         if member.scheme:
             np.testing.assert_allclose(found.ranges[i][:, 0], named["inputs"], rtol=1e-6)
             np.testing.assert_allclose(found.ranges[i][:, -1], named["activation 3"], rtol=1e-4)

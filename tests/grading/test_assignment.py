@@ -4,12 +4,12 @@ import re
 import pytest
 import yaml
 
-from labkit.authoring.source import course_root
+from labkit import course
 from labkit.grading import GradingError
 from labkit.grading.assignment import load, schema, schema_fault
 from labkit.measure.graph import BITS
 
-GRADING = course_root() / "grading"
+GRADING = course.root() / "grading"
 COURSE = sorted(GRADING.glob("q*.yaml"))
 SCHEMAS = ("assignment", "grade")
 SHEET = {"q1": 180, "q2": 75, "q3": 75}

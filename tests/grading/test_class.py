@@ -11,7 +11,7 @@ import time
 import nbformat
 import pytest
 
-from labkit import files
+from labkit import course, files
 from labkit.grading import GradingError, rehearsal, scoring, tasks
 from labkit.grading.assignment import Board, Part
 from labkit.grading.box import sandbox
@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_grades(
         "grade.grade_class(pathlib.Path(sys.argv[1]), a, pathlib.Path(sys.argv[3]),\n"
         "    grade.Settings(hidden=pathlib.Path(sys.argv[4]), secret=pathlib.Path(sys.argv[5])))"
     )
-    path = rehearsal.course_root() / "grading" / "rehearsal" / "assignment.yaml"
+    path = course.root() / "grading" / "rehearsal" / "assignment.yaml"
     grader = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, (students, path, out, split, secret))]
     )

@@ -6,12 +6,11 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
-from labkit import cli
-from labkit.authoring.source import course_root
+from labkit import cli, course
 from labkit.grading import grade, rehearsal
 from labkit.grading.box import sandbox
 
-ROOT = course_root()
+ROOT = course.root()
 GUIDE = (ROOT / "grading" / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^(?:    .+\n)+", GUIDE, re.MULTILINE)
 COMMANDS = [

@@ -5,13 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from labkit import runtime
-from labkit.authoring.source import course_root
+from labkit import course, runtime
 from labkit.datasets import har_simulator, hidden_har, uci_har
 from labkit.grading import GradingError, hidden
 from labkit.grading.assignment import load
 
-Q8 = load(course_root() / "grading" / "q8.yaml")
+Q8 = load(course.root() / "grading" / "q8.yaml")
 LIGHT, MICRO = (file.name for file in Q8.files)
 
 

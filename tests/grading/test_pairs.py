@@ -5,13 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from labkit import runtime
-from labkit.authoring.source import course_root
+from labkit import course, runtime
 from labkit.datasets import cifar10_pairs
 from labkit.grading import GradingError, hidden
 from labkit.grading.assignment import load
 
-Q11 = load(course_root() / "grading" / "q11.yaml")
+Q11 = load(course.root() / "grading" / "q11.yaml")
 FLOAT, TINY = (file.name for file in Q11.files)
 
 

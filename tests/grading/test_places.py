@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from labkit.authoring.source import course_root
+from labkit import course
 from labkit.datasets import localisation
 from labkit.grading import hidden
 from labkit.grading.assignment import load
 
-Q9 = load(course_root() / "grading" / "q9.yaml")
+Q9 = load(course.root() / "grading" / "q9.yaml")
 MLP, CNN = (file.name for file in Q9.files)
 
 

@@ -4,16 +4,16 @@ import re
 
 import pytest
 
-from labkit.authoring.source import course_root
+from labkit import course
 from labkit.grading import assignment
 
-GRADING = course_root() / "grading"
+GRADING = course.root() / "grading"
 Q1 = assignment.load(GRADING / "q1.yaml")
 PATTERN = r'tags=\["(?:check|written)"\] (?:exercise|question)="(\w+)" points=(\d+)'
 
 
 def lab_says(lab):
-    text = (course_root() / "solutions" / f"{lab}.py").read_text("utf-8")
+    text = (course.root() / "solutions" / f"{lab}.py").read_text("utf-8")
     return {name: int(n) for name, n in re.findall(PATTERN, text)}
 
 

@@ -4,9 +4,9 @@ import csv
 import subprocess
 import sys
 
-from labkit.authoring.source import course_root
+from labkit import course
 
-ROOT = course_root()
+ROOT = course.root()
 
 
 def test_every_grade_is_as_expected_and_the_reports_say_why(tmp_path):

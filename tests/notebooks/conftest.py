@@ -1,10 +1,12 @@
 """A lab's exercises filled in otherwise, and what its checks say."""
 
+import ast
 import os
 
 import pytest
 
 from labkit.authoring import mutation
+from labkit.authoring.source import tagged
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,24 @@ def tried(parameters):
         return found, "\n".join(said.values())
 
     return problems
+
+
+@pytest.fixture(scope="session")
+def hints():
+    """A function that gives what the checks of a lab's exercises hold ready: (exercise, text).
+
+    These are the misconceptions' texts.
+    """
+
+    def found(source):
+        for cell in source.notebook.cells:
+            if not tagged(cell, "check"):
+                continue
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.keyword) and node.arg == "misconceptions":
+                    ends = [e.elts[-1] for e in ast.walk(node.value) if isinstance(e, ast.Tuple)]
+                    for end in ends:
+                        if isinstance(end, ast.Constant) and isinstance(end.value, str):
+                            yield cell.metadata["exercise"], end.value
+
+    return found

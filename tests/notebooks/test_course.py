@@ -8,9 +8,10 @@ import pytest
 
 from labkit.authoring import mutation
 from labkit.authoring.build import build
-from labkit.authoring.source import course_root, sources, tagged
+from labkit import course
+from labkit.authoring.source import sources, tagged
 
-ROOT = course_root()
+ROOT = course.root()
 SOURCES = sources(root=ROOT)
 NAMES = [source.name for source in SOURCES]
 each_lab = pytest.mark.parametrize("source", SOURCES, ids=NAMES)

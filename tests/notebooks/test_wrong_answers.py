@@ -6,9 +6,10 @@ is enough that the check fails).
 
 import pytest
 
-from labkit.authoring.source import course_root, sources, tagged
+from labkit import course
+from labkit.authoring.source import sources, tagged
 
-ROOT = course_root()
+ROOT = course.root()
 
 WRONG = {
     "00_start_here": {

@@ -3,13 +3,12 @@
 Here every hint that a check holds ready must also be the answer to one of them.
 """
 
-import ast
-
 import pytest
 
-from labkit.authoring.source import course_root, sources, tagged
+from labkit import course
+from labkit.authoring.source import sources, tagged
 
-ROOT = course_root()
+ROOT = course.root()
 
 WRONG = {
     "05_clustering": {
@@ -511,21 +510,8 @@ LABS = sources([name[:2] for name in WRONG], root=ROOT)
 each_lab = pytest.mark.parametrize("source", LABS, ids=[lab.name for lab in LABS])
 
 
-def hints(source):
-    """The misconceptions' texts in the checks of exercises, and the sentences of `that`."""
-    for cell in source.notebook.cells:
-        if not tagged(cell, "check"):
-            continue
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.keyword) and node.arg == "misconceptions":
-                ends = [e.elts[-1] for e in ast.walk(node.value) if isinstance(e, ast.Tuple)]
-                for end in ends:
-                    if isinstance(end, ast.Constant) and isinstance(end.value, str):
-                        yield cell.metadata["exercise"], end.value
-
-
 @each_lab
-def test_wrong_answers_are_refused_by_name_and_no_hint_is_idle(source, tried):
+def test_wrong_answers_are_refused_by_name_and_no_hint_is_idle(source, tried, hints):
     problems, heard = tried(source, WRONG[source.name])
     problems += [
         f"{name}: nobody hears {hint!r}"
