@@ -1,6 +1,8 @@
 # make labs   set up, execute every lab in the quick profile on the embedded data
 # make test   set up, run all checks and tests
 # make lab    set up, open JupyterLab on the notebooks
+# make site   set up, build the rendered course in site/; with the solutions:
+#             SOLUTIONS=1; with the page for a phone: PHONE=out, where lab 08 has run
 # make build  write the student notebooks from solutions/
 # make lint   the static checks alone
 # make release  build the wheel and the source archive in dist/, and check them
@@ -20,7 +22,7 @@ THREADS = $(shell $(BIN)/python -c "import os; from labkit.runtime import thread
 TEST = env $(THREADS) LABKIT_PROFILE=quick LABKIT_DATA_MODE=synthetic LABKIT_QUIET=1 \
 	LABKIT_OUT="$$PWD/build/nbval" LABKIT_CACHE="$$PWD/build/cache" $(BIN)/python -m pytest
 
-.PHONY: labs test lab build lint release lock clean setup
+.PHONY: labs test lab site build lint release lock clean setup
 
 labs: setup
 	$(BIN)/labkit run --profile quick --data synthetic --out out --jobs $(JOBS)
@@ -33,6 +35,9 @@ test: lint
 
 lab: setup
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
+
+site: setup
+	$(BIN)/labkit site $(if $(SOLUTIONS),--solutions) $(if $(PHONE),--phone $(PHONE))
 
 build: setup
 	$(BIN)/labkit build

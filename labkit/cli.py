@@ -281,6 +281,33 @@ def build(
 
 
 @app.command()
+def site(
+    out: Annotated[Path, typer.Option(help="Folder of the site; it is replaced.")] = Path("site"),
+    solutions: Annotated[
+        bool, typer.Option("--solutions", help="For instructors: with the solutions' code.")
+    ] = False,
+    phone: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lab 08's output folder: also the page that runs its network on a phone (npm).",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Build the rendered course, a folder of pages that works without a network."""
+    from labkit import course
+
+    try:
+        from labkit.authoring.site import build as builder
+    except ModuleNotFoundError as error:
+        raise LabkitError(
+            f"the site needs the package {error.name}: install the extra, pip install "
+            '"labkit[site]"; it needs Python 3.11.'
+        ) from error
+    say(f"the site: {builder.build(course.root(), out, solutions, phone)}")
+
+
+@app.command()
 def report(
     out: Annotated[
         Path, typer.Argument(envvar="LABKIT_OUT", help="Folder of an earlier run.")

@@ -77,6 +77,7 @@ class Lab:
         self.repeats = REPEATS[profile] if repeats is None else repeats
         self.dataset: datasets.Dataset = dataset.load(data, quick=profile == "quick", seed=0)
         self.ledger = measure.Ledger(self.out)
+        self._judged_on: dict[str, datasets.Dataset] = {}  # models of other data sets
         self._artefacts: dict[str, Artefact] = {}
         self._measured: dict[tuple[str, str], Path] = {}  # of the first seed, by model, technique
         display(
@@ -143,6 +144,15 @@ class Lab:
         recipe, facts = network.RECIPES[self.profile], getattr(network, "facts", {})
         return training.fitted(self.out, network.build(), self.dataset, recipe, seed, **facts)
 
+    def judge_on(self, model: str, data: datasets.Dataset) -> None:
+        """Measure the files of a model on another data set than the lab's; its rows say so.
+
+        Args:
+            model: as the ledger names it.
+            data: whose test samples they are measured on from now on.
+        """
+        self._judged_on[model] = data
+
     def measure(
         self,
         technique: str,
@@ -156,6 +166,7 @@ class Lab:
         """Measure a model file on the test images and record the figures in the ledger.
 
         Args:
+            model: on its own data set's test images, if it has one from `judge_on`.
             reference: the float file that it was made from, or itself; with `harder`, the file is
                 also compared with it on that data set's test samples, see `measure.compare`.
             harder: for example from `Dataset.corrupted`.
@@ -164,7 +175,8 @@ class Lab:
             the lab's metrics by name (accuracy as a fraction), "bytes", "gzip_bytes",
             "weight_bits", "coded_bits" and "peak_activation_bytes"; and those of the comparison.
         """
-        figures = measure.evaluate(path, self.dataset.x_test, self.dataset.y_test, self.metrics)
+        data = self._data_of(model)
+        figures = measure.evaluate(path, data.x_test, data.y_test, self.metrics)
         if harder is not None:
             figures |= measure.compare(path, reference or path, harder.x_test, harder.y_test)
         self.record(technique, figures, model, seed)
@@ -180,7 +192,7 @@ class Lab:
 
     def latency(self, technique: str, path: Path, model: str = "baseline") -> measure.Latency:
         """Time a model file on one test image, one thread, and record the median."""
-        latency = measure.latency(path, self.dataset.x_test[:1])
+        latency = measure.latency(path, self._data_of(model).x_test[:1])
         self.record(technique, {"latency": latency.median_ms}, model)
         return latency
 
@@ -283,15 +295,19 @@ class Lab:
         return measure.summary(self._rows(), self.metrics)
 
     def _rows(self) -> pd.DataFrame:
-        """This lab's rows of the ledger that belong to this run."""
+        """This lab's rows of the ledger that belong to this run: each model's of its data set."""
         table = self.ledger.table()
+        labels = [self._data_of(model).label for model in table["model"]]
         mine = (
             (table["lab"] == self.number)
-            & (table["data"] == self.dataset.label)
+            & (table["data"] == pd.Series(labels, table.index, dtype=str))
             & (table["profile"] == self.profile)
             & table["seed"].isin(self.seeds)
         )
         return table[mine]
+
+    def _data_of(self, model: str) -> datasets.Dataset:
+        return self._judged_on.get(model, self.dataset)
 
     def record(
         self,
@@ -308,7 +324,7 @@ class Lab:
             technique: what was done to the model.
             figures: metric → value: "accuracy" (fraction), "bytes", "latency" (ms), "cycles",
                 "energy_lowest", "energy_highest" (µJ), ...; or a `Metric` → value.
-            data: what they were measured on, the lab's data set without.
+            data: what they were measured on, the model's data set without (see `judge_on`).
             unit: of figures that are neither a metric of the lab's nor one of these.
 
         Raises:
@@ -323,7 +339,7 @@ class Lab:
             | (dict.fromkeys(figures, unit) if unit else {}),
             lab=self.number,
             model=model,
-            data=data or self.dataset.label,
+            data=data or self._data_of(model).label,
             profile=self.profile,
             seed=self.seed if seed is None else seed,
         )

@@ -1621,7 +1621,7 @@ with check(
     q = random.integers(-128, 128, (9, 4))
     c.equal("sums of 32 units", q @ codes.T.astype(int) + folded_bias(codes, bias, -103),
             (q + 103) @ codes.T.astype(int) + bias, misconceptions=[
-                (q @ codes.T.astype(int) + bias + 103 * codes.sum(axis=1),
+                (q @ codes.T.astype(int) + bias - (codes * -103).sum(axis=1),
                  "Sum in a wide type: codes are int8, and eight bits overflow."),
             ])
 

@@ -1,6 +1,9 @@
 """Shared by all tests: a small data set, a small trained-looking network, a quiet environment."""
 
 import os
+import subprocess
+import sys
+import time
 
 os.environ.setdefault("LABKIT_QUIET", "1")
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 
 import labkit  # noqa: F401 - sets the environment before TensorFlow is imported
+from labkit import files
 from labkit.datasets import Dataset, hands, sign_mnist
 
 
@@ -56,3 +60,26 @@ def recipe():
     from labkit.training import Recipe
 
     return Recipe(1, 4e-3, batch=64)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder of the built site, built by the command, once for all jobs of this run."""
+    pytest.importorskip("sphinx", reason="the site needs the extra site, and Python 3.11")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, said = shared / "site", shared / "site.txt"
+    try:
+        (shared / "site-begun").touch(exist_ok=False)
+    except FileExistsError:  # by another job: it writes what was said last of all
+        while not said.exists():
+            time.sleep(0.2)
+    else:
+        code = "from labkit.cli import main; main()"
+        command = [sys.executable, "-c", code, "site", "--out", str(folder)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        files.write_text(said, ran.stdout + ran.stderr)
+    if not folder.exists():
+        pytest.fail(f"the site was not built:\n{said.read_text(encoding='utf-8')}")
+    return folder

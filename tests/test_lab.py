@@ -96,6 +96,33 @@ def test_figures_of_other_data_and_of_an_engine(lab):
         lab.mean("cycles", "4 bits")
 
 
+def test_a_model_of_another_data_set_is_measured_on_it(lab, sign_model):
+    answers = np.argmax(sign_model(lab.dataset.x_test), axis=1)
+    others = Dataset.from_arrays(
+        "others",
+        (lab.dataset.x_train, lab.dataset.y_train),
+        (lab.dataset.x_test, answers),
+        class_names=lab.dataset.class_names,
+        origin=lab.dataset.origin,
+    )
+    path = lab.write("sign_mnist.tflite", post_training.convert(sign_model, "float"))
+    own = lab.measure("float", path)["accuracy"]
+    lab.measure("float", path, model="other")  # before anybody says what it is
+    lab.judge_on("other", others)
+    found = lab.measure("float", path, model="other")["accuracy"]
+    assert own < 0.5 and found == 1
+    lab.record("4 bits", {"accuracy": 0.25}, model="other")
+    lab.record("4 bits", {"accuracy": 0.5})
+    of_others = lab.ledger.table().query("model == 'other' and metric == 'accuracy'")
+    assert of_others["data"].tolist() == ["synthetic", *["others, synthetic"] * 2]
+    report = lab.report().set_index("model", append=True)["accuracy (%)"]
+    assert len(report) == 4  # without the row of the wrong data
+    assert report["float", "other"] == 100
+    assert report["4 bits"].to_dict() == {"other": 25, "baseline": 50}
+    lost = lab.compare("4 bits").query("technique == '4 bits'")["lost (points)"]
+    assert lost.xs("other", level="model").item() == 75
+
+
 def test_what_was_not_measured_has_no_mean(lab):
     with pytest.raises(KeyError, match="no accuracy of 'int8' was measured in lab 02"):
         lab.mean("accuracy", "int8")

@@ -27,7 +27,19 @@ def test_the_example_runs(tmp_path):
 
 def test_its_commands_and_options_exist():
     group = get_command(cli.app)
-    names = ("run", "report", "data", "labs", "grade", "doctor", "build", "net", "har", "sweep")
+    names = (
+        "run",
+        "report",
+        "data",
+        "labs",
+        "grade",
+        "doctor",
+        "build",
+        "net",
+        "har",
+        "sweep",
+        "site",
+    )
     text = "\n".join(TEXTS).replace("\\\n", "")
     commands = re.findall(rf"labkit ((?:{'|'.join(names)})\b[^`\n;]*)", text)
     assert set(names) <= {c.split()[0] for c in commands}
@@ -42,7 +54,7 @@ def test_its_commands_and_options_exist():
 def test_its_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"(?:^ {4}|`)make (\w+)", "\n".join(TEXTS), re.MULTILINE))
-    assert {"labs", "test", "lab", "release"} <= targets
+    assert {"labs", "test", "lab", "site", "release"} <= targets
     assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
 
 

@@ -20,6 +20,9 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapper import (
     QuantizeWrapper,
 )
+from tensorflow_model_optimization.python.core.quantization.keras.quantizers import (
+    MovingAverageQuantizer,
+)
 
 from labkit.compress import post_training
 from labkit.compress.kernels import CompressionError
@@ -106,7 +109,12 @@ def _config(layer: tf.keras.layers.Layer, wiring: Wiring):
     )
 
 
-def calibrate(aware: tf.keras.Model, images, batch: int = 128) -> None:
+def calibrate(
+    aware: tf.keras.Model,
+    images,
+    batch: int = 128,
+    inputs: tuple[float, float] | None = None,
+) -> None:
     """Measure the ranges of the activations, before the training of a model from `quantize`.
 
     tfmot begins with -6 to 6 for all of them and lets a thousand steps pass until it has moved:
@@ -118,7 +126,12 @@ def calibrate(aware: tf.keras.Model, images, batch: int = 128) -> None:
             its ranges are set in place.
         images: float32 (N, *input shape), or a structure of such arrays as the model takes it.
         batch: images at a time.
+        inputs: the range of the model's inputs, which the training then leaves as it is: what lies
+            beyond is clipped, and what lies within gets finer steps than those of a range that a
+            few large values have widened.
     """
+    if inputs is not None:
+        _hold_inputs(aware, *inputs)
     before = [variable.numpy() for variable in aware.weights]
     for number, start in enumerate(range(0, len(tf.nest.flatten(images)[0]), batch)):
         part = slice(start, start + batch)
@@ -127,6 +140,22 @@ def calibrate(aware: tf.keras.Model, images, batch: int = 128) -> None:
     for variable, value in zip(aware.weights, before, strict=True):
         if not variable.name.split(":")[0].endswith(("_min", "_max")):
             variable.assign(value)
+
+
+class _Held(MovingAverageQuantizer):
+    """A quantiser whose range is what it was set to, in training too."""
+
+    def __call__(self, inputs, training, weights, **options):
+        """Rounded in the range of `weights`, as in inference."""
+        return super().__call__(inputs, False, weights, **options)
+
+
+def _hold_inputs(aware: tf.keras.Model, low: float, high: float) -> None:
+    for layer in aware.layers:
+        if isinstance(layer, QuantizeLayer):
+            layer.quantizer = _Held(**layer.quantizer.get_config())
+            for name, value in (("min_var", low), ("max_var", high)):
+                layer.quantizer_vars[name].assign(value)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import json
 from labkit import files
 from labkit.grading import exports, marks, report, similarity
 from labkit.grading.assignment import schema_fault
-from labkit.grading.intake import readable
+from labkit.grading.names import readable
 from labkit.grading.preparation import Prepared
 from labkit.grading.students import Student
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from labkit.grading import class_reports, intake, reading, scoring, students
 from labkit.grading.assignment import Assignment
 from labkit.grading.grades import grade_of
+from labkit.grading.names import shown
 from labkit.grading.preparation import Prepared, Settings, prepare
 from labkit.grading.reading import Reader
 from labkit.grading.students import Student
@@ -75,7 +76,7 @@ def _folders(handed: list[intake.Handed]) -> dict[str, intake.Handed]:
 def _of_left_out(names: list[str]) -> list[str]:
     if not names:
         return []
-    listed = ", ".join(intake.shown(name) for name in names[:20])
+    listed = ", ".join(shown(name) for name in names[:20])
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return [f"no submission, left out: {listed}{more}."]
 

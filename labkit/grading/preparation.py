@@ -21,6 +21,7 @@ from labkit.grading import GradingError, exports, hidden, marks, reference
 from labkit.grading.assignment import Assignment
 from labkit.grading.box import sandbox
 from labkit.grading.box.sandbox import Isolation
+from labkit.grading.code_cells import imports
 from labkit.grading.environment import digest_of, environment_digest
 from labkit.grading.intake import Handed
 
@@ -114,6 +115,12 @@ class Prepared:
         }
 
     @cached_property
+    def imports(self) -> str:
+        """The import statements of all labs, a line each: one interpreter does for all of them."""
+        found = [line for lab in self.labs.values() for line in imports(lab.given)]
+        return "\n".join(dict.fromkeys(found))
+
+    @cached_property
     def drawn(self) -> Path:
         """The folder of the public drawn data, drawn once for all: executions may read it."""
         folder = folders.cache() / "grading"
@@ -184,28 +191,41 @@ def prepare(
 
 def _labs(assignment: Assignment, secret: bytes, folder: Path) -> dict[str, Lab]:
     names = [notebook.lab for notebook in assignment.notebooks]
-    labs = {}
-    for source in sources(names, assignment.root) if names else []:
-        given = student_notebook(source)
-        _check_lab(assignment, source, given)
-        labs[source.name] = Lab(source, given, _cases(assignment, source, secret, folder))
-    return labs
+    found = sources(names, assignment.root) if names else []
+    given = {source.name: student_notebook(source) for source in found}
+    for source in found:
+        _check_lab(assignment, source, given[source.name])
+    cases = _cases(assignment, found, secret, folder)
+    return {s.name: Lab(s, given[s.name], cases[s.name]) for s in found}
 
 
 def _cases(
-    assignment: Assignment, source: Source, secret: bytes, folder: Path
-) -> dict[str, reference.Cases]:
-    """The cases of a lab's exercises, kept in a folder: making them may import TensorFlow."""
-    items = assignment.of_lab("exercise", source.name)
-    cells = [c.source for c in source.notebook.cells if c.cell_type == "code"]
-    key = digest_of([cells, [asdict(item) for item in items], secret.hex()])
+    assignment: Assignment, found: list[Source], secret: bytes, folder: Path
+) -> dict[str, dict[str, reference.Cases]]:
+    """The cases of the labs' exercises, kept in a folder: making them may import TensorFlow."""
+    asked = {
+        source.name: reference.Asked(
+            assignment.of_lab("exercise", source.name),
+            [c.source for c in source.notebook.cells if c.cell_type == "code"],
+        )
+        for source in found
+    }
+    key = digest_of(
+        [[a.cells, [asdict(item) for item in a.items]] for a in asked.values()] + [secret.hex()]
+    )
     path = folder / f"{key}.json"
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return {name: reference.Cases(**found) for name, found in stored.items()}
-    cases = reference.make(items, cells, secret, source.name)
-    files.write_text(path, json.dumps({name: asdict(found) for name, found in cases.items()}))
-    return cases
+        return {
+            lab: {name: reference.Cases(**case) for name, case in cases.items()}
+            for lab, cases in stored.items()
+        }
+    made = reference.make(asked, secret)
+    files.write_text(
+        path,
+        json.dumps({lab: {n: asdict(c) for n, c in cases.items()} for lab, cases in made.items()}),
+    )
+    return made
 
 
 def _check_lab(assignment: Assignment, source: Source, given: nbformat.NotebookNode) -> None:

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import nbformat
 
-from labkit.grading import GradingError, intake, notebooks
+from labkit.grading import GradingError, cells, intake, notebooks, unpacking
+from labkit.grading.executable import executable
+from labkit.grading.names import plain_name, shown
 
 #: Of a child process, for one submission.
 SECONDS, MEMORY = 60, 2_500_000_000
@@ -105,11 +107,11 @@ def nothing(handed: intake.Handed, wanted: Wanted, trouble: str) -> Content:
 
 def content(handed: intake.Handed, wanted: Wanted) -> Content:
     """Read a submission and find in it what is wanted."""
-    submission = intake.read(handed, tuple(wanted.models))
+    submission = unpacking.read(handed, tuple(wanted.models))
     parsed, broken = _parsed(submission)
     found = Content(
-        name=submission.name,
-        late=submission.late,
+        name=handed.name,
+        late=handed.late,
         files={path: _facts(file.content) for path, file in sorted(submission.files.items())},
         problems=list(submission.problems),
         unread=[name for name in wanted.models if _is_unread(name, submission)],
@@ -124,7 +126,7 @@ def content(handed: intake.Handed, wanted: Wanted) -> Content:
     elif not parsed and not found.models and (submission.unread or broken):
         reasons = {**submission.unread, **broken}
         path, why = next(iter(reasons.items()))
-        found.trouble = f"{intake.shown(path)}: {why}"
+        found.trouble = f"{shown(path)}: {why}"
     return found
 
 
@@ -132,7 +134,7 @@ def _facts(data: bytes) -> dict:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _is_unread(name: str, submission: intake.Submission) -> bool:
+def _is_unread(name: str, submission: unpacking.Submission) -> bool:
     """Whether a model file may be there, but in something that could not be read."""
     if submission.named(name):
         return False
@@ -142,23 +144,23 @@ def _is_unread(name: str, submission: intake.Submission) -> bool:
 
 
 def _parsed(
-    submission: intake.Submission,
-) -> tuple[dict[str, notebooks.Parsed], dict[str, str]]:
+    submission: unpacking.Submission,
+) -> tuple[dict[str, cells.Parsed], dict[str, str]]:
     """The notebooks by path, and why the others cannot be read."""
     parsed, broken = {}, {}
     for path, file in submission.files.items():
         if not path.lower().endswith(".tflite"):
             try:
-                parsed[path] = notebooks.parse(file.content)
-            except notebooks.NotebookError as error:
+                parsed[path] = cells.parse(file.content)
+            except cells.NotebookError as error:
                 broken[path] = str(error)
     return parsed, broken
 
 
 def _lab(
     wanted: WantedLab,
-    submission: intake.Submission,
-    parsed: dict[str, notebooks.Parsed],
+    submission: unpacking.Submission,
+    parsed: dict[str, cells.Parsed],
     broken: dict[str, str],
     givens: dict[str, nbformat.NotebookNode],
     code: list[str],
@@ -166,25 +168,25 @@ def _lab(
     """A lab's notebook of the submission, brought into the lab's form."""
     given = givens[wanted.lab]
     other = notebooks.others([found for lab, found in givens.items() if lab != wanted.lab])
-    names = [intake.plain_name(name) for name in wanted.accepted]
-    all_restored = {path: notebooks.restored(cells, given, other) for path, cells in parsed.items()}
+    names = [plain_name(name) for name in wanted.accepted]
+    all_restored = {path: notebooks.restore(each, given, other) for path, each in parsed.items()}
     # One that has a function of this lab's by chance is another lab's.
     most = max([found.held for found in all_restored.values()], default=0)
     holding = [p for p, found in all_restored.items() if found.held and 2 * found.held >= most]
-    named = [p for p in parsed if intake.plain_name(p) in names]
+    named = [p for p in parsed if plain_name(p) in names]
     path = _latest(holding or named, submission, all_restored, names)
     if path is None:
         return _missing(wanted, submission, broken, names)
     chosen = all_restored[path]
     read = ReadLab(path, repairs=chosen.repairs, answers=chosen.answers)
-    if path.rpartition("/")[2] not in wanted.accepted and intake.plain_name(path) not in names:
-        read.repairs.append(f"recognised by its cells: it is named {intake.shown(path)}")
+    if path.rpartition("/")[2] not in wanted.accepted and plain_name(path) not in names:
+        read.repairs.append(f"recognised by its cells: it is named {shown(path)}")
     others = [p for p in dict.fromkeys([*holding, *named]) if p != path]
     if others:
-        told = ", ".join(intake.shown(p) for p in others[:5])
+        told = ", ".join(shown(p) for p in others[:5])
         read.repairs.append(f"there are several notebooks for this lab; not graded: {told}")
     if chosen.recognised:
-        text = notebooks.executable(chosen, wanted.parameters, list(wanted.exercises), wanted.whole)
+        text = executable(chosen, wanted.parameters, list(wanted.exercises), wanted.whole)
         read.execute = nbformat.writes(text)
     else:
         read.status = "none of the lab's cells is in it; it was not executed"
@@ -199,18 +201,18 @@ def _lab(
 
 
 def _missing(
-    wanted: WantedLab, submission: intake.Submission, broken: dict[str, str], names: list[str]
+    wanted: WantedLab, submission: unpacking.Submission, broken: dict[str, str], names: list[str]
 ) -> ReadLab:
     """What is told of a lab whose notebook is not there, or cannot be read."""
     reasons = {**submission.unread, **broken}
-    of_name = [path for path in reasons if intake.plain_name(path) in names]
+    of_name = [path for path in reasons if plain_name(path) in names]
     # What cannot be read may be the notebook, whatever its name; a model file is none.
     possible = of_name or [path for path in reasons if not path.lower().endswith(".tflite")]
     if possible:
         path = possible[0]
         return ReadLab(
             file=path if path in broken else None,
-            status=f"{intake.shown(path)} cannot be read: {reasons[path]}",
+            status=f"{shown(path)} cannot be read: {reasons[path]}",
             unread=True,
         )
     return ReadLab(status=f"{wanted.accepted[0]} is not in the submission")
@@ -218,7 +220,7 @@ def _missing(
 
 def _latest(
     paths: list[str],
-    submission: intake.Submission,
+    submission: unpacking.Submission,
     restored: dict[str, notebooks.Restored],
     names: list[str],
 ) -> str | None:
@@ -232,7 +234,7 @@ def _latest(
     files = submission.files
     paths = [p for p in paths if restored[p].filled] or paths
     for path in list(paths):
-        same = [p for p in paths if intake.plain_name(p) == intake.plain_name(path)]
+        same = [p for p in paths if plain_name(p) == plain_name(path)]
         paths = [
             p for p in paths if p not in same or files[p].order == max(files[q].order for q in same)
         ]
@@ -242,7 +244,7 @@ def _latest(
         paths,
         key=lambda p: (
             restored[p].filled,
-            intake.plain_name(p) in names,
+            plain_name(p) in names,
             -p.count("/"),
             files[p].order,
             -len(p),
@@ -250,27 +252,27 @@ def _latest(
     )
 
 
-def _take_model(name: str, largest: int, submission: intake.Submission, found: Content) -> None:
+def _take_model(name: str, largest: int, submission: unpacking.Submission, found: Content) -> None:
     """A model file of the submission, or why there is none."""
     files = submission.named(name)
     if files and len(files[0].content) <= largest:
         found.models[name] = files[0].content
         if len(files) > 1 and len({f.content for f in files}) > 1:
-            told = ", ".join(intake.shown(f.path) for f in files[1:4])
+            told = ", ".join(shown(f.path) for f in files[1:4])
             found.problems.append(
-                f"of several {name} {intake.shown(files[0].path)} was measured; not: {told}."
+                f"of several {name} {shown(files[0].path)} was measured; not: {told}."
             )
     elif files:
         size = len(files[0].content)
         found.absent[name] = f"{name} has {size:,} bytes, at most {largest:,} are read."
     elif name in found.unread:
         path, why = next(iter(submission.unread.items()))
-        why = submission.why_unread(name) or f"{intake.shown(path)}: {why}"
+        why = submission.why_unread(name) or f"{shown(path)}: {why}"
         found.absent[name] = f"{name} could not be read: {why}."
     else:
         others = sorted(p for p in submission.models if not submission.files.get(p))
         found.absent[name] = f"{name} is not in the submission" + (
-            f" (there are, under other names: {', '.join(map(intake.shown, others[:5]))}; "
+            f" (there are, under other names: {', '.join(map(shown, others[:5]))}; "
             "files are found by their names)."
             if others
             else "."

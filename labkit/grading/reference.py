@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from labkit.grading import GradingError
 from labkit.grading.assignment import Item
+from labkit.grading.code_cells import definitions
 from labkit.grading.inside import answers, plain
-from labkit.grading.notebooks import definitions
 
 
 @dataclass(frozen=True)
@@ -33,31 +33,55 @@ class Cases:
     expected: tuple
 
 
-def make(items: list[Item], cells: list[str], secret: bytes, lab: str) -> dict[str, Cases]:
-    """The cases of a lab's exercises.
+@dataclass(frozen=True)
+class Asked:
+    """Of a lab.
 
-    Args:
+    Attributes:
         items: of kind "exercise".
         cells: the code cells of the solution.
+    """
+
+    items: list[Item]
+    cells: list[str]
+
+
+def make(labs: dict[str, Asked], secret: bytes) -> dict[str, dict[str, Cases]]:
+    """The cases of the exercises of labs, by their names; one process makes them all.
+
+    Args:
         secret: seeds the inputs; another secret, other inputs.
 
     Raises:
-        GradingError: a case or the solution fails on it; the message names the exercise.
+        GradingError: a case or the solution fails on it; the message names lab and exercise.
     """
-    if not items:
-        return {}
     spec = {
-        "cells": cells,
-        "exercises": [
-            {
-                "name": item.name,
-                "cases": item.cases,
-                "code": item.answer or f"answer = {item.name}(**inputs)",
-                "seed": list(hashlib.sha256(secret + item.id.encode()).digest()),
-            }
-            for item in items
-        ],
+        lab: {
+            "cells": asked.cells,
+            "exercises": [
+                {
+                    "name": item.name,
+                    "cases": item.cases,
+                    "code": item.answer or f"answer = {item.name}(**inputs)",
+                    "seed": list(hashlib.sha256(secret + item.id.encode()).digest()),
+                }
+                for item in asked.items
+            ],
+        }
+        for lab, asked in labs.items()
+        if asked.items
     }
+    found = _run(spec) if spec else {}
+    return {
+        lab: {
+            name: Cases(tuple(case["inputs"]), case["code"], tuple(case["expected"]))
+            for name, case in found.get(lab, {}).items()
+        }
+        for lab in labs
+    }
+
+
+def _run(spec: dict) -> dict:
     ran = subprocess.run(
         [sys.executable, "-m", "labkit.grading.reference"],
         input=json.dumps(spec),
@@ -67,36 +91,35 @@ def make(items: list[Item], cells: list[str], secret: bytes, lab: str) -> dict[s
     )
     if ran.returncode:
         last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
-        raise GradingError(f"lab {lab}: its exercises cannot be prepared: {last}")
-    return {
-        name: Cases(tuple(found["inputs"]), found["code"], tuple(found["expected"]))
-        for name, found in json.loads(ran.stdout.splitlines()[-1]).items()
-    }
+        raise GradingError(f"exercises cannot be prepared: {last}")
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Read a specification from standard input, print the cases as one line of JSON."""
     import labkit  # noqa: F401  (before TensorFlow, which a lab's cells may import)
 
-    spec = json.load(sys.stdin)
-    namespace = _namespace(spec["cells"])
-    print("\n" + json.dumps({e["name"]: _cases(e, namespace) for e in spec["exercises"]}))
+    found = {}
+    for lab, asked in json.load(sys.stdin).items():
+        namespace = _namespace(asked["cells"])
+        found[lab] = {e["name"]: _cases(lab, e, namespace) for e in asked["exercises"]}
+    print("\n" + json.dumps(found))
 
 
-def _cases(exercise: dict, namespace: dict) -> dict:
+def _cases(lab: str, exercise: dict, namespace: dict) -> dict:
     import numpy as np
 
-    inputs, expected = [], []
+    name, inputs, expected = f"lab {lab}: {exercise['name']}", [], []
     for number, case in enumerate(exercise["cases"]):
         rng = np.random.default_rng([*exercise["seed"], number])
         try:
             given = eval(case, {"np": np, "rng": rng})
             encoded = plain.encode(dict(given))
         except Exception as error:
-            sys.exit(f"{exercise['name']}: case {case!r} fails: {type(error).__name__}: {error}")
+            sys.exit(f"{name}: case {case!r} fails: {type(error).__name__}: {error}")
         found = answers.one(exercise["code"], plain.decode(encoded), namespace)
         if "answer" not in found:
-            sys.exit(f"{exercise['name']}: the solution fails on {case!r}: {found['error']}")
+            sys.exit(f"{name}: the solution fails on {case!r}: {found['error']}")
         inputs.append(encoded)
         expected.append(found["answer"])
     return {"inputs": inputs, "code": exercise["code"], "expected": expected}

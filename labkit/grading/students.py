@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from labkit.grading import intake
 from labkit.grading.box.execution import Executed, Execution
 from labkit.grading.environment import digest_of, environment_digest
+from labkit.grading.names import readable
 from labkit.grading.preparation import Prepared
 from labkit.grading.reading import Content, Reader, Wanted, WantedLab
 
@@ -94,7 +95,7 @@ def take_in(handed: intake.Handed, folder: str, reader: Reader, prepared: Prepar
     """Read a submission and find in it what the assignment asks for."""
     content = reader.read(handed)
     student = Student(
-        id=intake.readable(handed.id),
+        id=readable(handed.id),
         name=content.name,
         folder=folder,
         late=content.late,
@@ -143,4 +144,5 @@ def _execution(notebook: str, lab: str, prepared: Prepared) -> Execution:
         cache=str(prepared.drawn),
         threads=max(1, (os.cpu_count() or 1) // max(1, prepared.settings.jobs)),
         environment=environment_digest(),
+        imports=prepared.imports,
     )

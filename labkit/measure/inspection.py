@@ -90,7 +90,7 @@ _WEIGHT_COLUMNS = (
 )
 
 # These turn a constant into another form before the first image: their result is a weight.
-_UNPACKING = ("DEQUANTIZE", "DENSIFY")
+UNPACKING = ("DEQUANTIZE", "DENSIFY")
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _origins(graph: Graph) -> dict[int, int]:
     """The constant that a tensor is, or is an unpacked form of, by tensor number."""
     origins = {tensor.index: tensor.index for tensor in graph.tensors if tensor.is_constant}
     for operator in graph.operators:
-        if operator.name in _UNPACKING and operator.inputs[0] in origins:
+        if operator.name in UNPACKING and operator.inputs[0] in origins:
             origins[operator.outputs[0]] = origins[operator.inputs[0]]
     return origins
 
@@ -345,7 +345,7 @@ def _weight_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
     rows: dict[int, dict] = {}
     shapes = _shapes(graph, origins)
     for operator in graph.operators:
-        if operator.name in _UNPACKING and operator.inputs[0] in origins:
+        if operator.name in UNPACKING and operator.inputs[0] in origins:
             continue
         for position, index in enumerate(operator.inputs):
             if index not in origins or origins[index] in rows:

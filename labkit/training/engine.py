@@ -91,6 +91,7 @@ class Trainer:
 
     def _run(self, feed: Feed, seed: int, first: int, last: int, callbacks, validation) -> None:
         batches, steps = feed.batches(seed)
+        self._build_metrics(batches.element_spec[1])
         self.model.fit(
             batches,
             initial_epoch=first,
@@ -124,6 +125,13 @@ class Trainer:
             variable.assign(tf.zeros_like(variable))
         if self._step is not None:
             self._step.set(self._moves(), recipe.weight_decay)
+
+    def _build_metrics(self, targets) -> None:
+        """Make the variables of metrics now: a step that makes them itself is traced twice."""
+        model = self.model
+        if getattr(model, "_is_graph_network", False) and not model.compiled_metrics.built:
+            model.compiled_loss.build(model.output)
+            model.compiled_metrics.build(model.output, targets)
 
     def _moves(self) -> list[float]:
         """1 for each variable that is trained, 0 for those of locked layers."""

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from labkit.compress import calibration
+from labkit import measure
+from labkit.compress import calibration, post_training
 
 layers = tf.keras.layers
 
@@ -85,3 +86,77 @@ def test_errors(sign_model):
         calibration.stretch_channel(sign_model, "relu1", 0, 2)
     with pytest.raises(ValueError, match="channels 0 to 15"):
         calibration.stretch_channel(sign_model, "norm1", 16, 2)
+
+
+def noisy(scale):
+    """A network of two layers whose channels are `scale` times as loud, and read so much less."""
+    random = np.random.default_rng(0)
+    inputs = tf.keras.Input((8, 8, 3))
+    x = layers.Conv2D(len(scale), 3, activation="relu", name="made")(inputs)
+    x = layers.MaxPooling2D()(x)
+    model = tf.keras.Model(inputs, layers.Dense(4, name="read")(layers.GlobalAveragePooling2D()(x)))
+    model.set_weights([random.normal(size=w.shape) for w in model.get_weights()])
+    for weight in model.get_layer("made").weights:
+        weight.assign(weight * scale)
+    read = model.get_layer("read").kernel
+    read.assign(read / np.reshape(scale, (-1, 1)))
+    return model, random.normal(size=(50, 8, 8, 3)).astype(np.float32)
+
+
+def test_equalising_keeps_the_function_and_makes_both_sides_alike():
+    model, images = noisy(np.float32([1, 10, 0.1, 3, 1]))
+    before = [w.copy() for w in model.get_weights()]
+    equal = calibration.equalize(model, images)
+    np.testing.assert_allclose(
+        equal.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-4, atol=1e-4
+    )
+    for was, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+    taps = tf.keras.Model(equal.inputs, equal.get_layer("read").input)
+    loud = taps.predict(images, verbose=0).max(axis=0)
+    heavy = np.abs(equal.get_layer("read").kernel.numpy()).max(axis=1)
+    np.testing.assert_allclose(loud, heavy, rtol=1e-4)
+
+
+def test_equalised_integers_lose_less():
+    model, images = noisy(np.float32([1, 100, 0.01, 3, 1]))
+    expected = model.predict(images, verbose=0)
+
+    def error(network):
+        content = post_training.convert(network, "int8", images)
+        return np.abs(measure.TFLiteModel(content).predict(images) - expected).max()
+
+    assert error(calibration.equalize(model, images)) < 0.2 * error(model)
+
+
+def test_equalising_a_network_with_normalisations(sign_model, tiny_data):
+    equal = calibration.equalize(sign_model, tiny_data.x_train)
+    expected = sign_model.predict(tiny_data.x_test, verbose=0)
+    np.testing.assert_allclose(equal.predict(tiny_data.x_test, verbose=0), expected, atol=1e-5)
+    assert not np.allclose(equal.get_layer("norm1").gamma, sign_model.get_layer("norm1").gamma)
+
+
+def test_a_silent_channel_behind_a_normalisation_no_longer_sets_the_scale():
+    """Its variance is none, and the normalisation's factor the largest of all."""
+    inputs = tf.keras.Input((16, 3))
+    x = layers.Conv1D(6, 3, activation="relu", name="conv")(inputs)
+    x = layers.BatchNormalization(name="norm")(layers.GlobalAveragePooling1D()(x))
+    model = tf.keras.Model(inputs, layers.Dense(2, name="read")(x))
+    model.get_layer("conv").bias.assign([-100.0, 0, 0, 0, 0, 0])
+    model.get_layer("norm").moving_variance.assign([0.0, 1, 1, 1, 1, 1])
+    images = np.random.default_rng(0).normal(size=(40, 16, 3)).astype(np.float32)
+    equal = calibration.equalize(model, images)
+    np.testing.assert_allclose(
+        equal.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5
+    )
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in equal.layers)
+    rows = np.abs(equal.get_layer("read").kernel.numpy()).max(axis=1)
+    assert rows[0] < rows[1:].max()
+
+
+def test_what_does_not_let_factors_through_is_not_equalised():
+    model = chain(layers.Activation("tanh"), layers.Conv2D(2, 3))
+    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype(np.float32)
+    equal = calibration.equalize(model, images)
+    for was, now in zip(model.get_weights(), equal.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)

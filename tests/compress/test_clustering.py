@@ -204,16 +204,19 @@ def test_some_layers_keep_clusters_and_the_others_are_trained_freely(
 
 
 @pytest.mark.parametrize("preserve_sparsity", [False, True])
-def test_all_channels_at_once_are_channel_by_channel(monkeypatch, preserve_sparsity):
-    """Trained with tfmot's loop over the channels and without: the same weights, bit for bit."""
+def test_fast_codebooks_are_tfmots(monkeypatch, preserve_sparsity):
+    """Trained with tfmot's loops and without: the same weights, bit for bit."""
     rng = np.random.default_rng(0)
     layers = tf.keras.layers
-    model = tf.keras.Sequential([layers.Input((5, 5, 2)), layers.Conv2D(6, 3), layers.Flatten()])
+    model = tf.keras.Sequential(
+        [layers.Input((5, 5, 2)), layers.Conv2D(6, 3), layers.Flatten(), layers.Dense(3)]
+    )
     codes = rng.permuted(np.tile(np.arange(18) % 4, (6, 1)), axis=1).T.reshape(3, 3, 2, 6)
     values = np.array([0.0, -0.5, 0.3, 0.9], np.float32)
-    model.layers[0].set_weights([values[codes], np.zeros(6, np.float32)])
+    shared = values[codes], np.zeros(6), values[rng.integers(0, 4, (54, 3))], np.zeros(3)
+    model.set_weights(shared)
     x = rng.normal(0, 1, (32, 5, 5, 2)).astype(np.float32)
-    y = rng.normal(0, 1, (32, 54)).astype(np.float32)
+    y = rng.normal(0, 1, (32, 3)).astype(np.float32)
 
     def trained():
         keeping = clustering.cluster_preserving(model, preserve_sparsity)
@@ -225,12 +228,17 @@ def test_all_channels_at_once_are_channel_by_channel(monkeypatch, preserve_spars
         }
         keeping.compile(tf.keras.optimizers.Adam(0.02), "mse")
         keeping.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
-        return algorithms, keeping.get_weights()
+        sharing = clustering.cluster(model, 4, preserve_sparsity=preserve_sparsity)
+        sharing.compile(tf.keras.optimizers.Adam(0.02), "mse")
+        sharing.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+        for layer in sharing.layers:
+            algorithms |= set(map(type, getattr(layer, "clustering_algorithms", {}).values()))
+        return algorithms, keeping.get_weights() + sharing.get_weights()
 
     ours, fast = trained()
-    monkeypatch.setattr(clustering, "_all_channels_at_once", contextlib.nullcontext)
+    monkeypatch.setattr(clustering, "_fast_codebooks", contextlib.nullcontext)
     theirs, slow = trained()
-    assert {a.__name__ for a in ours | theirs} == {"_PerChannel", "ClusteringAlgorithmPerChannel"}
-    assert len(ours) == len(theirs) == 1
+    assert {a.__name__ for a in ours} == {"_PerTensor", "_PerChannel"}
+    assert {a.__base__ for a in ours} == theirs
     for a, b in zip(fast, slow, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -51,3 +51,21 @@ def test_file_computes_what_the_trained_copy_does(aware, tiny_data):
     expected = aware.predict(tiny_data.x_test, verbose=0)
     got = measure.TFLiteModel(quantization_aware.convert(aware)).predict(tiny_data.x_test)
     assert np.abs(got - expected).max() < 0.1
+
+
+def test_the_range_of_inputs_stays_as_it_was_chosen(sign_model, tiny_data, recipe):
+    chosen = quantization_aware.quantize(sign_model)
+    quantization_aware.calibrate(chosen, tiny_data.x_train, inputs=(-0.25, 0.5))
+    measured = quantization_aware.quantize(sign_model)
+    quantization_aware.calibrate(measured, tiny_data.x_train)
+    steps = {}
+    for name, model in (("chosen", chosen), ("measured", measured)):
+        training.fit(model, tiny_data, recipe)
+        graph = measure.read_graph(quantization_aware.convert(model))
+        steps[name] = graph.tensors[graph.inputs[0]].scales[0]
+    assert steps["chosen"] == pytest.approx(0.75 / 255, rel=1e-3)
+    assert steps["measured"] > 0.9 / 255
+    low, high = tiny_data.x_test.copy(), np.minimum(tiny_data.x_test, 0.5)
+    np.testing.assert_array_equal(
+        chosen.predict(low, verbose=0), chosen.predict(high, verbose=0)
+    )  # what lies beyond is clipped

@@ -149,7 +149,7 @@ def reachable(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def attackers(rehearsal_lab, model_files, dense, reachable, tmp_path_factory):
+def attackers(rehearsal_lab, model_files, forged_files, dense, reachable, tmp_path_factory):
     """The class of attackers, as a folder."""
     to = tmp_path_factory.mktemp("attackers")
     blank = rehearsal.filled(rehearsal_lab, {})
@@ -192,6 +192,8 @@ def attackers(rehearsal_lab, model_files, dense, reachable, tmp_path_factory):
     hand_in("truncated model", blank, float=model_files["float"][:2000])
     hand_in("malformed model", blank, float=b"\x1c\0\0\0TFL3" + b"\xff" * 5000)
     hand_in("memorised images", blank, float=memoriser(dense))
+    for name, (which, content) in forged_files.items():
+        hand_in(name, blank, **{which: content})
     hand_in("a pickle as a model", blank, float=b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
     hand_in("<img src=x onerror=alert(1)>\n&amp;", with_first(blank, "1"))
     archive(to / "zip that leads outside.zip", nbformat.writes(blank))
@@ -287,8 +289,18 @@ def graded(attackers, assignment, split, isolated, tmp_path_factory):
     return {grade["submission"]["name"]: grade for grade in grades}, out
 
 
+#: Files written by hand; what else they try is tried on measuring alone (`inside`).
+FORGED = [
+    "zeros that reach no output",
+    "zeros of no effect",
+    "zeros for inputs that nobody reads",
+    "a kernel in pieces",
+    "floats in other operators",
+    "answers by the row",
+]
 ATTACKS = [
     *CODE,
+    *FORGED,
     "reading outside",
     "leaking inputs",
     "claiming outputs",
@@ -316,6 +328,15 @@ def test_it_earns_nothing_and_is_no_fault_of_the_machine(graded, attack):
 
 def test_every_attacker_was_graded(graded, attackers):
     assert len(graded[0]) == len(list(attackers.iterdir())) == len(ATTACKS) + 1
+
+
+@pytest.mark.parametrize("attack", FORGED)
+def test_a_forged_file_was_measured(graded, forged_files, attack):
+    """It loses its points for what it is, not because it does not run."""
+    which, _ = forged_files[attack]
+    figures = graded[0][attack]["models"][f"{which}.tflite"]
+    assert "problem" not in figures
+    assert (figures["accuracy"] > 0.9) == (attack != "answers by the row")
 
 
 def status(graded, attack):
@@ -407,7 +428,7 @@ def test_markup_is_escaped_everywhere(graded):
 def test_feedback_shows_no_hidden_inputs_and_no_answers(graded):
     _, out = graded
     (cases,) = (out / "private" / "cases").glob("*.json")
-    content = json.loads(cases.read_text())
+    content = json.loads(cases.read_text())["90_rehearsal"]
     hidden = [answer["value"] for answer in content["step"]["expected"]]
     hidden += [case["dict"]["high"]["value"] for case in content["step"]["inputs"]]
     secret = (out / "private" / "secret").read_text().strip()
@@ -422,6 +443,7 @@ def test_the_inputs_are_not_those_of_the_notebook(graded):
     """A function that knows the notebook's own cases by heart knows none of the grader's."""
     _, out = graded
     (cases,) = (out / "private" / "cases").glob("*.json")
-    inputs = [case["dict"] for case in json.loads(cases.read_text())["step"]["inputs"]]
+    content = json.loads(cases.read_text())["90_rehearsal"]
+    inputs = [case["dict"] for case in content["step"]["inputs"]]
     assert [i["low"]["value"] for i in inputs] != [-1.0, -1.0]
     assert np.isfinite([i["high"]["value"] for i in inputs]).all() and sys.version_info

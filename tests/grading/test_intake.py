@@ -6,8 +6,9 @@ import zipfile
 
 import pytest
 
-from labkit.grading import GradingError, intake
-from labkit.grading.intake import Handed, IntakeLimits
+from labkit.grading import GradingError, intake, unpacking
+from labkit.grading.intake import Handed
+from labkit.grading.unpacking import Limits
 
 
 def a_zip(members, compression=zipfile.ZIP_DEFLATED):
@@ -19,13 +20,13 @@ def a_zip(members, compression=zipfile.ZIP_DEFLATED):
 
 
 def read(path, *models, **limits):
-    return intake.read(Handed("x", "x", (path,)), models, IntakeLimits(**limits))
+    return unpacking.read(Handed("x", "x", (path,)), models, Limits(**limits))
 
 
 def found(folder):
     """What is read of each submission in a folder, by the student's name."""
     handed, _ = intake.find(folder)
-    return {each.name: intake.read(each) for each in handed}
+    return {each.name: unpacking.read(each) for each in handed}
 
 
 def test_folders_and_zips_are_submissions(tmp_path):
@@ -35,10 +36,10 @@ def test_folders_and_zips_are_submissions(tmp_path):
     (tmp_path / ".DS_Store").write_text("")
     (tmp_path / "notes.txt").write_text("")
     handed, left_out = intake.find(tmp_path)
-    ann, bob = map(intake.read, handed)
+    ann, bob = map(unpacking.read, handed)
     assert left_out == ["notes.txt"]
-    assert (ann.id, list(ann.files)) == ("ann", ["q1.ipynb"])
-    assert (bob.id, list(bob.files)) == ("bob", ["work/q1.ipynb"])
+    assert [each.id for each in handed] == ["ann", "bob"]
+    assert (list(ann.files), list(bob.files)) == (["q1.ipynb"], ["work/q1.ipynb"])
 
 
 def test_canvas_names_are_gathered_by_student(tmp_path):
@@ -48,9 +49,10 @@ def test_canvas_names_are_gathered_by_student(tmp_path):
         "roejim_4712_903_q1.ipynb",
     ):
         (tmp_path / name).write_text("{}")
-    jane, jim = (intake.read(each, ("model.tflite",)) for each in intake.find(tmp_path)[0])
+    jane, jim = intake.find(tmp_path)[0]
     assert (jane.id, jane.name, jane.late) == ("4711", "doejane", True)
-    assert jane.find("model.tflite") == "model-1.tflite" and not jim.late
+    (first, *_) = unpacking.read(jane, ("model.tflite",)).named("model.tflite")
+    assert first.path == "model-1.tflite" and not jim.late
 
 
 @pytest.mark.parametrize(
@@ -68,8 +70,8 @@ def test_canvas_names_are_gathered_by_student(tmp_path):
 def test_names_of_platforms_and_loose_notebooks_are_understood(tmp_path, name, student, number):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("{}")
-    (submission,) = found(tmp_path).values()
-    assert (submission.name, submission.id) == (student, number) and len(submission.files) == 1
+    ((handed,), _) = intake.find(tmp_path)
+    assert (handed.name, handed.id) == (student, number) and len(unpacking.read(handed).files) == 1
 
 
 def test_a_number_that_two_names_share_is_no_students(tmp_path):
@@ -231,8 +233,8 @@ def test_the_latest_file_of_a_name_is_taken(tmp_path):
     (tmp_path / "old" / "Q1.ipynb").write_text("old")
     (tmp_path / "q1 (2).ipynb").write_text("new")
     (tmp_path / "q1.ipynb").write_text("older")
-    assert read(tmp_path).find("q1.ipynb") == "q1 (2).ipynb"
-    assert read(tmp_path).find("q2.ipynb") is None
+    assert read(tmp_path).named("q1.ipynb")[0].path == "q1 (2).ipynb"
+    assert not read(tmp_path).named("q2.ipynb")
 
 
 def test_no_submissions(tmp_path):

@@ -4,7 +4,9 @@ import nbformat
 import pytest
 
 from labkit.authoring.build import student_notebook
-from labkit.grading import notebooks
+from labkit.grading import cells, notebooks
+from labkit.grading.code_cells import definitions
+from labkit.grading.executable import executable
 from labkit.grading.rehearsal import filled
 
 GOOD = {"step": "solution", "rounded": "solution", "why_steps": "Gaps lie between."}
@@ -22,7 +24,7 @@ def raw(rehearsal_lab):
 
 
 def restore(raw, given):
-    return notebooks.restore(json.dumps(raw).encode(), given)
+    return notebooks.restore(cells.parse(json.dumps(raw).encode()), given)
 
 
 def cell(raw, identifier):
@@ -134,8 +136,8 @@ def test_a_free_notebook_is_not_recognised(given):
     ],
 )
 def test_what_is_no_notebook_is_told(given, content, message):
-    with pytest.raises(notebooks.NotebookError, match=message):
-        notebooks.restore(content, given)
+    with pytest.raises(cells.NotebookError, match=message):
+        notebooks.restore(cells.parse(content), given)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_outputs_of_a_submission_are_not_executed(raw, given):
     for each in raw["cells"]:
         if each["cell_type"] == "code":
             each["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "passed"}]
-    prepared = notebooks.executable(restore(raw, given), {"PROFILE": "quick"}, ["step"])
+    prepared = executable(restore(raw, given), {"PROFILE": "quick"}, ["step"])
     assert all(c.outputs == [] for c in prepared.cells)
     sources = [c.source for c in prepared.cells]
     (parameters,) = [i for i, s in enumerate(sources) if s == "PROFILE = 'quick'"]
@@ -191,7 +193,7 @@ def test_outputs_of_a_submission_are_not_executed(raw, given):
 def test_without_training_only_definitions_exercises_and_own_cells_are_executed(raw, given):
     own = {"cell_type": "code", "source": "helper = 1 + 1", "metadata": {}, "id": "mine"}
     raw["cells"].insert(4, own)
-    prepared = notebooks.executable(restore(raw, given), {"SEED": 0}, ["step"], whole=False)
+    prepared = executable(restore(raw, given), {"SEED": 0}, ["step"], whole=False)
     sources = [c.source for c in prepared.cells]
     text = "\n".join(sources)
     assert "import numpy as np" in text and "helper = 1 + 1" in text and "def rounded" in text
@@ -212,4 +214,4 @@ def test_without_training_only_definitions_exercises_and_own_cells_are_executed(
     ],
 )
 def test_definitions(code, kept):
-    assert notebooks.definitions(code) == kept
+    assert definitions(code) == kept

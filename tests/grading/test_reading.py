@@ -10,7 +10,8 @@ import nbformat
 import pytest
 
 from labkit.authoring.build import student_notebook
-from labkit.grading import grade, intake, notebooks, reading, students
+from labkit.grading import cells, grade, intake, notebooks, reading, students
+from labkit.grading.executable import executable
 from labkit.grading.inside import answers, plain
 from labkit.grading.rehearsal import filled
 
@@ -137,14 +138,14 @@ def test_what_is_blank_finds_nothing(made, given, tmp_path, monkeypatch, whole):
 
 def right(raw, given, folder, monkeypatch, whole):
     """The exercises for which one of the readings is right, the cells run as a kernel does."""
-    restored = notebooks.restore(json.dumps(raw).encode(), given)
+    restored = notebooks.restore(cells.parse(json.dumps(raw).encode()), given)
     monkeypatch.chdir(folder)
     (folder / answers.CASES).mkdir()
     for name, (inputs, _) in CASES.items():
         spec = {"cases": [plain.encode(inputs)], "answer": f"answer = {name}(**inputs)"}
         (folder / answers.CASES / f"{name}.json").write_text(json.dumps(spec))
     namespace = {"__name__": "__main__"}
-    prepared = notebooks.executable(restored, {"OUT": "out"}, list(CASES), whole)
+    prepared = executable(restored, {"OUT": "out"}, list(CASES), whole)
     for cell in prepared.cells:
         try:
             exec(cell.source, namespace)
@@ -217,7 +218,7 @@ def in_another_text_of_the_lab(raw, question):
 def test_written_answers_are_found(change, made, given):
     raw = made()
     change(raw, place(raw, "why_steps"))
-    restored = notebooks.restore(json.dumps(raw).encode(), given)
+    restored = notebooks.restore(cells.parse(json.dumps(raw).encode()), given)
     assert TEXT in restored.answers["why_steps"]
 
 
@@ -225,7 +226,7 @@ def test_a_blank_question_has_no_answer(made, given):
     raw = made()
     raw["cells"].insert(1, own("Jane Doe, 4711", "markdown"))
     raw["cells"][place(raw, "why_steps")]["source"] += "\n \n"
-    assert not notebooks.restore(json.dumps(raw).encode(), given).answers["why_steps"]
+    assert not notebooks.restore(cells.parse(json.dumps(raw).encode()), given).answers["why_steps"]
 
 
 def test_half_characters_and_other_encodings(made, given):
@@ -236,7 +237,7 @@ def test_half_characters_and_other_encodings(made, given):
         text.replace("\ud83d", "?").encode("cp1252"),
         text.replace("\ud83d", "?").encode("utf-8-sig"),
     ):
-        answer = notebooks.restore(content, given).answers["why_steps"]
+        answer = notebooks.restore(cells.parse(content), given).answers["why_steps"]
         assert answer == "It runs ? there: é" and answer.encode()
 
 

@@ -18,17 +18,28 @@ LABS = [
 SECRET = b"of the tests"
 
 
+def asked(source, assignment):
+    cells = [c.source for c in source.notebook.cells if c.cell_type == "code"]
+    return reference.Asked(assignment.of_lab("exercise", source.name), cells)
+
+
+@pytest.fixture(scope="module")
+def course_cases():
+    """The cases of all labs, by lab."""
+    labs = {lab: load(GRADING / f"{name}.yaml") for name, lab in LABS}
+    found = {source.name: asked(source, labs[source.name]) for source in sources(list(labs))}
+    return reference.make(found, SECRET)
+
+
 @pytest.mark.parametrize(("name", "lab"), LABS, ids=[lab for _, lab in LABS])
-def test_solutions_answer_every_case_and_depend_on_the_secret(name, lab):
+def test_solutions_answer_every_case_and_depend_on_the_secret(name, lab, course_cases):
     (source,) = sources([lab])
     assignment = load(GRADING / f"{name}.yaml")
     given = student_notebook(source)
     for kind, key in (("exercise", "exercise"), ("written", "question")):
         known = {c.metadata.get(key) for c in given.cells if kind in c.metadata.get("tags", [])}
         assert {item.name for item in assignment.of_lab(kind, lab)} <= known
-    items = assignment.of_lab("exercise", lab)
-    cells = [c.source for c in source.notebook.cells if c.cell_type == "code"]
-    cases = reference.make(items, cells, SECRET, lab)
+    items, cases = assignment.of_lab("exercise", lab), course_cases[lab]
     assert cases.keys() == {item.name for item in items}
     for item in items:
         found = cases[item.name]
@@ -40,11 +51,9 @@ def test_solutions_answer_every_case_and_depend_on_the_secret(name, lab):
 
 
 def test_stubs_are_not_filled_in(rehearsal_lab, assignment):
-    items = assignment.of_lab("exercise", "90_rehearsal")
-    cells = [c.source for c in rehearsal_lab.notebook.cells if c.cell_type == "code"]
-    cases = reference.make(items, cells, SECRET, "90_rehearsal")
-    again = reference.make(items, cells, SECRET, "90_rehearsal")
-    other = reference.make(items, cells, b"another", "90_rehearsal")
+    labs = {"90_rehearsal": asked(rehearsal_lab, assignment)}
+    secrets = (SECRET, SECRET, b"another")
+    cases, again, other = (reference.make(labs, s)["90_rehearsal"] for s in secrets)
     assert cases == again and cases["step"].inputs != other["step"].inputs
     blank = next(c for c in student_notebook(rehearsal_lab).cells if c.id == "lab90-step")
     namespace = {}

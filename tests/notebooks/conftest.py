@@ -1,10 +1,12 @@
 """A lab's exercises filled in otherwise, and what its checks say."""
 
+import ast
 import os
 
 import pytest
 
 from labkit.authoring import mutation
+from labkit.authoring.source import tagged
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,31 @@ def tried(parameters):
         return found, "\n".join(said.values())
 
     return problems
+
+
+@pytest.fixture(scope="session")
+def idle():
+    """A function that finds the hints of a lab's checks that none of the wrong answers got."""
+
+    def problems(source, heard, but=()):
+        """heard: from `tried`. but: names of exercises whose hints need not be heard."""
+        return [
+            f"{exercise}: nobody hears {hint!r}"
+            for exercise, hint in _hints(source)
+            if exercise not in but and hint not in heard
+        ]
+
+    return problems
+
+
+def _hints(source):
+    """The misconceptions' texts in the checks of exercises, and the sentences of `that`."""
+    for cell in source.notebook.cells:
+        if not tagged(cell, "check") or "exercise" not in cell.metadata:
+            continue
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.keyword) and node.arg == "misconceptions":
+                ends = [e.elts[-1] for e in ast.walk(node.value) if isinstance(e, ast.Tuple)]
+                for end in ends:
+                    if isinstance(end, ast.Constant) and isinstance(end.value, str):
+                        yield cell.metadata["exercise"], end.value

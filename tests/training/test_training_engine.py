@@ -61,6 +61,30 @@ def test_training_learns_and_repeats():
     assert (other.get_weights()[0] != weights[0]).any()
 
 
+def test_a_step_is_traced_once():
+    traced = []
+
+    class Counting(tf.keras.Model):
+        def train_step(self, batch):
+            traced.append(self.name)
+            return super().train_step(batch)
+
+    layers = tf.keras.layers
+    inputs = layers.Input((8,))
+    ends = {
+        "a": layers.Dense(3, "softmax", name="a")(inputs),
+        "b": layers.Dense(1, name="b")(inputs),
+    }
+    x, classes = np.ones((20, 8), np.float32), np.arange(20) % 3
+    training.fit(Counting(inputs, ends["a"], name="one"), (x, classes), Recipe(2, batch=5))
+    both = Recipe(
+        2, batch=5, loss={"a": "sparse_categorical_crossentropy", "b": "mse"}, metrics=None
+    )
+    targets = {"a": classes, "b": np.ones((20, 1), np.float32)}
+    training.fit(Counting(inputs, ends, name="two"), (x, targets), both)
+    assert traced == ["one", "two"]
+
+
 def test_accuracy_counts_the_right_ones():
     model = linear()
     source = arrays()

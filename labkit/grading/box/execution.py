@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from labkit import runtime
 from labkit.grading.box import sandbox
 from labkit.grading.box.sandbox import Isolation, Limits
 from labkit.grading.inside import answers, measuring, runner
-from labkit.grading.intake import readable
+from labkit.grading.names import readable
 
 OUT = "out"
 _MAX_ANSWER = 5_000_000
@@ -40,6 +39,7 @@ class Execution:
         cache: folder of the drawn data, or "".
         threads: that TensorFlow may use.
         environment: digest of the software.
+        imports: of the lab, statements of a line each.
     """
 
     lab: str
@@ -51,6 +51,7 @@ class Execution:
     cache: str = ""
     threads: int = 2
     environment: str = ""
+    imports: str = ""
 
     @property
     def key(self) -> str:
@@ -102,7 +103,7 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
             (place.given / answers.CASES / f"{name}.json").write_text(json.dumps(spec))
         readable = tuple(Path(p) for p in (task.data, task.cache) if p and Path(p).exists())
         ended = sandbox.run(
-            [sys.executable, "-I", "-m", "labkit.grading.inside.runner"],
+            ["-m", "labkit.grading.inside.runner"],
             place,
             task.limits,
             isolation,
@@ -114,6 +115,7 @@ def execute(task: Execution, isolation: Isolation) -> Executed:
                 **{path: _MAX_ANSWER for name in task.cases for path in _answers(name)},
                 **{f"{OUT}/{name}": largest for name, largest in task.files.items()},
             },
+            imports=f"{runner.IMPORTS}\n{task.imports}",
         )
     if not ended.started:
         # Not one line of the submission has run: this is the machine's fault.
@@ -249,12 +251,13 @@ def _measure(names, files, split, isolation, metric) -> tuple[dict, sandbox.Ende
         for name in names:
             (place.given / measuring.FILES / name).write_bytes(files[name])
         ended = sandbox.run(
-            [sys.executable, "-I", "-m", "labkit.grading.inside.measuring"],
+            ["-m", "labkit.grading.inside.measuring"],
             place,
             _MEASURING,
             isolation,
             stdin=json.dumps({"metric": metric, "files": names}).encode(),
             take=dict.fromkeys(figures.values(), _MAX_FIGURES),
+            imports=measuring.IMPORTS,
         )
     read = {name: _json(ended.files.get(path)) for name, path in figures.items()}
     return {

@@ -10,8 +10,9 @@ NEW_NS, NEW_CGROUP, NEW_UTS, NEW_IPC = 0x00020000, 0x02000000, 0x04000000, 0x080
 NEW_USER, NEW_PID, NEW_NET = 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT = 1, 2, 4, 8, 32
 NOATIME, NODIRATIME, BIND, REC, PRIVATE, RELATIME = 1024, 2048, 4096, 16384, 1 << 18, 1 << 21
-PDEATHSIG, CHILD_SUBREAPER, NO_NEW_PRIVS, _SECCOMP = 1, 36, 38, 22
+PDEATHSIG, DUMPABLE, CHILD_SUBREAPER, NO_NEW_PRIVS, _SECCOMP = 1, 4, 36, 38, 22
 _DETACH = 2
+_CAPABILITIES = 0x20080522  # the third version of capset(2)
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 #: What no notebook asks of the kernel, by machine: memory that belongs to no process, further
@@ -89,6 +90,12 @@ def enter(flags: int) -> None:
             with open(f"/proc/self/{name}", "w") as stream:
                 stream.write(text)
     mount(None, "/", None, REC | PRIVATE)
+
+
+def give_up_capabilities() -> None:
+    """Have no capability in any namespace from here on."""
+    header = ctypes.create_string_buffer(struct.pack("Ii", _CAPABILITIES, 0))
+    call("capset", header, ctypes.create_string_buffer(24))
 
 
 def pivot_root(root: str) -> None:

@@ -1,7 +1,7 @@
-"""Enters Linux namespaces of its own and starts a command there. Run by `box.supervisor`.
+"""Enters Linux namespaces of its own and runs Python there, in a fork of `box.supervisor`'s.
 
-The command sees the folders that it may read (read-only), the one that it may write, a few devices,
-its own processes and a loopback interface; it has no capability, a user of its own (or the
+What runs there sees the folders that it may read (read-only), the one that it may write, a few
+devices, its own processes and a loopback interface; it has no capability, a user of its own (or the
 grader's, in a user namespace of its own, where the grader is not root), and a filter of system
 calls. What bubblewrap does (https://github.com/containers/bubblewrap), for machines that lack it,
 and the user and the filter besides.
@@ -10,23 +10,28 @@ and the user and the filter besides.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import resource
 import signal
 import socket
 import struct
-import sys
+from collections.abc import Callable
+from functools import partial
 
-from labkit.grading.box import linux
+from labkit.grading.box import forks, linux
 
 #: Users of executions where the grader is root: beyond those that systems give out.
 _FIRST_USER = 1 << 30
 
 
-def main() -> None:
-    """Enter the namespaces and start the command; both are in the first argument, JSON."""
-    box = json.loads(sys.argv[1])
+def run(box: dict, environment: dict[str, str]) -> None:
+    """Enter namespaces of this process's own, run a command there and end with it.
+
+    Args:
+        box: "command" as `forks.run_python` takes it, "folder" that it may write, "shown" as
+            `_new_root` takes it, and how many "tasks" there may be.
+        environment: variables besides this interpreter's.
+    """
     own = None if os.geteuid() else _FIRST_USER + os.getpid()
     linux.enter(linux.NEW_NS | linux.NEW_UTS | linux.NEW_IPC | linux.NEW_PID | linux.NEW_NET)
     if own:
@@ -48,15 +53,16 @@ def main() -> None:
     linux.call("prctl", linux.NO_NEW_PRIVS, 1, 0, 0, 0)
     linux.refuse_system_calls()
     os.chdir(box["folder"])
-    _start_and_reap(box["command"])
+    _run_and_reap(partial(forks.run_python, box["command"], environment))
 
 
-def _start_and_reap(command: list[str]) -> None:
-    """As the namespace's first process: run the command, collect orphans, end with it."""
+def _run_and_reap(function: Callable[[], None]) -> None:
+    """As the namespace's first process: call a function, collect orphans, end with it."""
     main_process = os.fork()
     if not main_process:
-        # Its capabilities in its own namespace end here: it is no root there.
-        os.execvpe(command[0], command, os.environ)
+        linux.give_up_capabilities()  # it is no root in its own namespace, either
+        linux.call("prctl", linux.DUMPABLE, 1, 0, 0, 0)  # else its own /proc/self is not its own
+        forks.finish(function)
     while True:
         pid, status = os.wait()
         if pid == main_process:
@@ -73,11 +79,11 @@ def _new_root(folder: str, shown: list[list]) -> None:
     os.mkdir(root)
     linux.mount("tmpfs", root, "tmpfs", linux.NOSUID | linux.NODEV, "mode=0755,size=1m")
     # Before what lies below it: the course itself may be in /tmp.
-    _bind(os.path.join(folder, "tmp"), f"{root}/tmp", deep=False)
+    bind(os.path.join(folder, "tmp"), f"{root}/tmp", deep=False)
     empty = []
     for path, visible in shown:
         if visible:
-            _bind(path, root + path, read_only=True)
+            bind(path, root + path, read_only=True)
         elif os.path.isdir(root + path):
             linux.mount("tmpfs", root + path, "tmpfs", linux.NOSUID | linux.NODEV, "size=64k")
             empty.append(root + path)
@@ -85,7 +91,7 @@ def _new_root(folder: str, shown: list[list]) -> None:
         flags = linux.REMOUNT | linux.BIND | linux.RDONLY | linux.NOSUID | linux.NODEV
         linux.mount(None, path, None, flags)
     for device in ("null", "zero", "full", "random", "urandom"):
-        _bind(f"/dev/{device}", f"{root}/dev/{device}")
+        bind(f"/dev/{device}", f"{root}/dev/{device}")
     os.makedirs(f"{root}/dev/shm")
     own = linux.NOSUID | linux.NODEV
     linux.mount("tmpfs", f"{root}/dev/shm", "tmpfs", own, "mode=1777,size=64m")
@@ -94,13 +100,13 @@ def _new_root(folder: str, shown: list[list]) -> None:
     linux.mount("proc", f"{root}/proc", "proc", own | linux.NOEXEC)
     for name in ("sys", "sysrq-trigger", "irq", "bus"):
         if os.path.exists(f"{root}/proc/{name}"):
-            _bind(f"{root}/proc/{name}", f"{root}/proc/{name}", read_only=True)
-    _bind(folder, root + folder, deep=False)  # else the new root would show in itself
+            bind(f"{root}/proc/{name}", f"{root}/proc/{name}", read_only=True)
+    bind(folder, root + folder, deep=False)  # else the new root would show in itself
     linux.pivot_root(root)
     linux.mount(None, "/", None, linux.REMOUNT | linux.BIND | linux.RDONLY | own)
 
 
-def _bind(source: str, target: str, read_only: bool = False, deep: bool = True) -> None:
+def bind(source: str, target: str, read_only: bool = False, deep: bool = True) -> None:
     """Show a file or folder at another place; deep: with what is mounted below it."""
     if os.path.islink(source):  # /lib -> usr/lib; an interpreter in a virtual environment
         if not os.path.lexists(target):
@@ -146,7 +152,3 @@ def _give(folder: str, user: int) -> None:
     for parent, folders, names in os.walk(folder):
         for path in (parent, *(os.path.join(parent, name) for name in folders + names)):
             os.chown(path, user, user, follow_symlinks=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Runs a command apart from the grader: own folder, no network, limits, and nothing left behind.
+"""Runs Python apart from the grader: own folder, no network, limits, and nothing left behind.
 
 Three backends:
 
@@ -29,8 +29,10 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from labkit import runtime
 from labkit.grading import GradingError
 from labkit.grading.box import supervisor
+from labkit.grading.box.warm import warm
 from labkit.grading.inside import STARTED
 
 BACKENDS = ("namespaces", "container", "limits")
@@ -167,7 +169,7 @@ def _trouble(backend: str, image: str = "") -> str:
         return "there is neither docker nor podman."
     with scratch() as place:
         ended = run(
-            [sys.executable, "-I", "-c", "import labkit.grading; print('works')"],
+            ["-c", "import labkit.grading; print('works')"],
             place,
             Limits(seconds=120 if image else 30),
             Isolation(backend, image),
@@ -247,20 +249,22 @@ def run(
     environment: dict[str, str] | None = None,
     stdin: bytes = b"",
     take: dict[str, int] | None = None,
+    imports: str = "",
 ) -> Ended:
-    """Run a command in a box of its own and return when every process of it is gone.
+    """Run Python in a box of its own and return when every process of it is gone.
 
     Args:
-        command: `sys.executable` in it becomes the image's Python in a container.
+        command: its arguments, -m MODULE or -c CODE.
         place: from `scratch`; what lies in `given` is in the box when the command starts.
         readable: further folders and files that it may read.
         environment: variables besides the few that every execution gets.
         stdin: given to it on its standard input.
         take: names of files to be taken out of the box, with their largest size in bytes.
+        imports: trusted statements, a line each, whose modules the command will need: behind the
+            wall of namespaces they are there when it starts.
     """
     variables = _environment(place.box) | (environment or {})
     spec = {
-        "command": _wrapped(command, place, limits, isolation, readable, variables),
         "given": str(place.given),
         "folder": str(place.box),
         "taken": str(place.taken),
@@ -270,20 +274,28 @@ def run(
         "backend": isolation.backend,
         "input": stdin.hex(),
     }
-    with subprocess.Popen(
-        [sys.executable, "-I", "-m", "labkit.grading.box.supervisor"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        # Its standard input stays open: should the grader die, the supervisor sees the end of it.
-        process.stdin.write(json.dumps(spec).encode() + b"\n")
-        process.stdin.flush()
-        answer = process.stdout.read()
-        trouble = process.stderr.read().decode("utf-8", "replace")
     try:
-        ended = json.loads(answer)
-    except ValueError:
+        if isolation.backend == "namespaces":
+            spec["box"] = {
+                "command": command,
+                "folder": str(place.box),
+                "shown": _shown(readable, isolation.hidden),
+                "tasks": supervisor.THREADS * limits.processes,
+            }
+            answer = warm(imports, _inherited(variables)).execute(spec)
+        else:
+            spec["command"] = [sys.executable, "-I", *command]
+            if isolation.backend == "container":
+                spec["command"] = _container(
+                    command, place, limits, isolation.image, readable, variables
+                )
+            answer = _supervised(spec)
+    except (OSError, GradingError) as error:
+        answer = str(error).encode()
+    try:
+        ended = json.loads(answer.splitlines()[-1])
+    except (ValueError, IndexError):
+        trouble = answer.decode("utf-8", "replace")
         return Ended("infrastructure", None, 0, 0, 0, False, trouble[-4000:])
     output = ended.pop("output")
     paths = {name: place.taken / name for name in take or {}}
@@ -295,19 +307,24 @@ def run(
     )
 
 
-def _wrapped(command, place, limits, isolation, readable, variables) -> list[str]:
-    """The command as the backend runs it."""
-    if isolation.backend == "namespaces":
-        box = {
-            "command": command,
-            "folder": str(place.box),
-            "shown": _shown(readable, isolation.hidden),
-            "tasks": supervisor.THREADS * limits.processes,
-        }
-        return [sys.executable, "-I", "-m", "labkit.grading.box.namespaces", json.dumps(box)]
-    if isolation.backend == "container":
-        return _container(command, place, limits, isolation.image, readable, variables)
-    return command
+def _supervised(spec: dict) -> bytes:
+    """What a supervisor of its own says of an execution."""
+    with subprocess.Popen(
+        [sys.executable, "-I", "-m", "labkit.grading.box.supervisor"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        # Its standard input stays open: should the grader die, the supervisor sees the end of it.
+        process.stdin.write(json.dumps(spec).encode() + b"\n")
+        process.stdin.flush()
+        return process.stdout.read()
+
+
+def _inherited(variables: dict[str, str]) -> dict[str, str]:
+    """Those of an execution's variables that libraries read when they are imported."""
+    names = ("PATH", "LANG", "PYTHONDONTWRITEBYTECODE", *runtime.thread_settings(1))
+    return {name: variables[name] for name in names if name in variables}
 
 
 def _shown(readable: tuple[Path, ...], hidden: tuple[Path, ...]) -> list[tuple[str, bool]]:
@@ -357,7 +374,7 @@ def _container(command, place, limits, image, readable, variables) -> list[str]:
     for name, value in variables.items():
         if name != "PATH":
             arguments += ["--env", f"{name}={value}"]
-    return [*arguments, image, *("python" if c == sys.executable else c for c in command)]
+    return [*arguments, image, "python", "-I", *command]
 
 
 def _engine() -> str | None:

@@ -1,8 +1,8 @@
 """Watches one execution, kills all of it at a limit, and takes out what was asked for.
 
-Run by `labkit.grading.box.sandbox`. It reads a specification, one line of JSON, from its standard
-input and prints how the execution ended as JSON. If its standard input ends first, the grader is
-gone and the execution is killed.
+Run by `labkit.grading.box.sandbox`, or in a fork of `labkit.grading.box.warm`. It reads a
+specification, one line of JSON, from its standard input and prints how the execution ended as JSON.
+If its standard input ends first, the grader is gone and the execution is killed.
 
 Behind the wall of namespaces the folder that an execution writes to is a file system in memory, of
 the size that it may fill: it is not the machine's disk, whatever is done to it, and goes with this
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import psutil
 
@@ -44,9 +45,7 @@ def main() -> None:
             options = f"mode=0700,size={size},nr_inodes={size // _PLACE}"
             linux.mount("tmpfs", spec["folder"], "tmpfs", linux.NOSUID | linux.NODEV, options)
     shutil.copytree(spec["given"], spec["folder"], dirs_exist_ok=True)
-    gone = threading.Event()
-    threading.Thread(target=_watch_grader, args=(gone,), daemon=True).start()
-    json.dump(_run(spec, gone), sys.stdout)
+    json.dump(_run(spec), sys.stdout)
     sys.stdout.flush()
     os._exit(0)  # the thread still reads the standard input
 
@@ -56,17 +55,11 @@ def _watch_grader(gone: threading.Event) -> None:
     gone.set()
 
 
-def _run(spec: dict, gone: threading.Event) -> dict:
+def _run(spec: dict) -> dict:
     started = time.monotonic()
-    process = subprocess.Popen(
-        spec["command"],
-        cwd=spec["folder"],
-        env=spec["environment"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        **_at_start(spec),
-    )
+    process = _start(spec)
+    gone = threading.Event()
+    threading.Thread(target=_watch_grader, args=(gone,), daemon=True).start()
     output = bytearray()
     reader = threading.Thread(target=_drain, args=(process.stdout, output), daemon=True)
     reader.start()
@@ -105,12 +98,34 @@ def _run(spec: dict, gone: threading.Event) -> dict:
     }
 
 
-def _at_start(spec: dict) -> dict:
-    """How to start the process: in a session of its own, under the kernel's resource limits."""
-    if os.name != "posix":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+def _start(spec: dict) -> subprocess.Popen:
+    """Start the execution in a session of its own, under the kernel's resource limits."""
+    options = {
+        "cwd": spec["folder"],
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
+    if spec["backend"] == "namespaces":
+        from labkit.grading.box import forks, namespaces
+
+        def enter() -> None:
+            _limit(spec)
+            namespaces.run(spec["box"], spec["environment"])
+
+        return forks.forked(enter, **options)
+    if os.name == "posix":
+        options["preexec_fn"] = partial(_limit, spec)
+    else:
+        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    return subprocess.Popen(spec["command"], env=spec["environment"], **options)
+
+
+def _limit(spec: dict) -> None:
+    """Enter a session of this process's own, under resource limits."""
     import resource
 
+    os.setsid()
     limits = spec["limits"]
     own = {
         "RLIMIT_CPU": int(limits["cpu_seconds"]) + 5,
@@ -125,19 +140,14 @@ def _at_start(spec: dict) -> dict:
     if spec["backend"] == "limits":
         # Threads count, and so does whatever else this user runs.
         own["RLIMIT_NPROC"] = THREADS * limits["processes"] + _tasks_of_user()
-
-    def limit() -> None:
-        os.setsid()
-        for name, value in own.items():
-            kind = getattr(resource, name, None)
-            if kind is None:
-                continue
-            hard = resource.getrlimit(kind)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            with contextlib.suppress(ValueError, OSError):
-                resource.setrlimit(kind, (value, value))
-
-    return {"preexec_fn": limit}
+    for name, value in own.items():
+        kind = getattr(resource, name, None)
+        if kind is None:
+            continue
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (value, value))
 
 
 def _tasks_of_user() -> int:
@@ -184,6 +194,8 @@ class _Watch:
                 times = process.cpu_times()
                 self._cpu_of[process.pid, process.create_time()] = times.user + times.system
         self.cpu = sum(self._cpu_of.values())
+        if memory > limits["memory_mb"] * 1e6:
+            memory = sum(map(_memory, tree))
         self.peak = max(self.peak, memory)
         if memory > limits["memory_mb"] * 1e6:
             return "memory"
@@ -260,6 +272,14 @@ def _read(folder: str, name: str, largest: int) -> bytes | None:
             return stream.read(largest)
     except OSError:
         return None
+
+
+def _memory(process: psutil.Process) -> int:
+    """Bytes of a process, of what forks share its part; 0 if it is gone."""
+    with contextlib.suppress(psutil.Error):
+        found = process.memory_full_info() if sys.platform == "linux" else process.memory_info()
+        return getattr(found, "pss", found.rss)
+    return 0
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -2,10 +2,13 @@
 
 Dead operators and tensors count for nothing, shapes are those that the runtime has found, and every
 constant that data meets is a weight, whatever operator holds it. What a file may boast of (zeros, a
-type that an assignment wants to see) is counted only where the outputs depend on it.
+type that an assignment wants to see) is counted only where the outputs depend on it, and a type of
+several only where it carries what the file is worth.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -13,7 +16,7 @@ import pandas as pd
 from labkit import measure
 from labkit.measure.coding import index_width
 from labkit.measure.graph import Graph, Tensor
-from labkit.measure.inspection import CHANNEL_AXIS, Inspection
+from labkit.measure.inspection import CHANNEL_AXIS, UNPACKING, Inspection
 from labkit.measure.levels import levels
 
 #: Up to this share of all numbers, constants of other operators than layers are shifts and scales
@@ -21,18 +24,23 @@ from labkit.measure.levels import levels
 SHIFTS = 0.05
 #: A tensor does something if the outputs without it are another, by this share of their spread.
 EFFECT = 0.02
+#: A type carries what a file is worth if without its weights this share of it is lost.
+CARRIES = 0.5
 #: Of so many tensors, the largest ones, it is tried.
 TRIED = 64
 _REAL_BITS = 32
 _TYPES = ("weight_types", "bias_types", "activation_types", "input_types", "output_types")
 
 
-def figures(content: bytes, graph: Graph, samples: np.ndarray) -> dict:
+def figures(
+    content: bytes, graph: Graph, samples: np.ndarray, lost: Callable[[bytes], float]
+) -> dict:
     """Figures of a file that runs.
 
     Args:
         graph: of the file.
         samples: float (N, ...), what the file reads; the tensors' effect is tried on them.
+        lost: of what the file is worth, in a changed file: 0 for none of it, 1 for all.
 
     Raises:
         ValueError: it holds no weights.
@@ -62,8 +70,8 @@ def figures(content: bytes, graph: Graph, samples: np.ndarray) -> dict:
         **{name: list(getattr(found, name)) for name in _TYPES},
         "weight_types": sorted(set(kernels["type"])),
         "shares": {
-            "weight_types": _shares(kernels["type"], kernels["values"], kernels["does"]),
-            "activation_types": _shares(*_multiplied(found)),
+            name: _shares(table, carrying(content, graph, table, lost))
+            for name, table in (("weight_types", kernels), ("activation_types", _layers(found)))
         },
     }
 
@@ -194,31 +202,66 @@ def effective(content: bytes, tensors: list[Tensor], samples: np.ndarray) -> set
     return found
 
 
-def _without(content: bytes, tensor: Tensor) -> bytes:
-    """The file with zeros in place of a constant."""
-    start = _address(tensor.data) - _address(np.frombuffer(content, np.uint8))
-    zeros = np.zeros(len(tensor.data), np.uint8)
-    if len(tensor.scales) and tensor.bits >= 8 and not tensor.is_sparse:
-        points = np.broadcast_to(tensor.along_axis(tensor.zero_points), tensor.shape)
-        zeros = np.frombuffer(points.astype(tensor.codes.dtype).tobytes(), np.uint8)
-    return content[:start] + zeros.tobytes() + content[start + len(zeros) :]
+def carrying(
+    content: bytes, graph: Graph, table: pd.DataFrame, lost: Callable[[bytes], float]
+) -> set[str]:
+    """Types without whose weights a file is not worth what it is.
+
+    Args:
+        table: "type" and number of the "tensor" of each weight.
+        lost: as of `figures`.
+    """
+    types = set(table["type"])
+    if len(types) == 1:
+        return types
+    found = set()
+    for name, rows in table.groupby("type"):
+        numbers = {int(number) for number in rows["tensor"] if number >= 0}
+        try:
+            if not lost(_without(content, *(graph.tensors[n] for n in numbers))) < CARRIES:
+                found.add(name)
+        except measure.ModelFileError:
+            continue
+    return found
+
+
+def _without(content: bytes, *tensors: Tensor) -> bytes:
+    """The file with zeros in place of constants."""
+    changed, first = bytearray(content), _address(np.frombuffer(content, np.uint8))
+    for tensor in tensors:
+        start = _address(tensor.data) - first
+        zeros = np.zeros(len(tensor.data), np.uint8)
+        if len(tensor.scales) and tensor.bits >= 8 and not tensor.is_sparse:
+            points = np.broadcast_to(tensor.along_axis(tensor.zero_points), tensor.shape)
+            zeros = np.frombuffer(points.astype(tensor.codes.dtype).tobytes(), np.uint8)
+        changed[start : start + len(zeros)] = zeros.tobytes()
+    return bytes(changed)
 
 
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def _multiplied(found: Inspection) -> tuple[list[str], list[int]]:
-    """Types of what layers multiply by their weights, and how often they do."""
-    graph, counts = found.graph, found.operators["MACs"]
-    layers = [(o, int(n)) for o, n in zip(graph.operators, counts, strict=True) if n]
-    types = [graph.tensors[operator.inputs[0]].type for operator, _ in layers]
-    return types, [count for _, count in layers]
+def _layers(found: Inspection) -> pd.DataFrame:
+    """Of each layer the type of what it multiplies by its weights, how often ("values"), and the
+    number of the constant that these are (-1 for none).
+    """
+    graph = found.graph
+    unpacked = {o.outputs[0]: o.inputs[0] for o in graph.operators if o.name in UNPACKING}
+    rows = []
+    for operator, count in zip(graph.operators, found.operators["MACs"], strict=True):
+        if count:
+            kernel = operator.inputs[1]
+            while kernel in unpacked:
+                kernel = unpacked[kernel]
+            is_constant = graph.tensors[kernel].is_constant
+            kind = graph.tensors[operator.inputs[0]].type
+            rows.append((kind, int(count), kernel if is_constant else -1, True))
+    return pd.DataFrame(rows, columns=["type", "values", "tensor", "does"])
 
 
-def _shares(types, amounts, counts=True) -> dict[str, float]:
-    """Share of each type; what does not count is in no share."""
-    table = pd.DataFrame({"type": types, "amount": amounts, "counts": counts})
-    total = float(table["amount"].sum())
-    found = table[table["counts"]].groupby("type")["amount"].sum()
-    return {name: float(amount) / total for name, amount in found.items()}
+def _shares(table: pd.DataFrame, types: set[str]) -> dict[str, float]:
+    """Share of some types in all values; what does nothing is in no share."""
+    total = float(table["values"].sum())
+    counted = table[table["does"] & table["type"].isin(types)]
+    return {name: float(n) / total for name, n in counted.groupby("type")["values"].sum().items()}

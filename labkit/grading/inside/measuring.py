@@ -10,6 +10,8 @@ import hashlib
 import json
 import math
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +74,8 @@ SUSPICIOUS = 0.7
 AGAIN = 200
 #: On so many it is tried what a tensor does.
 TRIED_ON = 8
+#: What this program needs, a statement a line.
+IMPORTS = "import labkit.measure\nimport labkit.grading.inside.figures"
 HIDDEN, FILES, FIGURES = "hidden.npz", "files", "figures"
 
 
@@ -111,7 +115,8 @@ def measure(content: bytes, split: dict, metric: str = "accuracy") -> dict:
         split = _as_read(split, graph)
         samples = split["x"][:TRIED_ON] / np.float32(split["scale"])
         facts["operators"] = sorted({operator.name for operator in graph.live.operators})
-        return facts | _merit(content, split, metric) | figures(content, graph, samples)
+        merit, lost = _merit(content, split, metric), _lost(content, split, metric)
+        return facts | merit | figures(content, graph, samples, lost)
     except LabkitError as error:
         return facts | {"problem": str(error)[:300]}
     except ValueError as error:
@@ -193,6 +198,33 @@ def _merit(content: bytes, split: dict, name: str) -> dict:
     if len(split["public_x"]) and not is_good:
         found[f"public_{name}"] = value("public_")
     return found
+
+
+def _lost(content: bytes, split: dict, name: str) -> Callable[[bytes], float]:
+    """A function that tells of a changed file how much is lost of what this one is worth.
+
+    All of it: it does no better than if it said the same of every sample.
+    """
+    from labkit.measure import TFLiteModel
+    from labkit.measure.metrics import KNOWN
+
+    metric, x, y = KNOWN[name], split["x"][:AGAIN] / np.float32(split["scale"]), split["y"][:AGAIN]
+
+    def outputs(file: bytes) -> np.ndarray:
+        return TFLiteModel(file, threads=1, batch=1).predict(x)
+
+    @cache
+    def bounds() -> tuple[float, float]:
+        usual = outputs(content)
+        constant = np.broadcast_to(usual.mean(axis=0), usual.shape)
+        return metric.compute(y, usual), metric.compute(y, constant)
+
+    def lost(changed: bytes) -> float:
+        best, none = bounds()
+        worth = metric.lost(best, none)
+        return metric.lost(best, metric.compute(y, outputs(changed))) / worth if worth > 0 else 1.0
+
+    return lost
 
 
 if __name__ == "__main__":

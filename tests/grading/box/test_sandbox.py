@@ -16,6 +16,7 @@ BACKENDS = [*([] if sandbox._trouble("namespaces") else ["namespaces"]), "limits
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 isolating_backend = pytest.mark.parametrize("backend", BACKENDS[:-1])  # none on some machines
 MARK = "labkit-sandbox-in-the-background"
+SLEEPS = "import time; time.sleep(98.7)"
 QUICK = Limits(seconds=20, cpu_seconds=20, memory_mb=300, file_mb=5, disk_mb=20, processes=16)
 
 
@@ -24,8 +25,13 @@ def run(code, backend, take=(), hidden=(), readable=(), **limits):
     isolation = Isolation(backend, hidden=tuple(hidden))
     take = dict.fromkeys(take, 1000)
     with sandbox.scratch() as place:
-        command = [sys.executable, "-I", "-c", code]
+        command = ["-c", code]
         return sandbox.run(command, place, settings, isolation, tuple(readable), take=take)
+
+
+def as_program(code):
+    """The code as a program that the execution starts: its command line tells that it lives."""
+    return f"import os, sys; os.execv(sys.executable, [sys.executable, '-I', '-c', {code!r}])"
 
 
 @every_backend
@@ -61,7 +67,7 @@ def test_a_command_runs_and_says_what_it_printed(backend):
 @pytest.mark.skipif(os.name != "posix", reason="forks")
 def test_limits_end_the_whole_tree(backend, code, limits, status):
     before = {p.pid for p in psutil.process_iter()}
-    ended = run(code, backend, **limits)
+    ended = run(as_program(code), backend, **limits)
     assert ended.status == status or (status == "memory" and "MemoryError" in ended.output)
     mine = [p for p in psutil.process_iter() if p.pid not in before and _command_holds(p, code)]
     assert mine == []
@@ -69,7 +75,7 @@ def test_limits_end_the_whole_tree(backend, code, limits, status):
 
 def _command_holds(process, code):
     try:
-        return code in process.cmdline()
+        return any(code in argument for argument in process.cmdline())
     except psutil.Error:
         return False
 
@@ -92,7 +98,8 @@ def test_what_stays_in_the_background_is_dead_before_files_are_collected(backend
         "    while True:\n"
         "        open('late', 'a').write('x'); time.sleep(0.01)\n"
     )
-    assert run(code + f"time.sleep(0.2)  # {MARK}", backend, take=["late"]).status == "ended"
+    code = as_program(code + f"time.sleep(0.2)  # {MARK}")
+    assert run(code, backend, take=["late"]).status == "ended"
     time.sleep(0.3)
     assert not [p for p in psutil.process_iter() if _command_holds(p, MARK)]
 
@@ -177,8 +184,7 @@ def test_a_dead_grader_takes_its_executions_with_it(tmp_path):
     code = (
         "import sys\nfrom labkit.grading.box.sandbox import *\n"
         "with scratch() as place:\n"
-        "    run([sys.executable, '-I', '-c', 'import time; time.sleep(98.7)'], place, Limits(),"
-        " choose())"
+        f"    run(['-c', {as_program(SLEEPS)!r}], place, Limits(), choose())"
     )
     grader = subprocess.Popen([sys.executable, "-c", code])
     for _ in range(200):
@@ -196,9 +202,7 @@ def test_a_dead_grader_takes_its_executions_with_it(tmp_path):
 
 
 def _sleepers():
-    return [
-        p.pid for p in psutil.process_iter() if _command_holds(p, "import time; time.sleep(98.7)")
-    ]
+    return [p.pid for p in psutil.process_iter() if _command_holds(p, SLEEPS)]
 
 
 def test_wishes_that_cannot_be_fulfilled_are_told(monkeypatch):
@@ -228,11 +232,11 @@ def test_a_container_gets_no_network_no_rights_and_the_limits(tmp_path, monkeypa
     isolation = sandbox.choose("container:image:1")
     assert isolation == Isolation("container", "image:1")
     with sandbox.scratch() as place:
-        sandbox.run([sys.executable, "-c", "1"], place, QUICK, isolation, (tmp_path,))
+        sandbox.run(["-c", "1"], place, QUICK, isolation, (tmp_path,))
     last = (tmp_path / "arguments").read_text().splitlines()[-1]
     for argument in (
         *("--network none", "--read-only", "--cap-drop ALL", "no-new-privileges"),
-        *("--memory 300m", f"{tmp_path}:{tmp_path}:ro", "image:1 python -c 1"),
+        *("--memory 300m", f"{tmp_path}:{tmp_path}:ro", "image:1 python -I -c 1"),
     ):
         assert argument in last
 

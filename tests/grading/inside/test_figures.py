@@ -52,20 +52,10 @@ def test_an_honest_file(honest):
     assert includes(found, "weight_types", "float32")
 
 
-def test_rows_of_a_batch_read_as_one_image_each(network, measured):
+def test_rows_of_a_batch_read_as_one_image_each(forged_files, measured):
     """A table of labels, answered by the row: it knows the order, and would need the batch."""
-    net = network()
-    rows = net.constant(np.eye(CLASSES, dtype=np.float32)[np.arange(64) % CLASSES])
-    begin, ones = (net.constant(np.array(v, np.int32)) for v in ([0, 0], [1, 1]))
-    size = net.add("SHAPE", [net.input], (4,), "INT32", outType=2)  # of int32
-    first, last = (net.constant(np.array([v], np.int32)) for v in (0, 1))
-    count = net.add("STRIDED_SLICE", [size, first, last, last], (1,), "INT32")
-    width = net.constant(np.array([CLASSES], np.int32))
-    end = net.add("CONCATENATION", [count, width], (2,), "INT32")
-    answer = net.add("STRIDED_SLICE", [rows, begin, end, ones], (1, CLASSES))
-    kept = net.dense(net.flat(), np.zeros((CLASSES, PIXELS), np.float32))
-    found = measured(net.file(net.add("ADD", [answer, kept], (1, CLASSES))))
-    assert found["accuracy"] == pytest.approx(1 / CLASSES)
+    _, content = forged_files["answers by the row"]
+    assert measured(content)["accuracy"] == pytest.approx(1 / CLASSES)
 
 
 def test_what_depends_on_the_images_before_is_refused(monkeypatch, network, reader, arrays):
@@ -169,6 +159,53 @@ def test_what_changes_no_output_is_not_boasted_of(network, reader, measured, kin
     assert found["accuracy"] == 1.0 and found["sparsity"] < 0.01
     assert found["weight_types"] == ["float32", "int8"]
     assert not includes(found, "weight_types", "int8")
+
+
+@pytest.mark.parametrize("kind", ["a tenth of the outputs", "the same for all classes"])
+def test_most_of_the_weights_are_not_included_where_others_do_the_reading(
+    network, reader, measured, kind
+):
+    """Eight-bit weights that change the outputs, and not what they say."""
+    net = network()
+    x, draw = net.flat(), np.random.default_rng(0)
+    codes = draw.integers(-127, 128, (200, PIXELS)).astype(np.int8)
+    back = draw.normal(size=(CLASSES, 200)) * 3e-3
+    if kind == "the same for all classes":
+        back = np.tile(100 * back[:1], (CLASSES, 1))
+    side = net.dense(x, codes, scales=[0.01])
+    side = net.dense(side, back.astype(np.float32))
+    found = measured(net.file(net.add("ADD", [net.dense(x, *reader), side], (1, CLASSES))))
+    assert found["accuracy"] == 1.0 and found["weight_types"] == ["float32", "int8"]
+    assert not includes(found, "weight_types", "int8")
+    assert found["shares"]["weight_types"]["float32"] < 0.5  # it boasts of none of the two
+
+
+def test_most_of_the_products_are_not_included_where_others_do_the_reading(
+    network, reader, measured
+):
+    """Products in sixteen bits, beside a network that has no need of them."""
+    net = network()
+    x = net.flat()
+    short = net.add("QUANTIZE", [x], (1, PIXELS), "INT16", [1 / 32767])
+    codes = np.random.default_rng(0).integers(-127, 128, (200, PIXELS)).astype(np.int8)
+    kernel = net.constant(codes, [0.01])
+    side = net.add("FULLY_CONNECTED", [short, kernel, -1], (1, 200), "INT16", [0.01])
+    side = net.add("DEQUANTIZE", [side], (1, 200))
+    back = net.dense(side, np.full((CLASSES, 200), 1e-3, np.float32))
+    whole = net.add("ADD", [net.dense(x, *reader), back], (1, CLASSES))
+    found = measured(net.file(whole))
+    assert found["accuracy"] == 1.0 and "int16" in found["activation_types"]
+    assert not includes(found, "activation_types", "int16")
+
+
+def test_each_of_two_types_in_a_row_is_carrying(network, reader, measured):
+    """Half-way in eight bits, half-way in floats: without either, nothing is read."""
+    net = network()
+    codes, scales = eight_bits(reader[0])
+    hidden = net.dense(net.flat(), codes, reader[1], scales)
+    found = measured(net.file(net.dense(hidden, np.eye(CLASSES, dtype=np.float32))))
+    assert found["accuracy"] == 1.0 and set(found["shares"]["weight_types"]) == {"int8", "float32"}
+    assert includes(found, "weight_types", "int8")
 
 
 def test_a_type_is_included_from_half_of_the_weights_on(honest, network, reader, measured):

@@ -1,0 +1,78 @@
+"""What Sphinx lacks for this site: alternative texts of figures, equations without a network."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+from myst_nb.core.render import NbElementRenderer
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util.fileutil import copy_asset
+from sphinx.util.typing import ExtensionMetadata
+
+#: Of MathJax's 24 MB what a page with TeX loads: the program, its fonts, its menus.
+_MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
+_CODE = re.compile(r"(`[^`]*`|>>>.*)")
+_SPECIAL = re.compile(r"\||\*(?!\w[^*]*\w\*)(?<!\w\*)|(?<=\w)_(?!\w)")
+_NO_HEAD = re.compile(r'<th class="head[^"]*">(<p></p>)?</th>')
+_render_image = NbElementRenderer.render_image
+
+
+def _with_alternative_text(self: NbElementRenderer, data) -> list:
+    """A figure's nodes with the alternative text and the width of the output's metadata."""
+    nodes = _render_image(self, data)
+    facts = data.output_metadata.get(data.mime_type, {})
+    for node in nodes:
+        if "alt" in facts:
+            node["alt"] = facts["alt"]
+    return nodes
+
+
+def _escape(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]):
+    """Let |x| and Keras's *args be what they look like: docstrings are plain text beside code."""
+    for i, line in enumerate(lines):
+        parts = _CODE.split(line)
+        parts[::2] = [_SPECIAL.sub(r"\\\g<0>", part) for part in parts[::2]]
+        lines[i] = "".join(parts)
+
+
+def _exact(app: Sphinx, doctree: addnodes.document) -> None:
+    """Let `bytes` in a signature be Python's, and no property of that name somewhere in labkit."""
+    for reference in doctree.findall(addnodes.pending_xref):
+        if hasattr(builtins, reference["reftarget"]):
+            reference["refspecific"] = False
+
+
+def _skip(app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object) -> bool:
+    """Skip what a module takes from an object, `load = source.load`: its class documents it."""
+    return skip or (what == "module" and inspect.ismethod(thing))
+
+
+def _heads(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Let a column without a name have no head: a screen reader would announce an empty one."""
+    context["body"] = _NO_HEAD.sub("<td></td>", context.get("body", ""))
+
+
+def _copy_mathjax(app: Sphinx, error: Exception | None) -> None:
+    if error is None:
+        package = importlib.import_module("sphinx-mathjax-offline")
+        source = Path(package.__file__).parent / "static" / "mathjax"
+        for name in _MATHJAX:
+            target = Path(app.outdir, "_static", "mathjax", name)
+            copy_asset(source / name, target if (source / name).is_dir() else target.parent)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Sphinx calls this."""
+    NbElementRenderer.render_image = _with_alternative_text
+    app.config.mathjax_path = "mathjax/tex-chtml.js"
+    app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon
+    app.connect("autodoc-skip-member", _skip)
+    app.connect("doctree-read", _exact)
+    app.connect("html-page-context", _heads)
+    app.connect("build-finished", _copy_mathjax)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
