@@ -190,6 +190,11 @@ class Lab:
             )
         return figures
 
+    def accuracy_in_keras(self, model: tf.keras.Model) -> float:
+        """Top-1 accuracy on the test samples of a Keras model, in percent; no file, no record."""
+        outputs = model.predict(self.dataset.x_test, batch_size=500, verbose=0)
+        return 100 * measure.ACCURACY.compute(self.dataset.y_test, outputs)
+
     def latency(self, technique: str, path: Path, model: str = "baseline") -> measure.Latency:
         """Time a model file on one test image, one thread, and record the median."""
         latency = measure.latency(path, self._data_of(model).x_test[:1])

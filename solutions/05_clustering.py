@@ -18,13 +18,15 @@
 # **You will be able to**
 #
 # - cluster the weights of a layer by k-means, and say where the centroids should begin;
-# - train shared weights, and say what the gradient of a centroid is;
+# - train shared weights, say what the gradient of a centroid is, and hold it against `tfmot`'s;
+# - tell what training does from what new statistics alone would do;
 # - count what a codebook saves, on paper and in a file, before and after `gzip`;
 # - keep the clusters through a quantisation-aware training, and show how the plain one loses them;
 # - spend clusters where they cost nothing.
 #
-# **Time:** 75 minutes of work; the computer takes 1 minute (`quick`) or 12 (`full`, with the
-# baselines of lab 01; 3 more without).
+# **Time:** 90 minutes of work; the computer takes 1 minute (`quick`) or 8 (`full`, with the
+# baselines of lab 01; 3 more without). The quick profile trains once, for an epoch, on few images: its
+# figures say that everything runs, the stored ones are those of `full`.
 
 # %% [markdown]
 # ## What to hand in
@@ -41,13 +43,15 @@ SEED = 0
 OUT = runtime.default_out()
 
 # %% tags=["setup"]
+import zlib
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from labkit import measure, plots, training
 from labkit.checks import check, predict, reveal
-from labkit.compress import clustering, minimal, post_training, quantization_aware
+from labkit.compress import clustering, minimal, post_training, pruning, quantization_aware
 from labkit.lab import Lab
 from labkit.models import sign_cnn
 
@@ -58,6 +62,25 @@ for baseline in baselines.values():
     print(baseline.describe())
 base = baselines[SEED].model
 images = data.representative(200, seed=SEED)
+harder = data.corrupted(noise=0.03)  # the yardstick of lab 02
+sixty_batches = data.x_train[:7680]  # for the normalisations' statistics
+
+
+def file_of(technique):
+    """Where a technique's file goes, in the folder of the sweeps."""
+    return f"sweep/05_{technique.replace(', ', '_').replace(' ', '_')}.tflite"
+
+
+for seed, baseline in baselines.items():
+    path = lab.write("sign_mnist.tflite", post_training.convert(baseline.model, "float"), seed)
+    lab.measure("float", path, seed, reference=path, harder=harder)
+
+
+def measured(technique, content, seed=SEED):
+    """Write a file of a sweep, measure it, hold it against the float one of its seed."""
+    path = lab.write(file_of(technique), content, seed, hand_in=False)
+    return lab.measure(technique, path, seed, reference=lab.path("sign_mnist.tflite", seed),
+                       harder=harder)
 
 # %% [markdown]
 # ## 1 · K-means by hand
@@ -145,19 +168,30 @@ with check(
     ])
 
 # %% [markdown]
-# Both together, over and over, are k-means. On the last convolution of the baseline, with eight
-# centroids:
+# Both together, over and over, are k-means; from here on all codebooks before training are made by
+# your two functions. On the last convolution of the baseline, with eight centroids:
 
 # %%
-weights = base.get_layer("conv4").kernel.numpy()
-flat = weights.ravel().astype(np.float64)
-centroids = clustering.initial_centroids(flat, 8, "linear").astype(np.float64)
+def k_means(weights, centroids, turns=100):
+    """Codebook and index of each weight: to the nearest, to the mean, until nothing moves."""
+    for _ in range(turns):
+        moved = move_centroids(weights, nearest_centroid(weights, centroids), centroids)
+        if np.array_equal(moved, centroids):
+            break
+        centroids = moved
+    return centroids, nearest_centroid(weights, centroids)
+
+
+flat = base.get_layer("conv4").kernel.numpy().ravel().astype(np.float64)
+start = np.linspace(flat.min(), flat.max(), 8)
 errors = []
-for _ in range(12):
-    indices = nearest_centroid(flat, centroids)
-    errors.append(np.sqrt(np.mean((flat - centroids[indices]) ** 2)))
-    centroids = move_centroids(flat, indices, centroids)
+for turns in range(13):
+    codebook, indices = k_means(flat, start, turns)
+    errors.append(np.sqrt(np.mean((flat - codebook[indices]) ** 2)))
 print("root mean square error, turn by turn:", np.round(errors, 4))
+theirs, _ = clustering.share(flat, start)
+print("largest distance to the codebook of labkit's k-means:",
+      f"{np.abs(k_means(flat, start)[0] - theirs).max():.1e}")
 
 # %% [markdown]
 # ## 2 · What does it save?
@@ -260,8 +294,8 @@ with check(
 # %% [markdown]
 # **Predict.** Eight clusters in every layer, from each of the four beginnings, no training. Beside it
 # the same networks once their batch normalisations have **measured anew**: some forward passes over
-# training images, no weight changed. For the means and variances that a normalisation keeps are those
-# of the *old* weights' sums.
+# training images, no weight changed (`pruning.with_new_statistics`). For the means and variances that
+# a normalisation keeps are those of the *old* weights' sums.
 
 # %%
 my_guess = predict(
@@ -273,48 +307,44 @@ my_guess = predict(
 
 
 # %%
-def shared(model, clusters, initialisation, iterations=100):
-    """A copy of a model, the kernels replaced by their k-means; no training."""
+def beginning(weights, k, name):
+    """Centroids of one of the four beginnings; the first two are yours."""
+    if name in ("linear", "density"):
+        return initial_centroids(weights, k)[name == "density"]
+    return clustering.initial_centroids(weights, k, name, SEED).astype(np.float64)
+
+
+def shared(model, k, name, turns=100):
+    """A copy of a model, each kernel replaced by its k-means; no training."""
     copy = tf.keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     for kernel in clustering.prunable(copy).values():
-        start = clustering.initial_centroids(kernel.numpy(), clusters, initialisation, SEED)
-        codebook, indices = clustering.share(kernel.numpy(), start, iterations)
-        kernel.assign(codebook[indices])
+        weights = kernel.numpy().ravel().astype(np.float64)
+        codebook, indices = k_means(weights, beginning(weights, k, name), turns)
+        kernel.assign(codebook[indices].reshape(kernel.shape))
     return copy
 
 
-def keras_accuracy(model):
-    """Test accuracy in percent of a Keras model: quick, for what is not handed in."""
-    predicted = model.predict(data.x_test, batch_size=500, verbose=0).argmax(axis=1)
-    return 100 * np.mean(predicted == data.y_test)
-
-
-def measured_anew(model):
-    """The model, its normalisations' statistics measured on training images; nothing is trained."""
-    seen = data.x_train[:7680]
-    for start in range(0, len(seen), 128):
-        model(seen[start : start + 128], training=True)
-    return model
-
-
-rows = []
-for initialisation in clustering.INITIALISATIONS:
-    start = clustering.initial_centroids(flat, 8, initialisation, SEED)
-    codebook, indices = clustering.share(flat, start)
+rows, codebooks = [], {}
+for name in clustering.INITIALISATIONS:
+    start = beginning(flat, 8, name)
+    codebook, indices = k_means(flat, start)
+    codebooks[name] = start, codebook
     for baseline in baselines.values():
-        model = shared(baseline.model, 8, initialisation)
+        model = shared(baseline.model, 8, name)
         rows.append({
-            "beginning": initialisation,
+            "beginning": name,
             "largest |centroid| at the start": np.abs(start).max(),
             "after k-means": np.abs(codebook).max(),
             "RMS error of conv4": np.sqrt(np.mean((flat - codebook[indices]) ** 2)),
-            "beginning only (%)": keras_accuracy(shared(baseline.model, 8, initialisation, 0)),
-            "k-means (%)": keras_accuracy(model),
-            "k-means, new statistics (%)": keras_accuracy(measured_anew(model)),
+            "beginning only (%)": lab.accuracy_in_keras(shared(baseline.model, 8, name, 0)),
+            "k-means (%)": lab.accuracy_in_keras(model),
+            "k-means, new statistics (%)": lab.accuracy_in_keras(
+                pruning.with_new_statistics(model, sixty_batches)),
         })
-beginnings = pd.DataFrame(rows).groupby("beginning", sort=False).mean()
-of_seeds = pd.DataFrame(rows).groupby("beginning", sort=False)["k-means (%)"]
+beginnings = pd.DataFrame(rows).groupby("beginning", sort=False).mean().round(3)
+least, most = (getattr(pd.DataFrame(rows).groupby("beginning", sort=False)["k-means (%)"], f)()
+               for f in ("min", "max"))
 gain = (beginnings["k-means, new statistics (%)"] - beginnings["k-means (%)"]).mean()
 apart = np.ptp(beginnings["k-means (%)"])
 reveal("beginning", my_guess,
@@ -322,35 +352,31 @@ reveal("beginning", my_guess,
        "from which beginning k-means starts",
        f"The best and the worst beginning are {apart:.1f} points apart, new statistics give "
        f"{gain:.1f} (means over {len(lab.seeds)} seed(s)).")
-beginnings["k-means, seeds (%)"] = [f"{a:.1f} to {b:.1f}"
-                                    for a, b in zip(of_seeds.min(), of_seeds.max())]
+beginnings["seeds, k-means (%)"] = [f"{a:.1f} to {b:.1f}" for a, b in zip(least, most)]
 beginnings.T
 
 # %%
 plots.show(
-    plots.centroids(flat, {
-        name: (clustering.initial_centroids(flat, 8, name, SEED),
-               clustering.share(flat, clustering.initial_centroids(flat, 8, name, SEED))[0])
-        for name in clustering.INITIALISATIONS
-    }),
+    plots.centroids(flat, codebooks),
     alt="Histogram of the weights of conv4 on a logarithmic scale with eight centroids from each "
     "beginning, before and after k-means: those by density crowd around zero and leave the large "
-    "weights without a centroid; linear ones reach them.",
+    "weights without a centroid, linear ones reach them; after k-means all four look alike.",
 )
 
 # %% [markdown]
 # What the plot says: by density no centroid begins anywhere near the large weights (the thesis on
 # localisation, Figure 2.4; Han et al., section 5.2); a linear beginning reaches them. K-means then
 # pulls every codebook towards the crowd, since it counts squares of errors and not what an error
-# costs: in this layer all four end with the same error, and with a largest centroid of 0.24, less
-# than half of the largest weight.
+# costs: in this layer all four end with the same eight values, to half a hundredth, and with a
+# largest one of 0.24, less than half of the largest weight.
 #
-# What the table says: before the statistics are measured anew the four beginnings are 45 points apart,
-# and each of them 16 to 57 points from seed to seed, although the codebooks of conv4 are equally good. After it all four read more than 99 %: eight values a layer, *no training*, and from which
-# beginning hardly matters any more. What k-means had destroyed was not what the weights say, it was that
-# the means and variances of the normalisations fitted to them. The advice to begin linearly (Han et al.)
-# finds no support here: after k-means that beginning is the last of the four, with the old statistics
-# and with the new ones, there by half a point. It earns its place in section 6, by another property.
+# What the table says: with the old statistics the four read 39 to 51 % in the mean, and each of them
+# is 45 to 63 points apart from seed to seed, so that those 12 points say nothing about a beginning.
+# With new statistics all four read 99.5 % or more: eight values a layer, *no training*, and from which
+# beginning hardly matters. What k-means had destroyed was not what the weights say, it was that the
+# means and variances of the normalisations fitted to them. The advice to begin linearly (Han et al.)
+# finds no support here: that beginning is the last of the four by a quarter of a point. It earns its
+# place in section 6, by another property.
 
 # %% [markdown]
 # ## 4 · Train the codebook
@@ -380,24 +406,29 @@ with check(
     "gradient of the centroids",
     exercise="centroid_gradient",
     what="the example, a cluster without members, and TensorFlow's own gradient of a lookup.",
-    why="thousands of weights pull at one number: that is why a codebook learns so quickly.",
+    why="the members of a cluster pull at one number, and each pull counts in full.",
 ) as c:
     c.close("by hand", centroid_gradient(np.array([1.0, 2, -4, 3]), np.array([0, 1, 0, 1]), 2),
             [-3.0, 5.0], misconceptions=[
                 ([-1.5, 2.5], "That is the mean of the members' gradients; the chain rule sums."),
+                ([1.0, 2.0, -4.0, 3.0], "One gradient a centroid, not one a weight: sum the members'."),
+                ([-4.0, 3.0], "`g[indices] += …` writes once for each index: np.add.at or "
+                 "np.bincount adds them all."),
+                ([5.0, 5.0], "Absolute values? Members may pull in opposite directions."),
             ])
     c.close("an empty cluster", centroid_gradient(np.array([1.0]), np.array([0]), 3),
-            [1.0, 0.0, 0.0])
-    codebook, indices = clustering.share(flat, clustering.initial_centroids(flat, 8, "linear"))
-    codebook, indices = tf.constant(codebook), indices.ravel()
+            [1.0, 0.0, 0.0], misconceptions=[
+                ([1.0], "k centroids have k gradients, also those without members: minlength=k."),
+            ])
+    codebook, indices = k_means(flat, np.linspace(flat.min(), flat.max(), 8))
+    codebook = tf.constant(codebook)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(codebook)
         looked_up = tf.gather(codebook, indices)
-        loss = tf.reduce_sum(tf.sin(looked_up * tf.range(len(indices), dtype=tf.float32)))
+        loss = tf.reduce_sum(tf.sin(looked_up * tf.range(len(indices), dtype=tf.float64)))
     theirs = tf.convert_to_tensor(tape.gradient(loss, codebook)).numpy()
     ours = centroid_gradient(tape.gradient(loss, looked_up).numpy(), indices, 8)
-    c.between("largest difference from TensorFlow's, relative",
-              np.abs(ours - theirs).max() / np.abs(theirs).max(), 0, 1e-4)
+    c.close("TensorFlow's gradient of a lookup", ours, theirs, tolerance=1e-6)
 
 # %% [markdown]
 # **Does `tfmot` do this?** `clustering.cluster` wraps each layer of a copy. Take a batch, ask the
@@ -429,57 +460,168 @@ with check(
     why="what you wrote is what trains from here on.",
 ) as c:
     c.close("gradients of the centroids", theirs, mine, tolerance=1e-3)
+print("tfmot's:", np.round(theirs, 4), "\nyours:  ", np.round(mine, 4))
 
 # %% [markdown]
-# `tfmot` sums just like this, and does two things more: the weights behind the codebook are trained
-# along with it, and at every step each of them is looked up anew, so that members may change sides.
-# `clustering.cluster` wraps each layer of a copy, `training.fit` trains it, and `strip` gives back a
-# plain network whose kernels hold the shared values.
+# It does two things more. The weights behind the codebook are trained along with it, by their own
+# gradients, and at every step each weight is looked up anew in the codebook: so members may change
+# sides while the codebook learns.
 #
-# **How many clusters?** The sweep, before and after training:
+# A clustered network is made in three steps: `clustering.cluster(model, clusters, initialisation)`
+# wraps the layers of a copy, `training.fit(model, data, recipe, seed)` trains it in place, and
+# `clustering.strip(model)` gives back a plain network whose kernels hold the shared values.
+
+
+# %% [markdown]
+# ### Your turn: cluster, train, strip
+
+
+# %% tags=["exercise"] exercise="train_shared"
+def train_shared(model, clusters, recipe, seed, initialisation="kmeans++"):
+    """A plain network like `model`, its kernels in `clusters` values, trained; `model` stays as it is."""
+    ### BEGIN SOLUTION
+    wrapped = clustering.cluster(model, clusters, initialisation)
+    training.fit(wrapped, data, recipe, seed)
+    return clustering.strip(wrapped)
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="train_shared" points=3
+with check(
+    "cluster, train, strip",
+    exercise="train_shared",
+    what="some steps on a copy of the baseline, four clusters.",
+    why="unstripped it is twice as large, untrained it has the old statistics, and a network that "
+    "was trained in place of its copy is no baseline any more.",
+) as c:
+    copy = tf.keras.models.clone_model(base)
+    copy.set_weights(base.get_weights())
+    some_steps = sign_cnn.RECIPES[PROFILE].but(epochs=4 / training.steps(data,
+                                                                         sign_cnn.RECIPES[PROFILE]))
+    got = train_shared(copy, 4, some_steps, SEED, "linear")
+    c.equal("kinds of layers", [type(layer).__name__ for layer in getattr(got, "layers", [])],
+            [type(layer).__name__ for layer in base.layers], misconceptions=[
+                ([type(layer).__name__ for layer in wrapped.layers],
+                 "The wrappers are still there: strip them off."),
+                ([], "Return the stripped network."),
+            ])
+    c.that("the model that was given is as it was",
+           all(np.array_equal(a, b) for a, b in zip(copy.get_weights(), base.get_weights())),
+           otherwise="its weights have changed: train what `cluster` returns.")
+    c.that("at most four values a kernel",
+           all(len(np.unique(k)) <= 4 for k in clustering.prunable(got).values()),
+           otherwise="wrap first, train the wrapped network, and strip last.")
+    untrained = clustering.strip(clustering.cluster(base, 4, "linear"))
+    c.that("it was trained",
+           not np.allclose(got.get_weights()[0], untrained.get_weights()[0], atol=1e-7),
+           otherwise="the codebook is the one of the beginning: fit the wrapped network before "
+           "you strip it.")
+    twice = train_shared(copy, 4, some_steps, SEED, "density")
+    c.that("the initialisation counts",
+           not np.allclose(got.get_weights()[0], twice.get_weights()[0], atol=1e-7),
+           otherwise="give `initialisation` to `cluster`.")
+
+# %% [markdown]
+# **How many clusters?** The sweep, with its controls. A training of two epochs does more than move
+# centroids: it also measures the statistics anew, and it trains two epochs longer. So there are four
+# curves: k-means alone · with new statistics · the *float* network trained for as many epochs at the
+# same rate, then k-means and new statistics · the codebook trained.
+#
+# **Predict.** How much of what the training gives would new statistics alone have given?
 
 # %%
-SWEEP = {"quick": (2, 16), "full": (2, 3, 4, 8, 16, 32, 64)}[PROFILE]
+my_guess = predict(
+    "what training gives",
+    "Four clusters: of the gap between k-means alone and the trained codebook, new statistics close",
+    choices=["next to nothing", "about half", "nearly all"],
+    answer=None,
+)
+
+# %%
+SWEEP = {"quick": (4, 16), "full": (2, 4, 16)}[PROFILE]
 EPOCHS = {"quick": 1, "full": 2}[PROFILE]
 RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs=EPOCHS, learning_rate=2e-3)
-rows = []
-for clusters in SWEEP:
-    model = clustering.cluster(base, clusters)
-    training.fit(model, data, RECIPE, SEED)
-    content = post_training.convert(clustering.strip(model), "dynamic_range")
-    path = lab.write(f"sweep/05_clusters_{clusters}.tflite", content, hand_in=False)
-    figures = lab.measure(f"{clusters} clusters, dynamic range", path)
-    rows.append({
-        "clusters": clusters,
-        "k-means only": keras_accuracy(shared(base, clusters, "kmeans++")),
-        f"trained for {EPOCHS} epochs": 100 * figures["accuracy"],
-        "bytes": figures["bytes"],
-        "gzip (bytes)": figures["gzip_bytes"],
-        "coded weights (bytes)": figures["coded_bits"] / 8,
-    })
-sweep = pd.DataFrame(rows).set_index("clusters")
+rows, sixteen = [], {}
+for seed, baseline in baselines.items():
+    longer = tf.keras.models.clone_model(baseline.model)
+    longer.set_weights(baseline.model.get_weights())
+    training.fit(longer, data, RECIPE, seed)
+    for clusters in SWEEP:
+        only = shared(baseline.model, clusters, "kmeans++")
+        model = train_shared(baseline.model, clusters, RECIPE, seed)
+        if clusters == 16:
+            sixteen[seed] = model
+        figures = measured(f"{clusters} clusters, dynamic range",
+                           post_training.convert(model, "dynamic_range"), seed)
+        rows.append({
+            "clusters": clusters,
+            "seed": seed,
+            "k-means": lab.accuracy_in_keras(only),
+            "new statistics": lab.accuracy_in_keras(
+                pruning.with_new_statistics(only, sixty_batches)),
+            "longer in float": lab.accuracy_in_keras(
+                pruning.with_new_statistics(shared(longer, clusters, "kmeans++"), sixty_batches)),
+            "codebook trained": 100 * figures["accuracy"],
+            "gzip (bytes)": figures["gzip_bytes"],
+            "coded weights (bytes)": figures["coded_bits"] / 8,
+        })
+sweep = pd.DataFrame(rows).groupby("clusters").mean().drop(columns="seed")
+four = sweep.loc[4]
+part = (four["new statistics"] - four["k-means"]) / (four["codebook trained"] - four["k-means"])
+reveal("what training gives", my_guess,
+       "next to nothing" if part < 0.25 else "about half" if part < 0.75 else "nearly all",
+       f"{part:.0%} of the gap (means over {len(lab.seeds)} seed(s)).")
 sweep.round(1)
 
 # %%
 plots.show(
-    plots.lines(sweep.iloc[:, :2], x="clusters in every layer", y="test accuracy (%)", log_x=2),
-    alt="Accuracy over the number of clusters, before and after training: without training it "
-    "falls below 16 clusters, with training it stays high down to four or fewer.",
+    plots.lines(sweep.iloc[:, :4], x="clusters in every layer", y="test accuracy (%)", log_x=2),
+    alt="Accuracy over two, four and sixteen clusters in every layer: k-means alone rises from 5 over "
+    "13 to 99 %; with new statistics, of the baseline or of a network trained longer in float, from "
+    "some 30 over 93 to 100 %; the trained codebook reads 97 % with two values already.",
 )
 
+# %%
+pd.DataFrame(rows).groupby("clusters")[["k-means", "new statistics", "longer in float",
+                                        "codebook trained"]].agg(["min", "max"]).round(1)
+
 # %% [markdown]
-# What the table says: after two epochs of training two values in each layer read 98 % of the images,
-# where k-means alone read 6 %. Mind that a training also measures the normalisations' statistics anew,
-# which k-means alone leaves as they were, and which is all that eight clusters lacked: section 3 read
-# 99.8 % without a training (three seeds), here it is 99.9 (one). How much of the way it would go at two
-# or three clusters this table does not say. Differences of some tenths, 99.4 and 99.7 %, are those of
-# one seed and mean nothing.
+# What the plot says: with sixteen values nothing is left for a training to do: k-means alone reads
+# 99.3 %, with new statistics it is 100. With four, k-means alone reads 13 %, new statistics close 93 %
+# of the gap to the trained codebook, and 6 points are the training's own. With two it is the other way
+# round: 29 % with new statistics, 97 % trained. The two epochs as such have no part in it: spent in
+# float before k-means they change less than the seeds do, which are 20 points apart there. (The first
+# three curves are of Keras models, the last one is of dynamic-range files.)
 #
-# The file's bytes do not move at all: TFLite stores a byte a weight, whichever value it has. After
-# `gzip` the file shrinks with every bit of index, but not as far as the weights and biases would with
-# a codebook (the last column). Besides the graph, which no code of weights makes shorter, that is
-# deflate, inside `gzip`: it looks for repeated strings and then gives each symbol a whole number of
-# bits, one at the least.
+# The file's length does not move at all: TFLite stores a byte a weight, whichever value it has. After
+# `gzip` it shrinks with every bit of index, but not to the length of the code with a codebook. The
+# codes of conv4, by themselves: Huffman's code gives each symbol a whole number of bits, one at the
+# least; deflate, inside `gzip`, also looks for strings that came before.
+
+# %%
+rows = {}
+for clusters in SWEEP:
+    path = lab.path(file_of(f"{clusters} clusters, dynamic range"))
+    row = measure.inspect(path).weights.set_index(["layer", "role"]).loc[("conv4", "weight")]
+    codes = measure.read_graph(path).tensors[row["tensor"]].codes.astype(np.int8)
+    huffman = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_HUFFMAN_ONLY)
+    share = np.unique(codes, return_counts=True)[1] / codes.size
+    rows[clusters] = {
+        "codes in the tensor": len(share),
+        "a codebook, an index each": 8 * codes.size / compression_rate(codes.size, clusters, 8) / 8,
+        "entropy of the codes": -np.sum(share * np.log2(share)) * codes.size / 8,
+        "Huffman alone": len(huffman.compress(codes.tobytes()) + huffman.flush()),
+        "deflate": len(zlib.compress(codes.tobytes(), 9)),
+    }
+pd.DataFrame.from_dict(rows, orient="index").rename_axis("clusters; bytes of conv4").round(0).astype(int)
+
+# %% [markdown]
+# What the table says: of two values each index is a bit, and Huffman's code needs one and a half times
+# as much, since deflate has a third symbol, for the end, and of three symbols two have codes of two
+# bits. Strings bring some of that back; with four values they cost more than they bring, and deflate is
+# longer than Huffman's code alone. With sixteen clusters the tensor holds 30 codes: 24 of the 64 channels
+# have no weight in the outermost cluster, so that the next one becomes their code ±127, and all the
+# others move with it. A codebook would not mind: its index is the same in both.
 
 # %% [markdown]
 # ## 5 · Clusters in the file
@@ -517,9 +659,27 @@ with check(
     c.equal("axes behind the first", unique_per_channel(two.reshape(2, 1, 2, 2)), 3)
 
 # %% [markdown]
+# **Does it really?** A codebook and indices of four bits are all that is left of a clustered kernel. So
+# write conv4 down like that, and read it again:
+
+# %%
+kernel = sixteen[SEED].get_layer("conv4").kernel.numpy()
+codebook = np.unique(kernel)
+indices = nearest_centroid(kernel.ravel(), codebook)
+packed = (indices[0::2] + 16 * indices[1::2]).astype(np.uint8)  # two indices a byte
+unpacked = np.stack([packed & 15, packed >> 4], axis=1).ravel()
+different = np.count_nonzero(codebook[unpacked].reshape(kernel.shape) != kernel)
+bytes_of_it = packed.nbytes + codebook.nbytes
+print(f"{kernel.size:,} weights from {len(codebook)} values and {packed.nbytes:,} bytes of indices: "
+      f"{different} differ; {kernel.nbytes / bytes_of_it:.3f} times smaller, your formula says "
+      f"{compression_rate(kernel.size, len(codebook)):.3f}")
+
+# %% [markdown]
 # Sixteen clusters, trained, then converted in every way of labs 02 and 03, then trained once more
 # with fake quantisation: the plain way of lab 04, and the **cluster-preserving** way, in which the
-# quantised weights are looked up in the codebook at every step (CQAT).
+# quantised weights are looked up in the codebook at every step (CQAT). Two controls: the int8 file of
+# the network that was *never clustered*, and plain QAT at a learning rate of $10^{-12}$: the same passes,
+# ranges and statistics, and no weight moves.
 #
 # **Predict** what plain quantisation-aware training makes of the sixteen values.
 
@@ -527,7 +687,8 @@ with check(
 my_guess = predict(
     "plain QAT",
     "How many different weights has each channel of conv4 (432 weights) after plain QAT?",
-    choices=["16 still", "about 100", "nearly all of them"],
+    choices=["16 still", "more, but fewer than a network that was never clustered",
+             "as many as a network that was never clustered"],
     answer=None,
 )
 
@@ -536,56 +697,53 @@ QAT_EPOCHS = {"quick": 1, "full": 2}[PROFILE]
 
 
 def quantization_aware_files(model, seed):
-    """Plain and cluster-preserving QAT of a plain, clustered model: the int8 files."""
-    plain = quantization_aware.quantize(model)
+    """QAT of a plain, clustered model, plain, without steps and cluster-preserving: the int8 files."""
+    plain, still = quantization_aware.quantize(model), quantization_aware.quantize(model)
     keeping = clustering.cluster_preserving(model)
-    for qat in (plain, keeping):
-        training.fit(qat, data, RECIPE.but(epochs=QAT_EPOCHS, learning_rate=4e-4), seed)
+    for qat, rate in ((plain, 4e-4), (still, 1e-12), (keeping, 4e-4)):
+        training.fit(qat, data, RECIPE.but(epochs=QAT_EPOCHS, learning_rate=rate), seed)
     return {
+        "16 clusters, QAT, no steps": quantization_aware.convert(still),
         "16 clusters, QAT int8": quantization_aware.convert(plain),
         "16 clusters, CQAT int8": clustering.convert(keeping),
     }
 
 
-for seed, baseline in baselines.items():
-    path = lab.write("sign_mnist.tflite", post_training.convert(baseline.model, "float"), seed)
-    lab.measure("float", path, seed)
-    model = clustering.cluster(baseline.model, 16)
-    training.fit(model, data, RECIPE, seed)
-    model = clustering.strip(model)
+for seed, model in sixteen.items():
     contents = {
+        "int8": post_training.convert(baselines[seed].model, "int8", images),
         "16 clusters": post_training.convert(model, "float"),
-        "16 clusters, dynamic range": post_training.convert(model, "dynamic_range"),
         "16 clusters, int8": post_training.convert(model, "int8", images),
         "16 clusters, 16x8": post_training.convert(model, "int16x8", images),
         **quantization_aware_files(model, seed),
     }
     for technique, content in contents.items():
-        name = technique.replace(", ", "_").replace(" ", "_")
-        lab.measure(technique, lab.write(f"sweep/05_{name}.tflite", content, seed, hand_in=False),
-                    seed)
+        measured(technique, content, seed)
 
 # %%
-files = {technique: lab.path(f"sweep/05_{technique.replace(', ', '_').replace(' ', '_')}.tflite")
-         for technique in contents}
+order = ["int8", "16 clusters", "16 clusters, dynamic range", "16 clusters, int8",
+         "16 clusters, 16x8", "16 clusters, QAT, no steps", "16 clusters, QAT int8",
+         "16 clusters, CQAT int8"]
 counts = pd.DataFrame({
-    technique: {
-        layer: unique_per_channel(kernel) for layer, kernel in measure.weights(path).items()
-    }
-    for technique, path in files.items()
-}).T
-after_plain = counts.loc["16 clusters, QAT int8", "conv4"]
+    technique: {layer: unique_per_channel(kernel)
+                for layer, kernel in measure.weights(lab.path(file_of(technique))).items()}
+    for technique in order
+}).T.rename_axis("most values in a channel")
+never, after_plain = counts.loc["int8", "conv4"], counts.loc["16 clusters, QAT int8", "conv4"]
 reveal("plain QAT", my_guess,
-       "16 still" if after_plain <= 16 else "about 100" if after_plain < 150 else
-       "nearly all of them",
-       f"{after_plain} different codes of 255 possible, in a channel of 432 weights.")
+       "16 still" if after_plain <= 16 else
+       "as many as a network that was never clustered" if after_plain > 0.8 * never else
+       "more, but fewer than a network that was never clustered",
+       f"{after_plain} different codes of 255 possible, in a channel of 432 weights; {never} in the "
+       "network that was never clustered.")
 counts
 
 # %% [markdown]
-# What the table says: each row is counted from its file. All conversions keep at most sixteen
-# values a channel, and so does CQAT; plain QAT trains every weight by itself, and the sixteen
-# scatter: in conv4 over 150 of 255 codes, which 432 weights share. (The thesis on QuantNET counts up
-# to 361,277 different weights in a layer after it, Table 4.5.)
+# What the table says: all conversions keep at most sixteen values a channel (conv1 has nine weights in
+# one), and so does fake quantisation, as long as no weight moves. Then plain QAT trains every weight by
+# itself. In two epochs conv4 has come to 164 codes a channel, nearly as many as the network that was
+# never clustered has, and the layers before it to 70 % of theirs; CQAT keeps the sixteen. (The thesis on
+# QuantNET counts up to 361,277 different weights in a layer after plain QAT, Table 4.5.)
 
 # %%
 with check(
@@ -593,7 +751,7 @@ with check(
     what="different values in each channel of each file.",
     why="a cluster that is not in the file saves nothing.",
 ) as c:
-    kept = counts.drop(index="16 clusters, QAT int8")
+    kept = counts.drop(index=["int8", "16 clusters, QAT int8"])
     c.between("clusters that are kept", kept.to_numpy().max(), 2, 16)
     c.between("after plain QAT", after_plain, 17, 255)
 
@@ -603,8 +761,8 @@ with check(
 # A layer of 144 weights costs hardly anything, however many clusters it has; the last convolution
 # has 27,648. So many clusters where there are few weights, two where there are many. And which two?
 # With two values from a *linear* beginning, the smallest and the largest weight, the border lies half
-# way between them; the more weights are on its one side, the lower is the layer's **entropy**, and
-# that is what a good code comes near to:
+# way between them, and the more weights are on its one side, the lower is the layer's **entropy**,
+# which a compressor comes near to:
 #
 # $$H = -\sum_j p_j \log_2 p_j .$$
 #
@@ -648,78 +806,83 @@ with check(
         misconceptions=[([4, 4, 4, 2], "Up to 1,000 weights means 1,000, too: ≤.")])
 
 # %% [markdown]
-# The runs: from k-means++ and from linear beginnings, at several generosities. Each is converted
-# with dynamic range, and its names are taken out of the file (`minimal.without_names`: they are
-# 600 bytes after `gzip`, and nothing runs by them).
+# The runs: from k-means++ and from linear beginnings, at several generosities, with every seed, and
+# one of them before its training. Each is converted with dynamic range, and its names are taken out
+# of the file (`minimal.without_names`: nothing runs by them).
 
 # %%
 RUNS = {
     "quick": [("linear", 2, 4, 16, 1)],
     "full": [  # beginning, few, some, many, epochs
-        ("kmeans++", 2, 4, 16, 3),
-        ("linear", 2, 4, 16, 3),
-        ("linear", 2, 3, 16, 3),
-        ("linear", 2, 3, 16, 8),
-        ("linear", 2, 2, 8, 3),
-        ("linear", 2, 2, 8, 2),
+        ("kmeans++", 2, 4, 16, 2),
+        ("linear", 2, 4, 16, 2),
+        ("linear", 2, 3, 16, 0),
+        ("linear", 2, 3, 16, 4),
     ],
 }[PROFILE]
 RATE = 3e-3
 
 
-def smallest(model, seed, initialisation, clusters, epochs):
+def smallest(model, seed, beginning, clusters, epochs):
     """The nameless dynamic-range file of a model with clusters by size, trained."""
-    shares = clustering.cluster(model, clusters_by_size(sizes, *clusters), initialisation)
-    training.fit(shares, data, RECIPE.but(epochs=epochs, learning_rate=RATE), seed)
-    content = post_training.convert(clustering.strip(shares), "dynamic_range")
-    return minimal.without_names(content)
+    layers = {name: int(np.prod(k.shape)) for name, k in clustering.prunable(model).items()}
+    by_size = clusters_by_size(layers, *clusters)
+    if epochs:
+        recipe = RECIPE.but(epochs=epochs, learning_rate=RATE)
+        model = train_shared(model, by_size, recipe, seed, beginning)
+    else:
+        untrained = clustering.strip(clustering.cluster(model, by_size, beginning))
+        model = pruning.with_new_statistics(untrained, sixty_batches)
+    return minimal.without_names(post_training.convert(model, "dynamic_range"))
 
 
-rows = []
-for initialisation, *clusters, epochs in RUNS:
-    name = "-".join(map(str, clusters))
-    content = smallest(base, SEED, initialisation, clusters, epochs)
-    file = f"sweep/05_{name}_{initialisation}_{epochs}.tflite"
-    path = lab.write(file, content, hand_in=False)
-    figures = lab.measure(f"{name} clusters, {initialisation}, {epochs} epochs", path)
-    table = measure.coding(path)
-    rows.append({"few-some-many": name, "beginning": initialisation, "epochs": epochs,
-                 "accuracy (%)": 100 * figures["accuracy"], "gzip (bytes)": figures["gzip_bytes"],
-                 "one index each (bytes)": table["best (bits)"].sum() / 8,
-                 "entropy (bytes)": table["entropy (bits)"].sum() / 8})
-runs = pd.DataFrame(rows)
+rows, made = [], {}
+for run in RUNS:
+    start, *clusters, epochs = run
+    name = f"{'-'.join(map(str, clusters))} clusters, {start}, {epochs} epochs"
+    for seed, baseline in baselines.items():
+        made[name, seed] = smallest(baseline.model, seed, start, clusters, epochs)
+        figures = measured(name, made[name, seed], seed)
+        bits = measure.coding(lab.path(file_of(name), seed))
+        rows.append({"run": name, "accuracy (%)": 100 * figures["accuracy"],
+                     "gzip (bytes)": figures["gzip_bytes"],
+                     "one index each (bytes)": bits["best (bits)"].sum() / 8,
+                     "entropy (bytes)": bits["entropy (bits)"].sum() / 8})
+by_run = pd.DataFrame(rows).groupby("run", sort=False)
+runs = by_run.mean()
+runs.insert(1, "worst seed (%)", by_run["accuracy (%)"].min())
 runs.round(1)
 
 # %% [markdown]
-# The same number of clusters, and a third fewer bytes from a linear beginning; it is not free, 97.9 %
-# in place of 99.9. The size follows how unevenly the values are used, and hardly how many there are:
-# the column of the entropy falls with it, that of the fixed indices does not. Eight epochs give a
-# better network than three (99.0 and 95.0 %) and a *larger* file, of a larger entropy: more weights
-# have changed sides. (One seed each.)
+# What the table says: with as many clusters and epochs the linear beginning takes 41 % fewer bytes than
+# k-means++, and reads 2.4 points less. The size follows how unevenly the values are used, and hardly how
+# many there are: the column of the entropy falls with it, that of the fixed indices does not. Untrained,
+# the linear beginning reads 15 % even with new statistics: two values at the ends of the range say little
+# about the weights, and here it is the training that makes a network of them; it also makes the values'
+# use more uneven. The last run has three values in place of four in two layers and twice the epochs. It saves another
+# 3 % of the bytes, and one of its seeds falls below 90 %.
 #
-# We hand in the smallest of these that leaves a margin of six points over the sheet's 90 %, with all
-# seeds; and beside it, for those who want more than the floor, the best one below 12 KB.
+# We hand in the smallest of these that reads 90 % with *every* seed. (The sheet scores by the test
+# images, and so we have chosen by them; with more runs to choose from, the figure would flatter us.)
 
 # %%
-MARGIN = {"quick": -90, "full": 6}[PROFILE]
-able = runs[runs["accuracy (%)"] >= 90 + MARGIN]
-choices = {
-    "smallest": ("sign_mnist_clustered.tflite", able.sort_values("gzip (bytes)").iloc[0]),
-    "best below 12 KB": (
-        "sweep/05_best_below_12_kb.tflite",
-        runs[runs["gzip (bytes)"] <= 12 * 1024].sort_values("accuracy (%)").iloc[-1],
-    ),
-}
-for technique, (file, run) in choices.items():
-    clusters = [int(k) for k in run["few-some-many"].split("-")]
-    for seed, baseline in baselines.items():
-        content = smallest(baseline.model, seed, run["beginning"], clusters, int(run["epochs"]))
-        path = lab.write(file, content, seed, hand_in=technique == "smallest")
-        lab.measure(technique, path, seed)
-    print(f"{technique}: clusters {run['few-some-many']}, {run['epochs']} epochs, "
-          f"{lab.mean('accuracy', technique):.2%}, "
-          f"{lab.mean('gzip_bytes', technique):,.0f} bytes after gzip")
-measure.coding(lab.path("sign_mnist_clustered.tflite")).round(3)
+able = runs[runs["worst seed (%)"] >= {"quick": 0, "full": 90}[PROFILE]]
+chosen = able["gzip (bytes)"].idxmin()
+for seed in lab.seeds:
+    path = lab.write("sign_mnist_clustered.tflite", made[chosen, seed], seed)
+    lab.measure("smallest", path, seed, reference=lab.path("sign_mnist.tflite", seed), harder=harder)
+print(f"{chosen}: {lab.mean('accuracy', 'smallest'):.2%}, "
+      f"{lab.mean('gzip_bytes', 'smallest'):,.0f} bytes after gzip")
+table = measure.coding(lab.path("sign_mnist_clustered.tflite")).drop(columns=["mask (bits)",
+                                                                              "index (bits)"])
+table["entropy of a value (bits)"] = table["entropy (bits)"] / table["values"]
+table.round(2)
+
+# %% [markdown]
+# The table, of the first seed's file, says where the uneven values are: 0.30 bits a weight in conv4 and
+# 0.51 in conv3, codebooks included, where an index each takes one. Behind the decoder of a fixed code the
+# weights and biases alone would need more bytes than `gzip` leaves of the whole file. And the ledger below
+# says what the floor of 90 % does not: on the harder images the file reads 82 % where float reads 94.
 
 # %%
 with check(
@@ -729,15 +892,24 @@ with check(
 ) as c:
     floor = {"quick": 0.1, "full": 0.9 if data.source == "real" else 0.6}[PROFILE]
     c.between("accuracy", lab.mean("accuracy", "smallest"), floor, 1)
-    c.between("gzip", lab.mean("gzip_bytes", "smallest"), 1_000, 12 * 1024, unit="bytes")
+    c.between("gzip", lab.mean("gzip_bytes", "smallest"), 1_000, 12_000, unit="bytes")
 
 # %% [markdown]
-# Look at the seeds: the smallest file was chosen by the test images of the *first* seed, 97.1 %, and
-# over three its mean is 91.2 % with a deviation of 5.3 points, so that both others are below the
-# floor. A figure that something was chosen by flatters it. Had we asked for the worst of three seeds,
-# the file below 12 KB would have been taken: 98.5 %, deviation 1.2. And the table says which layers the
-# uneven values are in: 0.18 bits a weight in conv4 and 0.64 in conv3, but 0.90 in conv2 and one in
-# the dense layer.
+# **Your own network.** Where you have designed one in lab 01 it lies in the output folder; here it
+# goes the same way, by its own layers' sizes.
+
+# %%
+own = lab.network(sign_cnn)
+if own is sign_cnn:
+    print("No network of your own in the output folder: lab 01 puts it there.")
+else:
+    model = lab.trained(own, SEED).model
+    path = lab.write("sweep/05_own.tflite", post_training.convert(model, "float"), hand_in=False)
+    lab.measure("own float", path, model="own network")
+    content = smallest(model, SEED, "linear", (2, 4, 16), {"quick": 1, "full": 3}[PROFILE])
+    path = lab.write("sweep/05_own_clustered.tflite", content, hand_in=False)
+    figures = lab.measure("own, clusters by size", path, model="own network")
+    print(f"your own network: {figures['accuracy']:.2%}, {figures['gzip_bytes']:,} bytes after gzip")
 
 # %% [markdown]
 # ## The ledger
@@ -750,14 +922,15 @@ report
 points = report.reset_index()
 points["pattern"] = np.select(
     [points["technique"].str.startswith("16 clusters"), points["technique"] == "smallest",
-     points["technique"] == "best below 12 KB", points["technique"].str.contains("-")],
-    ["16 clusters, all modes", "handed in", "below 12 KB", "clusters by size"], "clusters swept")
-points = points[points["technique"] != "float"]
+     points["technique"].str.contains("-")],
+    ["16 clusters, all modes", "handed in", "clusters by size"], "clusters swept")
+points = points[~points["technique"].isin(["float", "int8"])
+                & ~points["technique"].str.endswith(" 0 epochs")]
 plots.show(
     plots.over_size(points, level=90),
-    alt="Accuracy over bytes after gzip: clusters by size lie far to the left of the same number "
-    "of clusters in every layer, and the 16-cluster files to the right, where the plain QAT file "
-    "and the float file are the largest.",
+    alt="Accuracy over bytes after gzip: clusters by size lie at 7 to 13 kB with 95 to 100 %, left of "
+    "two and four clusters in every layer at 12 and 19 kB; the 16-cluster files lie at 100 % from 35 "
+    "kB on, the plain QAT file at 48 and the float file at 52 kB.",
 )
 
 # %% [markdown]
@@ -769,15 +942,15 @@ plots.show(
 # %%
 lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "16 clusters, 16x8",
             "16 clusters, QAT int8", "16 clusters, CQAT int8", "clustering", "smallest",
-            "best below 12 KB", size="gzip (bytes)")
+            size="gzip (bytes)")
 
 # %% [markdown]
 # QuantNET's first dense layer has half a million weights, so there clustering saves
 # more; ours has 48,424 in all, and the graph, the scales and the biases weigh more beside them.
-# Ours loses hardly anything of 100 %, theirs up to 2.7 points of 66: other networks, on another
-# task, and one training each there. One row differs in kind: the thesis' file after plain QAT is as
+# Ours loses nothing of 100 % with sixteen clusters, theirs up to 2.7 points of 66: other networks, on
+# another task, and one training each there. One row differs in kind: the thesis' file after plain QAT is as
 # small as the one without, although its own Table 4.5 counts hundreds of thousands of different
-# weights in it; ours grows by a third, as lost clusters must. Both find that CQAT keeps clusters
+# weights in it; ours grows by more than a third, as lost clusters must. Both find that CQAT keeps clusters
 # *and* accuracy.
 
 # %% [markdown]
@@ -798,14 +971,14 @@ lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "1
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="linear_beginning" points=5
-# **Two networks have two clusters in their large layers. One is a third smaller after `gzip`. Why,
+# **Two networks have two clusters in their large layers. One is two fifths smaller after `gzip`. Why,
 # and why is a decoder with one bit a weight not the end of it?**
 #
 # <!-- BEGIN SOLUTION -->
-# From the linear beginning one of the two values is used for most weights of the large layers (0.18
+# From the linear beginning one of the two values is used for most weights of the large layers (0.30
 # bits a weight in conv4), so the entropy is far below one bit, and the compressor finds long runs of
 # the same byte. One bit a weight is what a fixed-length code needs; a code for runs, or an arithmetic
-# code, comes near to the entropy. It also read two points less: with how much accuracy a size is
+# code, comes near to the entropy. It also read 2.4 points less: with how much accuracy a size is
 # bought belongs to the answer.
 # <!-- END SOLUTION -->
 
@@ -822,8 +995,9 @@ lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "1
 # %% [markdown]
 # ## Summary
 #
-# - A codebook replaces weights by indices; its gradient is the sum over its members. After k-means
-#   measure the statistics anew before you judge, or train.
+# - A codebook replaces weights by indices; its gradient is the sum over its members.
+# - After k-means measure the statistics anew before you judge: at four values that is nearly all there is
+#   to win, at two the codebook has to be trained.
 # - TFLite stores no indices: clustering pays after compression, and there it is the entropy that
 #   counts, not the number of clusters.
 # - Many clusters in small layers, two in large ones; a linear beginning for an uneven use.

@@ -22,8 +22,10 @@
 # - count what a sparse file needs under a mask, an index and gzip, and say what runs faster;
 # - combine pruning, clustering and quantisation without one destroying the other.
 #
-# **Time:** 90 minutes of work; the computer takes 1 minute (`quick`) or 12 (`full`, with the
-# baselines of lab 01; 3 more without).
+# **Time:** 120 minutes of work, in two sittings if you like: the second one begins with section 6. The
+# computer takes 1 minute (`quick`) or 15 (`full`, with the baselines of lab 01; 3 more without). The
+# quick profile trains once, for an epoch, on few images: its figures say that everything runs, the stored
+# ones are those of `full`.
 
 # %% [markdown]
 # ## What to hand in
@@ -45,8 +47,9 @@ import time
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+import tensorflow_model_optimization as tfmot
 
-from labkit import measure, plots, training
+from labkit import flatbuffer, measure, plots, training
 from labkit.checks import check, predict, reveal
 from labkit.compress import (
     clustering,
@@ -66,14 +69,27 @@ for baseline in baselines.values():
     print(baseline.describe())
 base = baselines[SEED].model
 images = data.representative(200, seed=SEED)
-RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs={"quick": 2, "full": 4}[PROFILE])  # of a fine-tuning
+harder = data.corrupted(noise=0.03)  # the yardstick of lab 02
+RECIPE = sign_cnn.RECIPES[PROFILE].but(epochs={"quick": 1, "full": 3}[PROFILE])  # of a fine-tuning
+
+
+def note(technique, content, file, seed=SEED):
+    """Write a file, measure it, hold it against the float one of its seed; its path."""
+    path = lab.write(f"sweep/06_{file}.tflite", content, seed, hand_in=False)
+    lab.measure(technique, path, seed, reference=lab.path("sweep/06_float.tflite", seed),
+                harder=harder)
+    return path
 
 
 def measured(technique, model, file, seed=SEED):
     """Convert a plain model to int8, write the file, measure it; the accuracy in percent."""
-    path = lab.write(f"sweep/06_{file}.tflite", post_training.convert(model, "int8", images), seed,
-                     hand_in=False)
-    return 100 * lab.measure(technique, path, seed)["accuracy"]
+    path = note(technique, post_training.convert(model, "int8", images), file, seed)
+    return 100 * measure.accuracy(path, data.x_test, data.y_test)
+
+
+for seed, baseline in baselines.items():
+    note("float", post_training.convert(baseline.model, "float"), "float", seed)
+    measured("int8", baseline.model, "int8", seed)
 
 
 # %% [markdown]
@@ -133,8 +149,7 @@ with check(
             ])
 
 # %% [markdown]
-# **Predict.** Half of the baseline's weights are set to zero, without any training afterwards. The
-# thesis did the same to its QuantNET and lost less than 5 points at 50 % (section 4.2.3).
+# **Predict.** Half of the baseline's weights are set to zero, without any training afterwards.
 
 # %%
 my_guess = predict(
@@ -145,24 +160,31 @@ my_guess = predict(
 )
 
 # %%
+def pruned_by(model, sparsities):
+    """A copy, the smallest weights of each layer set to zero by your masks; nothing is trained."""
+    return pruning.masked(model, {name: magnitude_mask(kernel.numpy(), sparsities[name])
+                                  for name, kernel in pruning.prunable(model).items()})
+
+
 rows = {}
 for sparsity in {"quick": (0.0, 0.5), "full": (0.0, 0.3, 0.5, 0.7, 0.9)}[PROFILE]:
-    masks = {name: magnitude_mask(kernel.numpy(), sparsity)
-             for name, kernel in pruning.prunable(base).items()}
-    content = post_training.convert(pruning.masked(base, masks), "float")
-    rows[100 * sparsity] = 100 * measure.accuracy(content, data.x_test, data.y_test)
-untrained = pd.Series(rows, name="accuracy (%)").rename_axis("sparsity (%)")
+    same = pruning.by_layer(base, sparsity)
+    rows[100 * sparsity] = {seed: lab.accuracy_in_keras(pruned_by(baseline.model, same))
+                            for seed, baseline in baselines.items()}
+untrained = pd.DataFrame.from_dict(rows, orient="index").mean(axis=1)
 lost = untrained[0] - untrained[50]
 reveal("half of the weights", my_guess,
        "less than 5 points" if lost < 5 else "5 to 30 points" if lost < 30 else
-       "more than 30 points", f"{lost:.1f} points.")
-untrained.round(1).to_frame().T
+       "more than 30 points", f"{lost:.1f} points, mean over {len(lab.seeds)} seed(s).")
+pd.DataFrame(rows).rename_axis("seed").rename_axis("accuracy (%) at a sparsity (%) of", axis=1).round(1)
 
 # %% [markdown]
-# Not on this network. Two things go wrong here, and neither needs training to be put right. One is
-# *where* the weights are taken; that is the next section. The other hides in the normalisations:
-# their means and variances were measured with all weights in place, and are wrong for the network
-# that is left. (Of its own network the thesis does not say whether it was trained after pruning.)
+# A third of the weights costs half of the accuracy, half of the weights costs nearly all of it. Two
+# things go wrong here, and neither needs training to be put right. One is *where* the weights are taken;
+# that is the next section. The other hides in the normalisations: their means and variances were measured
+# with all weights in place, and are wrong for the network that is left. (The thesis on QuantNET prunes
+# half of its weights and loses less than 5 points, section 4.2.3; whether it was trained after pruning it
+# does not say.)
 
 # %% [markdown]
 # ## 2 · Where? A share for each layer
@@ -216,30 +238,6 @@ with check(
     c.close("100 times as large", lamp_scores(100 * w), lamp_scores(w))
 
 # %%
-kernels = {name: kernel.numpy() for name, kernel in pruning.prunable(base).items()}
-scores = np.concatenate([lamp_scores(kernel).ravel() for kernel in kernels.values()])
-keep = np.split(magnitude_mask(scores, 0.95), np.cumsum([k.size for k in kernels.values()])[:-1])
-shares = {name: 1 - part.mean() for name, part in zip(kernels, keep)}
-pd.DataFrame(
-    {
-        "weights": {name: kernel.size for name, kernel in kernels.items()},
-        "left at 95 % each": {name: round(0.05 * k.size) for name, k in kernels.items()},
-        "left by LAMP score": {name: int(part.sum()) for name, part in zip(kernels, keep)},
-    }
-)
-
-# %% [markdown]
-# Once more half of the weights and more, without training a single one, in three ways: the same share
-# of every layer, one threshold of magnitude for all layers, LAMP's shares; with the normalisations'
-# old statistics or with new ones, from some forward passes over training images.
-
-# %%
-def keras_accuracy(model):
-    """Test accuracy in percent of a Keras model: quick, for what no file is made of."""
-    predicted = model.predict(data.x_test, batch_size=500, verbose=0).argmax(axis=1)
-    return 100 * np.mean(predicted == data.y_test)
-
-
 def shares_by(score, model, sparsity):
     """Part of each layer that goes, if the weights of smallest score in the whole network go."""
     kernels = {name: kernel.numpy() for name, kernel in pruning.prunable(model).items()}
@@ -249,33 +247,47 @@ def shares_by(score, model, sparsity):
     return {name: float(1 - part.mean()) for name, part in zip(kernels, keep)}
 
 
+sizes = {name: int(np.prod(kernel.shape)) for name, kernel in pruning.prunable(base).items()}
+left = {"same share": pruning.by_layer(base, 0.95), "one threshold": shares_by(np.abs, base, 0.95),
+        "LAMP": shares_by(lamp_scores, base, 0.95)}
+pd.DataFrame({"weights": sizes} | {
+    f"left, {where}": {name: round((1 - parts[name]) * size) for name, size in sizes.items()}
+    for where, parts in left.items()
+})
+
+# %% [markdown]
+# The same sparsity of the whole network, in three ways: the same share of every layer, one threshold
+# of magnitude for all layers, LAMP's shares. No weight is trained; but the normalisations' means and
+# variances were measured with all weights in place, so beside the old statistics there are new ones,
+# from some forward passes over training images.
+
+# %%
 rows = []
 for sparsity in {"quick": (0.5,), "full": (0.5, 0.7, 0.8)}[PROFILE]:
     for baseline in baselines.values():
         for where, parts in [("same share", pruning.by_layer(baseline.model, sparsity)),
                              ("one threshold", shares_by(np.abs, baseline.model, sparsity)),
                              ("LAMP", shares_by(lamp_scores, baseline.model, sparsity))]:
-            masks = {name: magnitude_mask(kernel.numpy(), parts[name])
-                     for name, kernel in pruning.prunable(baseline.model).items()}
-            model = pruning.masked(baseline.model, masks)
+            model = pruned_by(baseline.model, parts)
             renewed = pruning.with_new_statistics(model, data.x_train[:7680])
             for statistics, network in [("old", model), ("new", renewed)]:
                 rows.append({"sparsity (%)": 100 * sparsity, "statistics": statistics,
-                             "where": where, "accuracy (%)": keras_accuracy(network)})
+                             "where": where, "accuracy (%)": lab.accuracy_in_keras(network)})
 pd.DataFrame(rows).pivot_table(index="sparsity (%)", columns=["where", "statistics"],
                                values="accuracy (%)", sort=False).round(1)
 
 # %% [markdown]
-# What the table says, a mean over the seeds: with half of every layer gone the networks read 14 %, and 90
-# with new statistics; with LAMP's shares 99.6, and 99.9. The accuracy had not gone with the weights. One
-# threshold of magnitude for all layers lies between the two, as the scales of the layers have nothing
-# to do with one another. At 80 % some of the accuracy has gone: LAMP's shares and new statistics read
-# 95 % together, and either without the other 43 and 13. From here on the network is trained again, with
-# the zeros in place, and takes the new statistics on the way.
+# What the table says, means over the seeds: with half of every layer gone the networks read 12 %, and 89
+# with new statistics; with LAMP's shares 99.3, and 100. The accuracy had not gone with the weights. One
+# threshold of magnitude for all layers lies between the two, as the scales of the layers have nothing to
+# do with one another: at 95 % it would leave three weights of 144 in conv1. At 80 % some of the accuracy
+# really has gone: LAMP's shares and new statistics read 96 % together, and either without the other 25
+# and 13. From here on the network is trained again, with the zeros in place, and takes the new statistics
+# on the way.
 
 # %% [markdown]
-# **Predict.** Both ways prune 95 % of the network's weights, and both networks are trained for the
-# same time. How far apart are they?
+# **Predict.** Two of the ways prune 95 % of the network's weights, and both networks are trained for
+# the same time, with the same seeds. How far apart are they?
 
 # %%
 my_guess = predict(
@@ -294,16 +306,22 @@ def one_way(sparsity, seed=SEED, **options):
     return model
 
 
-pruned = {0.95: one_way(shares)}  # of the first seed, by sparsity
-accuracies = {
-    "95 % in every layer": measured("pruned 95%, uniform", one_way(0.95), "uniform_95"),
-    "by LAMP score": measured("pruned 95%", pruned[0.95], "pruned_95"),
-}
-gain = accuracies["by LAMP score"] - accuracies["95 % in every layer"]
+pruned, rows = {}, []  # networks by sparsity and seed
+for seed, baseline in baselines.items():
+    pruned[0.95, seed] = one_way(shares_by(lamp_scores, baseline.model, 0.95), seed)
+    for where, name, model in [
+        ("95 % in every layer", "pruned 95%, same share", one_way(0.95, seed)),
+        ("by LAMP score", "pruned 95%", pruned[0.95, seed]),
+    ]:
+        file = "pruned_95" if name == "pruned 95%" else "same_share_95"
+        rows.append({"where": where, "seed": seed, "accuracy (%)": measured(name, model, file, seed)})
+accuracies = pd.DataFrame(rows).pivot(index="where", columns="seed", values="accuracy (%)")
+gain = accuracies.loc["by LAMP score"].mean() - accuracies.loc["95 % in every layer"].mean()
 reveal("a share for each layer", my_guess,
        "about the same" if gain < 5 else "LAMP 5 to 20 points better" if gain < 20 else
        "LAMP more than 20 points better",
-       ", ".join(f"{name}: {value:.1f} %" for name, value in accuracies.items()))
+       f"{gain:.1f} points, mean over {len(lab.seeds)} seed(s).")
+accuracies.round(2)
 
 # %% [markdown]
 # ## 3 · When? The schedule
@@ -379,48 +397,141 @@ plots.show(
 )
 
 # %% [markdown]
-# `tfmot`'s `prune_low_magnitude` has this schedule as `PolynomialDecay`, and computes a new mask
-# every `frequency` steps. It wraps the layers of the model that it is given (so give it a copy),
-# needs the callback `UpdatePruningStep`, and its wrappers must be stripped off at the end;
-# `pruning.prune`, `callbacks` and `strip` do these three things.
-#
-# **Predict** which matters most.
+# `tfmot.sparsity.keras.PolynomialDecay(initial_sparsity, final_sparsity, begin_step, end_step, power,
+# frequency)` is this schedule, with a new mask every `frequency` steps, and
+# `prune_low_magnitude(layer, pruning_schedule=…)` wraps a layer that follows it.
+
+
+# %% [markdown]
+# ### Your turn: a layer that is pruned along a schedule
+
+
+# %% tags=["exercise"] exercise="pruned_layer"
+def pruned_layer(layer, final, end, initial=0.0, frequency=20):
+    """`layer` in tfmot's wrapper, pruned from `initial` at step 0 to `final` at step `end`, cubic."""
+    ### BEGIN SOLUTION
+    schedule = tfmot.sparsity.keras.PolynomialDecay(initial, final, 0, end, 3, frequency)
+    return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="pruned_layer" points=3
+with check(
+    "a wrapped layer",
+    exercise="pruned_layer",
+    what="that tfmot's schedule is yours, step for step, and when there are new masks.",
+    why="then the curves of the figure above are what the training follows.",
+) as c:
+    wrapped = pruned_layer(tf.keras.layers.Dense(4), 0.8, 100, 0.5, 25)
+    c.equal("kind", type(wrapped).__name__, "PruneLowMagnitude", misconceptions=[
+        ("Dense", "Return what prune_low_magnitude gives; it does not change the layer."),
+        ("PolynomialDecay", "That is the schedule; prune_low_magnitude(layer, …) takes it."),
+    ])
+    schedule = getattr(wrapped, "pruning_schedule", None)
+    asked = range(0, 101, 5)
+    c.close("tfmot's sparsity at 21 steps", [float(schedule(tf.constant(t))[1]) for t in asked],
+            [polynomial_sparsity(t, 0, 100, 0.5, 0.8) for t in asked], tolerance=1e-5,
+            misconceptions=[
+                ([0.8] * 21, "That is constant: PolynomialDecay rises."),
+                ([polynomial_sparsity(t, 0, 100, 0.0, 0.8) for t in asked], "It begins at `initial`."),
+                ([polynomial_sparsity(t, 0, 100, 0.8, 0.5) for t in asked], "The initial sparsity "
+                 "comes first, then the final one."),
+            ])
+    c.equal("steps with a new mask", [t for t in asked if bool(schedule(tf.constant(t))[0])],
+            [0, 25, 50, 75, 100], misconceptions=[
+                ([0, 20, 40, 60, 80, 100], "Hand `frequency` on to the schedule."),
+                ([0, 100], "Hand `frequency` on to the schedule: tfmot's own is 100."),
+            ])
+
+# %% [markdown]
+# The wrapped network is trained with the callback `tfmot.sparsity.keras.UpdatePruningStep()`, which
+# counts the steps, and its wrappers are stripped off at the end: `pruning.strip(wrapped)` gives a plain
+# network with zeros.
+
+
+# %% [markdown]
+# ### Your turn: train and strip
+
+
+# %% tags=["exercise"] exercise="prune_along"
+def prune_along(model, finals, recipe, seed, end, **schedule):
+    """A plain copy of `model`, pruned to `finals` by name of the layer while it is trained."""
+    copy = tf.keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    wrapped = tf.keras.models.clone_model(
+        copy, clone_function=lambda layer: pruned_layer(layer, finals[layer.name], end, **schedule)
+        if finals.get(layer.name) else layer)
+    ### BEGIN SOLUTION
+    training.fit(wrapped, data, recipe, seed, callbacks=[tfmot.sparsity.keras.UpdatePruningStep()])
+    return pruning.strip(wrapped)
+    ### END SOLUTION
+
+
+# %% tags=["check"] exercise="prune_along" points=3
+with check(
+    "train and strip",
+    exercise="prune_along",
+    what="eight steps of training, masks at every second one, half of two layers pruned.",
+    why="without the callback no mask is ever computed, and a wrapper carries mask and threshold.",
+) as c:
+    finals = {"conv3": 0.5, "letter": 0.5}
+    eight = RECIPE.but(epochs=8 / training.steps(data, RECIPE.but(epochs=1)))
+    got = prune_along(base, finals, eight, SEED, 4, frequency=2)
+    c.equal("kinds of layers", [type(layer).__name__ for layer in getattr(got, "layers", [])],
+            [type(layer).__name__ for layer in base.layers], misconceptions=[
+                ([], "Return the stripped network."),
+                (["InputLayer" if name == "InputLayer" else name for name in (
+                    "PruneLowMagnitude" if layer.name in finals else type(layer).__name__
+                    for layer in base.layers)], "The wrappers are still there: strip them off."),
+            ])
+    zeros_in = {name: round(float(np.mean(kernel.numpy() == 0)), 3)
+                for name, kernel in pruning.prunable(got).items() if name in ("conv2", *finals)}
+    c.equal("zeros", list(zeros_in.values()), [0, 0.5, 0.5], misconceptions=[
+        ([0, 0, 0], "Nothing is pruned: train the *wrapped* network, with the callback."),
+    ])
+    c.that("it was trained", not np.array_equal(got.get_weights()[0], base.get_weights()[0]),
+           otherwise="conv1 is the old one: fit, then strip.")
+
+# %% [markdown]
+# **Predict** which schedule is worst. One comes down at once, one along the cubic curve with a new
+# mask every 20 steps, one along the same curve with a mask every 200 steps.
 
 # %%
 my_guess = predict(
     "schedule",
     "95 % sparsity at the end of the same training: which schedule reads worst?",
-    choices=["at a stroke", "cubic, from 0", "cubic, from 50 %", "cubic, masks every 200 steps"],
+    choices=["at a stroke", "cubic", "cubic, masks every 200 steps"],
     answer=None,
 )
 
 # %%
-END = training.steps(data, RECIPE) // 2
+END = {"quick": 40, "full": 400}[PROFILE]  # of the step
 SCHEDULES = {
-    "at a stroke": {"end": 1, "initial_sparsity": 1.0, "frequency": 1},
-    "cubic, from 0": {"end": END},
-    "cubic, from 50 %": {"end": END, "initial_sparsity": 0.5},
+    "at a stroke": {"end": 1, "frequency": 1},
+    "cubic": {"end": END},
     "cubic, masks every 200 steps": {"end": END, "frequency": 200},
 }
-if PROFILE == "quick":
-    SCHEDULES = {name: SCHEDULES[name] for name in ("at a stroke", "cubic, from 0")}
-rows = {}
-for number, (name, options) in enumerate(SCHEDULES.items()):
-    wrapped = pruning.prune(base, shares, **options)
-    training.fit(wrapped, data, RECIPE, SEED, callbacks=pruning.callbacks())
-    rows[name] = measured(f"95 %, {name}", pruning.strip(wrapped), f"schedule_{number}")
-schedules = pd.Series(rows, name="accuracy (%)").rename_axis("schedule")
-reveal("schedule", my_guess, schedules.idxmin(), f"{schedules.min():.1f} %.")
-schedules.round(2).to_frame()
+if PROFILE == "quick":  # it has no 200 steps
+    del SCHEDULES["cubic, masks every 200 steps"]
+rows = []
+for seed, baseline in baselines.items():
+    finals = shares_by(lamp_scores, baseline.model, 0.95)
+    for number, (name, options) in enumerate(SCHEDULES.items()):
+        model = prune_along(baseline.model, finals, RECIPE, seed, **options)
+        rows.append({"schedule": name, "seed": seed,
+                     "accuracy (%)": measured(f"95 %, {name}", model, f"schedule_{number}", seed),
+                     "zeros (%)": 100 * pruning.sparsity_of(model)})
+schedules = pd.DataFrame(rows).pivot(index="schedule", columns="seed",
+                                     values=["accuracy (%)", "zeros (%)"]).loc[list(SCHEDULES)]
+means = schedules["accuracy (%)"].mean(axis=1)
+reveal("schedule", my_guess, means.idxmin(), f"{means.min():.1f} %, mean over {len(lab.seeds)} seed(s).")
+schedules.round(2)
 
 # %% [markdown]
-# Gradually is five points better here than at a stroke. That is one seed, and at 95 % three of them
-# differ by 1.6 points (standard deviation, section 5): the two points between the two beginnings say
-# nothing. And a slow schedule helps only if the masks follow it: one that is computed every 200
-# steps makes two large cuts, the second of them when half of the training is over, and is the worst.
-# (It was measured like that. Since then `pruning.prune` computes ten masks at the least, because
-# `tfmot` makes none at all where the end comes before the second one; run again, that row has one
-# every forty-odd steps.)
+# What the table says: along the cubic curve the three read 93.7 to 94.6 %, at a stroke 87.4 to 92.0, so
+# the schedule is worth some four points here, where the layers' shares were worth 54. A mask every 200
+# steps is the worst of the three, 80.7 to 88.6 %: at step 200 it prunes 83 % at a stroke and at step 400
+# most of the rest, and then fewer than 250 steps are left to recover from it.
 
 # %% [markdown]
 # ## 4 · In what pattern?
@@ -551,74 +662,103 @@ def filters_to_keep(model, part):
 
 keep = filters_to_keep(base, 0.5)
 masked, halved = pruning.mask_filters(base, keep), pruning.remove_filters(base, keep)
+alone = pruning.remove_filters(base, {"conv2": keep["conv2"]})  # the filters of one layer
+mine = remove_channels(*(base.get_layer(name).get_weights()[0] for name in ("conv2", "norm2", "conv3")),
+                       np.asarray(keep["conv2"]))
 with check(
     "smaller, and the same",
-    what="a network with half of its filters masked against one without them.",
+    what="a network with half of its filters masked against one without them, and your three parts "
+    "against those of a network that has lost filters of conv2 alone.",
     why="what is taken out must be exactly what was masked.",
 ) as c:
+    for part, name in zip(mine, ("conv2", "norm2", "conv3")):
+        c.equal(f"{name}, all numbers", part, alone.get_layer(name).get_weights()[0])
     some = data.x_test[:200]
     c.close("outputs", halved.predict(some, verbose=0), masked.predict(some, verbose=0), 1e-4)
     c.between("parameters", halved.count_params(), 0, 0.3 * base.count_params())
 
 # %% [markdown]
-# **Predict.** Accuracy over sparsity, after fine-tuning, for three patterns: weights anywhere, n of
-# every m, and whole filters.
+# **Predict.** Whole filters are taken out, or as many weights *in each layer*, wherever they are
+# smallest: the same numbers, the same training, both at a stroke.
 
 # %%
 my_guess = predict(
     "patterns",
-    "At the same number of weights left, which pattern reads best?",
-    choices=["anywhere", "n of m", "filters"],
+    "With a quarter of the filters left in every layer, against as many weights anywhere:",
+    choices=["the same within 3 points", "filters more than 3 points worse",
+             "filters more than 3 points better"],
     answer=None,
 )
 
 # %%
 LEVELS = {"quick": (0.95,), "full": (0.75, 0.9, 0.95, 0.98)}[PROFILE]
 POINTS = {"quick": [(2, 4)], "full": [(2, 4), (1, 4)]}[PROFILE]
-FILTERS = {"quick": (0.5,), "full": (0.5, 0.35, 0.25, 0.2)}[PROFILE]
+FILTERS = {"quick": (0.5,), "full": (0.5, 0.25)}[PROFILE]
 rows = []
 
 
 def add(pattern, technique, model, file, sparsity):
     """A point of the figure: convert, measure, note."""
     accuracy = measured(technique, model, file)
-    rows.append({"pattern": pattern, "sparsity (%)": 100 * sparsity, "accuracy (%)": accuracy})
+    rows.append({"pattern": pattern, "technique": technique, "sparsity (%)": 100 * sparsity,
+                 "accuracy (%)": accuracy})
+
+
+def two_of_four_of(kernel, _):
+    """Your 2:4 mask of a kernel with any number of axes; an image of one channel has no groups."""
+    if kernel.shape[-2] % 4:
+        return np.ones(kernel.shape, bool)
+    return two_of_four(kernel.reshape(-1, kernel.shape[-1])).reshape(kernel.shape)
+
+
+def one_of(n, m):
+    """The same for any n of m, by labkit."""
+    return lambda kernel, _: pruning.n_of_m_mask(kernel, n, m)
 
 
 for level in LEVELS:
-    if level not in pruned:
-        pruned[level] = one_way(pruning.layer_sparsities(base, level))
-    add("anywhere", f"pruned {level:.0%}", pruned[level], f"pruned_{100 * level:.0f}", level)
+    if (level, SEED) not in pruned:
+        pruned[level, SEED] = one_way(shares_by(lamp_scores, base, level))
+    add("anywhere, LAMP's shares", f"pruned {level:.0%}", pruned[level, SEED],
+        f"pruned_{100 * level:.0f}", level)
 for n, m in POINTS:
-    model = one_way(0.5, pattern=lambda kernel, _, n=n, m=m: pruning.n_of_m_mask(kernel, n, m))
+    model = one_way(0.5, pattern=two_of_four_of if (n, m) == (2, 4) else one_of(n, m))
     add("n of m", f"{n}:{m}", model, f"{n}_of_{m}", pruning.sparsity_of(model))
 for part in FILTERS:
     model = pruning.remove_filters(base, filters_to_keep(base, part))
     training.fit(model, data, RECIPE, SEED)
-    left, of = (sum(kernel.numpy().size for kernel in pruning.prunable(x).values())
-                for x in (model, base))
-    add("filters", f"{part:.0%} of the filters", model, f"filters_{100 * part:.0f}", 1 - left / of)
+    left = {name: np.prod(kernel.shape) / np.prod(pruning.prunable(base)[name].shape)
+            for name, kernel in pruning.prunable(model).items()}
+    scattered = one_way({name: 1 - share for name, share in left.items()}, part=0)
+    sparsity = pruning.sparsity_of(scattered)
+    add("filters", f"{part:.0%} of the filters", model, f"filters_{100 * part:.0f}", sparsity)
+    add("anywhere, the filters' shares", f"as many weights as {part:.0%} of the filters", scattered,
+        f"scattered_{100 * part:.0f}", sparsity)
 patterns = pd.DataFrame(rows)
 patterns.round(2)
 
 # %%
-near = patterns[patterns["sparsity (%)"].between(85, 96)].groupby("pattern")["accuracy (%)"].max()
-reveal("patterns", my_guess, near.idxmax() if len(near) else "anywhere",
-       "between 85 and 96 % sparsity: " + ", ".join(f"{k} {v:.1f} %" for k, v in near.items()))
+of_filters, as_many = (patterns[patterns["pattern"] == name]["accuracy (%)"].iloc[-1]
+                       for name in ("filters", "anywhere, the filters' shares"))
+reveal("patterns", my_guess,
+       "the same within 3 points" if abs(of_filters - as_many) <= 3 else
+       "filters more than 3 points worse" if of_filters < as_many else
+       "filters more than 3 points better",
+       f"{of_filters:.1f} % without the filters, {as_many:.1f} % with as many weights anywhere "
+       f"({FILTERS[-1]:.0%} of the filters, first seed).")
 plots.show(
-    plots.over_sparsity(patterns, level=90),
-    alt="Accuracy over sparsity for three patterns: weights anywhere stay highest and fall last, "
-    "n of m is as good up to 75 %, whole filters fall first.",
+    plots.over_sparsity(patterns.drop(columns="technique"), level=90),
+    alt="Accuracy over the part of the weights pruned: anywhere by LAMP's shares stays at 100 % up to "
+    "90 % and falls to 94 at 95 and 71 at 98 %; without filters 98 and 85 %, and as many weights of each "
+    "layer anywhere 100 and 88 %, at 74 and 93 %; n of m at 100 %.",
 )
 
 # %% [markdown]
-# What the plot says: 2:4 and 1:4 cost next to nothing, and filters fall earlier than weights that go
-# anywhere, as in the thesis (figure 4.3, on QuantNET: weight pruning above neuron pruning throughout).
-# But two things differ at once. The weights anywhere go by LAMP's shares and along a schedule, the
-# filters go at a stroke and in the same part of *every* layer. Hold against them the network of
-# section 2 that also lost the same share of every layer: at 95 % it read 55.7 %, and a fifth of the
-# filters, 95.4 % gone, read 78.1. So a good part of the distance in the figure is *where*, not in what
-# pattern. And note what it does not show: bytes and milliseconds.
+# What the plot says, one seed: the pattern costs little. With a quarter of the filters the network reads
+# 85.3 %, with as many weights of each layer, wherever they are smallest, 87.8; with half of the filters
+# 98.5 and 100. What costs is *where*: at 93 % sparsity LAMP's shares would lie between the 99.8 % of 90 and
+# the 94.3 of 95 % sparsity, and so well above both. Filters take the same share of every layer, the first one
+# too. 2:4 and 1:4 cost a tenth of a point at most.
 
 # %% [markdown]
 # ## 5 · Weights that come back
@@ -730,8 +870,8 @@ with check(
            otherwise="behind the mask nothing has moved.")
 
 # %% [markdown]
-# **Predict.** The paper trains ResNets on CIFAR-10 for 300 epochs, and finds feedback better than the
-# schedules without that it is compared with. Here there are a few epochs, from a trained network.
+# **Predict.** The paper trains ResNets on CIFAR-10 for 300 epochs and finds feedback better than the
+# one-way schedules that it is compared with. Here there are a few epochs, from a trained network.
 
 # %%
 my_guess = predict(
@@ -742,25 +882,23 @@ my_guess = predict(
 )
 
 # %%
-DPF_LEVELS = {"quick": (0.95,), "full": (0.9, 0.95, 0.98)}[PROFILE]
-RATES = {"one-way": 4e-3, "DPF": 2e-3}  # the better of these two for each, on the first seed
+DPF_LEVELS = {"quick": (0.95,), "full": (0.95, 0.98)}[PROFILE]
+RATES = {"one-way": 4e-3, "DPF": 2e-3}  # the better of these two for each, on test images of seed 0
 rows, updates = [], {}
 for level in DPF_LEVELS:
     for seed, baseline in baselines.items():
-        sparsities = pruning.layer_sparsities(baseline.model, level)
-        for method, feedback in [("one-way", False), ("DPF", True)]:
-            if seed == SEED and not feedback:
-                model = pruned[level]  # trained above
-            else:
-                model, updates[level, method] = dynamic_pruning.train(
-                    baseline.model, data, sparsities, RECIPE.but(learning_rate=RATES[method]),
-                    seed, feedback=feedback,
-                )
+        finals = shares_by(lamp_scores, baseline.model, level)
+        if (level, seed) not in pruned:
+            pruned[level, seed] = one_way(finals, seed)
+        with_feedback, log = dynamic_pruning.train(
+            baseline.model, data, finals, RECIPE.but(learning_rate=RATES["DPF"]), seed)
+        updates.setdefault(level, log)
+        for method, model in [("one-way", pruned[level, seed]), ("DPF", with_feedback)]:
             accuracy = measured(f"{method} {level:.0%}", model, f"{method}_{100 * level:.0f}", seed)
             rows.append({"pattern": method, "sparsity (%)": 100 * level, "accuracy (%)": accuracy})
 feedbacks = pd.DataFrame(rows)
 table = feedbacks.pivot_table(index="sparsity (%)", columns="pattern", values="accuracy (%)",
-                              aggfunc=["mean", "std"] if len(lab.seeds) > 1 else ["mean"])
+                              aggfunc=["mean", "min", "max"])
 table.round(2)
 
 # %%
@@ -777,26 +915,29 @@ plots.show(
 # %%
 returned = pd.DataFrame(
     {f"{level:.0%} sparsity": log.set_index("step")["reactivated"]
-     for (level, method), log in updates.items() if method == "DPF"}
+     for level, log in updates.items()}
 )
+print("first seed, weights that came back in the whole training:",
+      ", ".join(f"{total:,} at {name}" for name, total in returned.sum().astype(int).items()))
 plots.show(
     plots.lines(returned, x="step of the training", y="weights that come back, per update"),
-    alt="Weights that come back at each update of the masks: hundreds while the sparsity rises, "
-    "falling towards zero with the learning rate.",
+    alt="Weights that come back, per update, over the steps: hardly any in the first 80 steps, 400 to 500 "
+    "between step 120 and 180, then fewer and fewer, and none at the end of the training; at 95 % "
+    "sparsity more than at 98 %.",
 )
 
 # %% [markdown]
-# What the plots say: weights do come back, at every update. But here it does not pay: at 90 and 95 %
-# the two methods lie within the spread of the seeds, and at 98 % one-way pruning is five points ahead,
-# with deviations of 0.6 and 2.3. The experiment does not say why. The paper's networks start from
-# nothing and have 300 epochs, with another optimiser; ours has a trained network's magnitudes to
-# choose by, and four epochs.
+# What the plots say: thousands of weights do come back, above all while the sparsity rises, and it does
+# not help here. At 95 % DPF reads 93.1 to 94.1 %, one-way 94.2 to 94.5; at 98 % one-way is ahead by 2.8
+# points in the mean, and the seeds of the two overlap. On the *harder* images, in the ledger below, DPF is
+# ahead, by 10 points at 98 %: which is better depends on what is asked. (The rate of each is the better one
+# of two, by the test images of the first seed.)
 
 # %% [markdown]
 # ## 6 · Do the zeros survive quantisation?
 #
-# Symmetric codes have an exact zero, so post-training quantisation keeps every zero and adds some:
-# what rounds to zero. Training is another matter.
+# Symmetric codes have an exact zero, so post-training quantisation keeps every zero; and what rounds to
+# zero joins them. Training is another matter.
 #
 # **Predict.** The network with 95 % zeros is fine-tuned with plain quantisation-aware training (lab
 # 04). What part of its weights is zero in the file?
@@ -820,34 +961,38 @@ def zeros(path):
 
 QAT_EPOCHS = {"quick": 1, "full": 2}[PROFILE]
 rows = []
+sparse = pruned[0.95, SEED]
+float_file = post_training.convert(sparse, "float")
+note("pruned 95%, float", float_file, "pruned_95_float")
 for technique, make in [
+    ("int8", None),
+    ("pruned 95%, float", None),
     ("pruned 95%", None),
     ("pruned 95%, plain QAT", quantization_aware.quantize),
     ("pruned 95%, prune-preserving QAT", pruning.quantize_preserving),
 ]:
+    file = technique.replace("%", "").replace(", ", "_").replace(" ", "_")
     if make is None:
-        path = lab.path("sweep/06_pruned_95.tflite")
+        path = lab.path(f"sweep/06_{file}.tflite")
     else:
-        aware = make(pruned[0.95])
+        aware = make(sparse)
         training.fit(aware, data, RECIPE.but(epochs=QAT_EPOCHS, learning_rate=4e-4), SEED)
-        file = technique.replace("%", "").replace(", ", "_").replace(" ", "_")
-        path = lab.write(f"sweep/06_{file}.tflite", quantization_aware.convert(aware),
-                         hand_in=False)
-        lab.measure(technique, path)
+        path = note(technique, quantization_aware.convert(aware), file)
     rows.append({"technique": technique, "zeros in the file (%)": 100 * zeros(path),
-                 "gzip (bytes)": measure.size(path).gzip_bytes})
+                 "gzip (bytes)": measure.size(path).gzip_bytes,
+                 "accuracy (%)": 100 * measure.accuracy(path, data.x_test, data.y_test)})
 survivors = pd.DataFrame(rows).set_index("technique")
 left = survivors.loc["pruned 95%, plain QAT", "zeros in the file (%)"]
 reveal("zeros after QAT", my_guess,
        "nearly all" if left > 80 else "less than a third" if left < 33 else "about half",
        f"{left:.0f} % of the weights are zero.")
-survivors.round(1)
+survivors.round(2)
 
 # %% [markdown]
-# Plain QAT trains every weight, the zeros too, and fills most of them within a few hundred steps: the
-# file takes three times as many bytes after gzip. `tfmot`'s *prune-preserving* scheme multiplies each
-# kernel by the mask that it was given with, in every step. (In the ledger the plain one is also the
-# more accurate one, 99.7 against 97.9 %: no wonder, it has some fifteen times as many weights again.)
+# What the table says, one seed: post-training quantisation keeps every zero. Plain QAT leaves 19 %, and the
+# file is three times as long after gzip. For the accuracy that is no loss: with its weights back the
+# network reads 98.8 % in place of 94.3, where as many epochs that keep the zeros give 94.5. But it is no
+# pruned network any more.
 
 # %%
 with check(
@@ -902,13 +1047,54 @@ with check(
     c.equal("half left", sparse_bits(1000, 500, 8, 2), (5000, 5000))
 
 # %% [markdown]
-# `measure.coding` counts these codes for every tensor of a file (fillers, codebooks and biases
-# included). Beside them what `gzip -9` makes of the file; of the file as a whole, with its graph,
-# its scales and its names.
+# **Does it really?** Write the codes of conv4, 95 % zeros, in both ways, and read them again:
 
 # %%
+def with_index(codes, g):
+    """Pairs of a gap and a value; after 2^g - 1 zeros a filler of value 0 takes a place of its own."""
+    pairs, gap = [], 0
+    for code in codes:
+        if code == 0 and gap < 2**g - 1:
+            gap += 1
+        else:
+            pairs.append((gap, code))
+            gap = 0
+    return pairs
+
+
+path = lab.path("sweep/06_pruned_95.tflite")
+row = measure.inspect(path).weights.set_index(["layer", "role"]).loc[("conv4", "weight")]
+codes = measure.read_graph(path).tensors[row["tensor"]].codes.ravel().astype(np.int8)
+bits, values = np.packbits(codes != 0), codes[codes != 0]
+back = np.zeros(codes.size, np.int8)
+back[np.unpackbits(bits)[: codes.size] == 1] = values
+pairs = with_index(codes, 5)
+again = np.concatenate([np.append(np.zeros(gap, np.int8), code) for gap, code in pairs])
+again = np.pad(again, (0, codes.size - len(again)))
+by_mask, by_index = sparse_bits(codes.size, len(values), 8, 5)
+fillers = sum(code == 0 for _, code in pairs)
+print(f"mask: {8 * (bits.nbytes + values.nbytes):,} bits, you say {by_mask:,}; "
+      f"{np.count_nonzero(back != codes)} of {codes.size:,} codes differ")
+print(f"index: {13 * len(pairs):,} bits, you say {by_index:,} and {fillers} fillers of 13; "
+      f"{np.count_nonzero(again != codes)} codes differ")
+
+# %% [markdown]
+# `measure.coding` counts these codes for every tensor of a file (fillers, codebooks and biases
+# included). Beside them what `gzip -9` makes of the file as a whole, and of the same file once all
+# its weights have been overwritten with zeros: graph, scales, biases and names, which no pruning of
+# weights touches.
+
+# %%
+def gzip_without_weights(path):
+    """Bytes after gzip of a file whose weights are all zero: what is not weights."""
+    model, weights = flatbuffer.unpack(path.read_bytes()), measure.inspect(path).weights
+    for number in weights.loc[weights["role"] == "weight", "tensor"]:
+        buffer = model.buffers[model.subgraphs[0].tensors[number].buffer]
+        buffer.data = np.zeros_like(buffer.data)
+    return measure.size(flatbuffer.pack(model)).gzip_bytes
+
+
 rows = []
-measured("int8", base, "int8")
 for name, file in [("dense int8", "int8"), ("pruned 75 %", "pruned_75"), ("pruned 90 %", "pruned_90"),
                    ("pruned 95 %", "pruned_95"), ("pruned 98 %", "pruned_98"), ("2:4", "2_of_4"),
                    ("half of the filters", "filters_50")]:
@@ -916,18 +1102,18 @@ for name, file in [("dense int8", "int8"), ("pruned 75 %", "pruned_75"), ("prune
     if path.exists():  # the quick profile does not make all of them
         bits = measure.coding(path).sum(numeric_only=True)
         size = measure.size(path)
-        rows.append({"": name, "file": size.bytes, "gzip": size.gzip_bytes}
+        rows.append({"": name, "file": size.bytes, "gzip": size.gzip_bytes,
+                     "of it no weights": gzip_without_weights(path)}
                     | {code.removesuffix(" (bits)"): bits[code] / 8 for code in
                        ("dense (bits)", "mask (bits)", "index (bits)", "entropy (bits)")})
 pd.DataFrame(rows).set_index("").astype(int).rename_axis("bytes", axis=1)
 
 # %% [markdown]
-# Read it across: the *file* is as large with 98 % zeros as with none; only taking filters out makes
-# it smaller as it lies there. At 2:4 the mask is the shorter code by a little, at 75 % the index, and
-# from 90 % on the index by far; there it comes close to the entropy of the codes. gzip knows nothing
-# of weights and gaps, and the file that it packs has a graph, scales and names besides, which no
-# pruning of weights touches: at 98 % zeros it makes 6,304 bytes of what an index would put into 2,534
-# and those. That is another reason to take filters out first.
+# What the table says: at 75 % mask and index are about equally long, from there on the index is the shorter
+# one. At 95 % gzip makes 9.2 kB of the file, of which 4.0 are no weights: 5.2 are left for the weights, and an
+# index would need 4.9 with the biases. For 2:4 gzip needs 33.5 kB, a mask 30.6: it does not see the pattern.
+# Filters that are gone need no decoder: the file itself is a third. Ninety per cent zeros beat it after gzip,
+# 13.1 kB against 14.9, and read 99.8 % in place of 98.5.
 
 # %% [markdown]
 # ## 8 · What computes faster
@@ -937,7 +1123,7 @@ pd.DataFrame(rows).set_index("").astype(int).rename_axis("bytes", axis=1)
 # %%
 my_guess = predict(
     "faster",
-    "Less than 80 % of the dense file's time on this computer:",
+    "Less than 90 % of the dense file's time on this computer:",
     choices=["95 % zeros", "half of the filters", "both", "neither"],
     answer=None,
 )
@@ -957,8 +1143,8 @@ for _ in range(30):  # in turns, so that what else the computer does disturbs al
         start = time.perf_counter()
         model.predict(some)
         seconds[name].append(time.perf_counter() - start)
-each = {name: 1e6 * np.median(values) / len(some) for name, values in seconds.items()}
-faster = [name for name in FILES if each[name] < 0.8 * each["dense int8"]]
+each = {name: 1e6 * min(values) / len(some) for name, values in seconds.items()}  # least disturbed
+faster = [name for name in FILES if each[name] < 0.9 * each["dense int8"]]
 reveal("faster", my_guess, "both" if len(faster) == 2 else faster[0] if faster else "neither",
        ", ".join(f"{name}: {t:.1f} µs" for name, t in each.items()))
 pd.DataFrame(
@@ -971,10 +1157,9 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# A kernel for dense matrices multiplies by every zero: the sparse file saves no time at all. Filters
-# that are not there cost nothing; but a quarter of the multiplications takes two thirds of the time
-# here, not a quarter. Not all of a network is multiplications. (One image alone takes three times as
-# long as one of a batch: the call itself, from Python into the runtime, is in it; hence the batches.)
+# The zeros change nothing. With half of the filters a quarter of the multiplications is left, and in a batch
+# two thirds of the time; one image alone gains a tenth. The rest of the time does not go into
+# multiplications.
 #
 # TFLite does have a **sparse tensor format**, and this converter still writes it (the experimental
 # optimisation `EXPERIMENTAL_SPARSITY`): the weights as non-zeros with their positions, and before
@@ -988,13 +1173,14 @@ def convert_sparse(model):
     return post_training.quietly(converter)
 
 
-rows = {}
+rows, outputs = {}, []
 for name, technique, content in [
-    ("dense format", "pruned 95%, float", post_training.convert(pruned[0.95], "float")),
-    ("sparse format", "pruned 95%, float, sparse format", convert_sparse(pruned[0.95])),
+    ("dense format", "pruned 95%, float", float_file),
+    ("sparse format", "pruned 95%, float, sparse format", convert_sparse(pruned[0.95, SEED])),
 ]:
     path = lab.write(f"sweep/06_float_{name.replace(' ', '_')}.tflite", content, hand_in=False)
     figures = lab.measure(technique, path)
+    outputs.append(measure.TFLiteModel(path).predict(data.x_test))
     rows[name] = {
         "accuracy (%)": 100 * figures["accuracy"],
         "bytes": figures["bytes"],
@@ -1002,13 +1188,14 @@ for name, technique, content in [
         "time (ms)": lab.latency(technique, path).median_ms,
         "operators": ", ".join(sorted(set(measure.inspect(path).operators["operator"]))),
     }
+print(f"{outputs[0].size:,} outputs of the two files: {np.count_nonzero(outputs[0] != outputs[1])} differ")
 pd.DataFrame.from_dict(rows, orient="index").astype({"bytes": int, "gzip (bytes)": int}).round(3)
 
 # %% [markdown]
-# A tenth of the bytes, the same accuracy, and no time saved: the weights are unpacked before they are
-# multiplied as before. It is a format for the way to the device.
-# (With int8 weights the converter writes it too, but LiteRT's default kernels, XNNPACK, refuse to
-# load such a file; so it is no way to the smallest int8 file.)
+# A tenth of the bytes and the same outputs, to the bit, after gzip less than two thirds. It is a format for
+# the way to the device: in memory the weights are unpacked, and multiplied as before. (With int8 weights the
+# converter writes it too, but LiteRT's default kernels, XNNPACK, refuse to load such a file; so it is no way
+# to the smallest int8 file.)
 
 # %% [markdown]
 # ## 9 · All together: the smallest file
@@ -1020,11 +1207,13 @@ pd.DataFrame.from_dict(rows, orient="index").astype({"bytes": int, "gzip (bytes)
 # 3. **Cluster** what is not zero (lab 05), with the zeros kept.
 # 4. **Quantise** with training that keeps zeros *and* clusters (`tfmot` calls it PCQAT).
 #
-# First, what do pruning and clustering give *alone*, on the same small network?
+# First, what do pruning and clustering give *alone*? On the same small network, quantised in the same
+# way, and trained for as many epochs: what one step has less, another has more.
 
 # %%
-PART = 0.35  # of the filters; this and the two below were chosen on the test images
-SMALL_EPOCHS = {"quick": 1, "full": 4}[PROFILE]
+PART, SPARSITY, CLUSTERS = 0.35, 0.7, 8  # of what is handed in; chosen on the test images
+SMALL = {"quick": {"first": 1, "prune": 1, "cluster": 1, "quantise": 1},
+         "full": {"first": 4, "prune": 5, "cluster": 2, "quantise": 2}}[PROFILE]  # epochs
 
 
 def small_network(seed):
@@ -1032,113 +1221,139 @@ def small_network(seed):
     model = pruning.remove_filters(
         baselines[seed].model, filters_to_keep(baselines[seed].model, PART)
     )
-    training.fit(model, data, RECIPE.but(epochs=SMALL_EPOCHS, learning_rate=6e-3), seed)
+    training.fit(model, data, RECIPE.but(epochs=SMALL["first"], learning_rate=6e-3), seed)
     return model
 
 
-def prune_small(model, sparsity, seed=SEED):
+def prune_small(model, sparsity, seed, more=0):
     """A pruned copy of a small network: one-way, LAMP's shares, fine-tuned."""
-    shares = pruning.layer_sparsities(model, sparsity)
-    recipe = RECIPE.but(epochs=SMALL_EPOCHS + 2, learning_rate=6e-3)
-    return dynamic_pruning.train(model, data, shares, recipe, seed, feedback=False)[0]
+    recipe = RECIPE.but(epochs=SMALL["prune"] + more, learning_rate=6e-3)
+    return dynamic_pruning.train(model, data, shares_by(lamp_scores, model, sparsity), recipe, seed,
+                                 feedback=False)[0]
 
 
-def cluster(model, clusters, seed=SEED):
+def cluster_small(model, clusters, seed, more=0):
     """A copy with so many values a layer, zero among them where the model is pruned."""
     wrapped = clustering.cluster(model, clusters, preserve_sparsity=True)
-    training.fit(wrapped, data, RECIPE.but(epochs=QAT_EPOCHS + 1, learning_rate=2e-3), seed)
+    recipe = RECIPE.but(epochs=SMALL["cluster"] + more, learning_rate=2e-3)
+    training.fit(wrapped, data, recipe, seed)
     return clustering.strip(wrapped)
 
 
-def quantize_both(model, seed=SEED):
-    """The bytes of an int8 file after training that keeps zeros and clusters."""
+def quantized(aware, seed):
+    """A quantisation-aware copy, trained."""
+    training.fit(aware, data, RECIPE.but(epochs=SMALL["quantise"], learning_rate=4e-4), seed)
+    return aware
+
+
+def pruned_alone(model, sparsity, seed):
+    """The int8 file of a small network, pruned, after training that keeps the zeros."""
+    model = prune_small(model, sparsity, seed, more=SMALL["cluster"])
+    return quantization_aware.convert(quantized(pruning.quantize_preserving(model), seed))
+
+
+def clustered_alone(model, clusters, seed):
+    """The int8 file of a small network, clustered, after training that keeps the clusters."""
+    model = cluster_small(model, clusters, seed, more=SMALL["prune"])
+    return clustering.convert(quantized(clustering.cluster_preserving(model), seed))
+
+
+def both(model, sparsity, clusters, seed):
+    """The int8 file of a small network, pruned and clustered, after training that keeps both."""
+    model = cluster_small(prune_small(model, sparsity, seed), clusters, seed)
     aware = clustering.cluster_preserving(model, preserve_sparsity=True)
-    training.fit(aware, data, RECIPE.but(epochs=QAT_EPOCHS + 1, learning_rate=4e-4), seed)
-    return clustering.convert(aware)
+    return clustering.convert(quantized(aware, seed))
 
 
 small = {seed: small_network(seed) for seed in lab.seeds}
-sparse = {}
+JOBS = {
+    "quick": [],
+    "full": [("pruning", pruned_alone, (0.7,)), ("pruning", pruned_alone, (0.85,)),
+             ("clustering", clustered_alone, (16,)), ("clustering", clustered_alone, (8,)),
+             ("both", both, (0.85, 8))],
+}[PROFILE] + [("both", both, (SPARSITY, CLUSTERS))]
 rows = []
+for family, make, settings in JOBS:
+    technique = "small, " + " + ".join(
+        f"pruned {value:.0%}" if value < 1 else f"{value} clusters" for value in settings)
+    file = technique.replace(", ", "_").replace(" + ", "_").replace(" ", "_").replace("%", "")
+    for seed in lab.seeds if settings == (SPARSITY, CLUSTERS) else (SEED,):
+        path = note(technique, make(small[seed], *settings, seed), file, seed)
+        size = measure.size(path)
+        rows.append({"pattern": family, "technique": technique, "bytes": size.bytes,
+                     "gzip (bytes)": size.gzip_bytes, "accuracy (%)":
+                     100 * measure.accuracy(path, data.x_test, data.y_test)})
+ways = pd.DataFrame(rows)
+ways.round(2)
 
-
-def note(family, technique, content, seed=SEED):
-    """Write and measure a file of this section, and keep it for the figure."""
-    file = technique.replace(" ", "_").replace(",", "").replace("%", "").replace("+", "and")
-    path = lab.write(f"sweep/06_small_{file}.tflite", content, seed, hand_in=False)
-    figures = lab.measure(technique, path, seed)
-    rows.append({"pattern": family, "technique": technique, "bytes": figures["bytes"],
-                 "gzip (bytes)": figures["gzip_bytes"], "accuracy (%)": 100 * figures["accuracy"]})
-
-
-def int8(model):
-    """The bytes of a plain model's int8 file."""
-    return post_training.convert(model, "int8", images)
-
-
-SPARSITY, CLUSTERS = 0.75, 8  # of the file that is handed in
-for level in {"quick": (0.75,), "full": (0.6, 0.75, 0.85)}[PROFILE]:
-    model = prune_small(small[SEED], level)
-    sparse[level] = model
-    note("pruning + int8", f"small, pruned {level:.0%}", int8(model))
-for count in {"quick": (), "full": (16, 8, 5)}[PROFILE]:
-    note("clustering + int8", f"small, {count} clusters", int8(cluster(small[SEED], count)))
-for level, count in {"quick": [], "full": [(0.6, 16), (0.85, 8)]}[PROFILE]:
-    note("pruning + clustering + QAT", f"small, pruned {level:.0%} + {count} clusters + QAT",
-         quantize_both(cluster(sparse[level], count)))
+# %%
+plots.show(
+    plots.over_size(ways, level=90),
+    alt="Accuracy over bytes after gzip of the small network: clustering alone at 7.1 and 7.7 kB with 98 and "
+    "99 %, pruning alone at 4.4 and 5.6 kB with 89 and 98 %, both together at 4.0 kB with 87 % and, three "
+    "seeds, at 4.9 to 5.0 kB with 94 to 97 %.",
+)
 
 # %% [markdown]
-# Mind what else differs: the way with both has trained six epochs more, three with clusters and three
-# with fake quantisation, and the ways alone are quantised after training.
+# What the plot says: after as many epochs pruning makes the smaller files, and both together lie a little to
+# the left of pruning alone: 5.0 kB with 97.2 %, where pruning's line passes 97.2 % near 5.4 kB. The ways
+# alone have one seed, and the three seeds of both are 3 points apart; so this is a hint, and no more.
 #
-# Then all of it, for every seed. The last step costs nothing: **names**. A `.tflite` file carries
-# the name of every tensor, a signature and a note about the converter. To run it nobody needs them,
-# and in a file of this size they are a sixth of all bytes. `minimal.without_names` leaves them out.
+# The last step costs nothing: **names**. A `.tflite` file carries the name of every tensor, a signature
+# and a note about the converter. To run it nobody needs them; `minimal.without_names` leaves them out.
 
 # %%
 for seed in lab.seeds:
-    model = sparse[SPARSITY] if seed == SEED else prune_small(small[seed], SPARSITY, seed)
-    content = quantize_both(cluster(model, CLUSTERS, seed), seed)
-    note("pruning + clustering + QAT",
-         f"small, pruned {SPARSITY:.0%} + {CLUSTERS} clusters + QAT", content, seed)
-    path = lab.write("sign_mnist_pruned.tflite", minimal.without_names(content), seed)
-    lab.measure("pruning", path, seed)
-alone = pd.DataFrame(rows)
-plots.show(
-    plots.over_size(alone, level=90),
-    alt="Accuracy over bytes after gzip of pruning, clustering, and both with QAT, on the small "
-    "network: both together reach the same accuracy in fewer bytes.",
-)
-
-# %%
+    named = lab.path(f"sweep/06_{file}.tflite", seed)  # the last of the jobs above
+    path = lab.write("sign_mnist_pruned.tflite", minimal.without_names(named.read_bytes()), seed)
+    lab.measure("pruning", path, seed, reference=lab.path("sweep/06_float.tflite", seed),
+                harder=harder)
 final = lab.path("sign_mnist_pruned.tflite")
 figures = {metric: lab.mean(metric, "pruning") for metric in ("accuracy", "bytes", "gzip_bytes")}
-together = alone[alone["pattern"] == "pruning + clustering + QAT"].iloc[-len(lab.seeds):]
-as_good = alone[(alone["pattern"] != "pruning + clustering + QAT")
-                & (alone["accuracy (%)"] >= together["accuracy (%)"].mean() - 0.5)]
+with_names = ways[ways["technique"] == technique]
+print(f"names: {with_names['bytes'].mean():,.0f} bytes with, {figures['bytes']:,.0f} without; "
+      f"after gzip {with_names['gzip (bytes)'].mean():,.0f} and {figures['gzip_bytes']:,.0f}")
 with check(
     "what the lab set out to do",
-    what="accuracy and size of the file that you hand in, and whether both together are smaller.",
+    what="accuracy and size of the file that you hand in, and the zeros in it.",
     why="that is what the sheet gives points for.",
 ) as c:
     floor = {"quick": 0.2, "full": 0.9}[PROFILE]
     c.between("accuracy (mean of the seeds)", figures["accuracy"], floor, 1)
     c.between("gzip", figures["gzip_bytes"], 0, {"quick": 8000, "full": 6000}[PROFILE], unit="bytes")
     c.between("zeros in the file", zeros(final), SPARSITY - 0.02, 1)
-    if PROFILE == "full":
-        smallest = as_good["gzip (bytes)"].min() if len(as_good) else np.inf
-        c.that("smaller than pruning or clustering alone, at no less accuracy",
-               together["gzip (bytes)"].mean() < smallest,
-               otherwise=f"alone it takes {smallest:,.0f} bytes.")
 
 # %%
+print(f"{gzip_without_weights(final):,} of {measure.size(final).gzip_bytes:,} bytes after gzip are no "
+      "weights")
 measure.coding(final).drop(columns=["role"]).round(2)
 
 # %% [markdown]
-# The table says where the bytes of the final file are (without names, layers show as operators). In
-# the shortest of these codes weights and biases need 2.3 kB, the biases, 32 bits each, 0.3 of them. The
-# scales, 32 bits for every output channel, are not even in this table, nor is the graph: the file has
-# 4.0 kB after gzip, and they are most of what is left.
+# The table says where the bytes of the first seed's file are (without names, layers show as operators). In
+# the shortest of these codes weights and biases need 2.4 kB, the biases, 32 bits each, 0.3 of them; nearly
+# as much after gzip is graph and scales. And the ledger below says what the floor does not: on the harder
+# images the file reads 76 % where float reads 94.
+#
+# **Your own network.** Where you have designed one in lab 01 it lies in the output folder; here nine
+# of ten of its weights go, by your scores.
+
+# %%
+own = lab.network(sign_cnn)
+if own is sign_cnn:
+    print("No network of your own in the output folder: lab 01 puts it there.")
+else:
+    model = lab.trained(own, SEED).model
+    for technique, network in [
+        ("own float", model),
+        ("own, pruned 90%", dynamic_pruning.train(model, data, shares_by(lamp_scores, model, 0.9), RECIPE,
+                                             SEED, feedback=False)[0]),
+    ]:
+        mode = "float" if technique == "own float" else "int8"
+        path = lab.write(f"sweep/06_own_{mode}.tflite", post_training.convert(network, mode, images),
+                         hand_in=False)
+        figures = lab.measure(technique, path, model="own network")
+        print(f"{technique}: {figures['accuracy']:.2%}, "
+              f"{figures['gzip_bytes']:,} bytes after gzip")
 
 # %% [markdown]
 # ## The ledger
@@ -1148,14 +1363,15 @@ report = lab.report()
 report
 
 # %%
-SHOWN = ["int8", "pruned 95%", "pruned 95%, plain QAT", "pruned 95%, prune-preserving QAT",
-         "50% of the filters", "small, pruned 75%", "small, 8 clusters", "pruning"]
-shown = report.loc[[technique for technique in SHOWN if technique in report.index]]
+SHOWN = ["int8", "pruned 75%", "pruned 90%", "pruned 95%", "pruned 95%, plain QAT",
+         "50% of the filters", "small, pruned 70%", "small, 8 clusters", "pruning"]
+shown = report[report["model"] == "baseline"]
+shown = shown.loc[[technique for technique in SHOWN if technique in shown.index]]
 figure = plots.comparison(shown.assign(bytes=shown["gzip (bytes)"]))
 figure.axes[1].set_xlabel("size after gzip (kB)")
 plots.show(
     figure,
-    alt="Test accuracy, and size after gzip, of eight ways: int8 alone is the largest, the file "
+    alt="Test accuracy, and size after gzip, of nine ways: int8 alone is the largest, the file "
     "with everything together the smallest.",
 )
 
@@ -1189,9 +1405,9 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 #
 # <!-- BEGIN SOLUTION -->
 # It matters most where: with 95 % in every layer the first convolution keeps 7 of 144 weights, and
-# the network never recovers within the training; with LAMP's shares the same number of weights reads
-# tens of points better. When matters as well, but less: a few points between pruning at a stroke and
-# along the cubic schedule. The first layer has few weights, and all later layers see the image
+# the network never recovers within the training, 41 % in the mean; with LAMP's shares the same number of
+# weights reads 94. When matters as well, but less: four points between pruning at a stroke and along the
+# cubic schedule. The first layer has few weights, and all later layers see the image
 # through it; the last convolution has 27,648, many of which are redundant.
 # <!-- END SOLUTION -->
 
@@ -1200,9 +1416,8 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 # different here.**
 #
 # <!-- BEGIN SOLUTION -->
-# No. On the real data it reads 99.5 against 99.7 % at 90 %, 95.9 against 96.5 % at 95 %, both within
-# the spread of the seeds, and 67.6 against 72.9 % at 98 %, where one-way is ahead. The paper trains
-# ResNets from scratch for 300 epochs with SGD; here there are four epochs from a trained network,
+# Not on the test images: it reads 93.7 against 94.3 % at 95 % and 64.2 against 67.0 % at 98 %, in the mean
+# of three seeds. On the harder ones it reads more, 54.8 against 44.3 % at 98 %. The paper trains ResNets from scratch for 300 epochs with SGD; here there are three epochs from a trained network,
 # whose magnitudes already say which weights matter, with Adam, whose steps behind the mask do not
 # shrink with the gradient. Which of these it is was not tried; what was shown there need not hold for a
 # short fine-tuning.
@@ -1214,17 +1429,17 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 #
 # <!-- BEGIN SOLUTION -->
 # Zeros are stored as bytes and multiplied like others. They pay only where a code uses them: gzip or
-# an index on the way to the device (a sixth of the bytes here), a sparse kernel, or 2:4 on hardware
-# that skips it. On dense kernels take whole filters out: half of them leave a quarter of the weights
-# and of the multiplications, and the file and the time shrink accordingly, with no special support.
+# an index on the way to the device (less than a fifth of the bytes here), a sparse kernel, or 2:4 on
+# hardware that skips it. On dense kernels take whole filters out: half of them leave a quarter of the
+# weights and of the multiplications and a third of the file, with no special support; how much time that
+# saves the device must say.
 # <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary
 #
-# - Which layer loses the weights matters more than which schedule takes them; and before anything is
-#   trained, the normalisations' statistics must be measured anew.
-# - The finer the pattern, the more can go; the coarser, the more it helps the hardware.
+# - Which layer loses the weights matters more than which schedule takes them.
+# - Whether filters go or single weights of the same layers matters less; filters help every hardware.
 # - Zeros compress, they do not compute faster; filters that are gone do both.
 # - Each later step must be told to keep what the earlier ones made: plain QAT fills the zeros.
 #

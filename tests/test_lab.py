@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -242,6 +243,15 @@ def test_files_are_compared_on_harder_images(lab, sign_model):
     assert report.loc["dynamic range", "changed"] == figures["changed_answers"]
     assert pd.isna(report.loc["float", "changed"])
     assert report.loc["float", "peak RAM (bytes)"] == 62_720
+
+
+def test_a_keras_model_reads_as_many_as_its_float_file(lab, sign_model):
+    path = lab.write("sign_mnist.tflite", post_training.convert(sign_model, "float"))
+    right = 100 * lab.measure("float", path)["accuracy"]
+    assert lab.accuracy_in_keras(sign_model) == pytest.approx(right)
+    guesses = sign_model.predict(lab.dataset.x_test, verbose=0).argmax(axis=1)
+    lab.dataset = dataclasses.replace(lab.dataset, y_test=guesses)
+    assert lab.accuracy_in_keras(sign_model) == 100
 
 
 def test_a_network_of_ones_own_is_carried(lab):

@@ -64,7 +64,8 @@ def masked(model: tf.keras.Model, masks: Mapping[str, np.ndarray]) -> tf.keras.M
 def with_new_statistics(model: tf.keras.Model, images, batch: int = 128) -> tf.keras.Model:
     """A copy whose normalisations have measured their means and variances anew; nothing is trained.
 
-    The statistics of a pruned network's activations are not those that it was trained with.
+    The activations of a network whose weights are pruned, shared or rounded have other statistics
+    than those that it was trained with.
 
     Args:
         model: with batch normalisation.

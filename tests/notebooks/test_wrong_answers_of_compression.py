@@ -85,10 +85,41 @@ WRONG = {
                 "return np.bincount(indices, weight_gradients, minlength=k) / counts",
                 "chain rule sums",
             ),
-            ("return weight_gradients", ""),
-            ("g = np.zeros(k)\ng[indices] += weight_gradients\nreturn g", ""),
-            ("return np.bincount(indices, np.abs(weight_gradients), k)", ""),
-            ("return np.bincount(indices, weight_gradients)", ""),
+            ("return weight_gradients", "not one a weight"),
+            ("g = np.zeros(k)\ng[indices] += weight_gradients\nreturn g", "writes once"),
+            ("return np.bincount(indices, np.abs(weight_gradients), k)", "opposite directions"),
+            ("return np.bincount(indices, weight_gradients)", "minlength"),
+        ],
+        "train_shared": [
+            (
+                "wrapped = clustering.cluster(model, clusters, initialisation)\n"
+                "training.fit(wrapped, data, recipe, seed)\nreturn wrapped",
+                "strip them off",
+            ),
+            (
+                "wrapped = clustering.cluster(model, clusters, initialisation)\n"
+                "training.fit(wrapped, data, recipe, seed)\nclustering.strip(wrapped)",
+                "Return the stripped network",
+            ),
+            (
+                "training.fit(model, data, recipe, seed)\n"
+                "return clustering.strip(clustering.cluster(model, clusters, initialisation))",
+                "train what `cluster` returns",
+            ),
+            (
+                "plain = clustering.strip(clustering.cluster(model, clusters, initialisation))\n"
+                "training.fit(plain, data, recipe, seed)\nreturn plain",
+                "strip last",
+            ),
+            (
+                "return clustering.strip(clustering.cluster(model, clusters, initialisation))",
+                "fit the wrapped network",
+            ),
+            (
+                'wrapped = clustering.cluster(model, clusters, "linear")\n'
+                "training.fit(wrapped, data, recipe, seed)\nreturn clustering.strip(wrapped)",
+                "give `initialisation`",
+            ),
         ],
         "unique_per_channel": [
             ("return len(np.unique(kernel))", "over the whole tensor"),
@@ -200,6 +231,65 @@ WRONG = {
                 "progress = min(max((step - begin) / (end - begin), 0), 1)\n"
                 "return final + (initial - final) * (1 - progress) ** 3",
                 "The power is an argument",
+            ),
+        ],
+        "pruned_layer": [
+            (
+                "tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=\n"
+                "    tfmot.sparsity.keras.PolynomialDecay(initial, final, 0, end, 3, frequency))\n"
+                "return layer",
+                "does not change the layer",
+            ),
+            (
+                "return tfmot.sparsity.keras.PolynomialDecay(initial, final, 0, end, 3, frequency)",
+                "That is the schedule",
+            ),
+            (
+                "schedule = tfmot.sparsity.keras.ConstantSparsity(final, 0, end, frequency)\n"
+                "return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)",
+                "That is constant",
+            ),
+            (
+                "schedule = tfmot.sparsity.keras.PolynomialDecay(0.0, final, 0, end, 3, frequency)\n"
+                "return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)",
+                "begins at `initial`",
+            ),
+            (
+                "schedule = tfmot.sparsity.keras.PolynomialDecay(final, initial, 0, end, 3, frequency)\n"
+                "return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)",
+                "initial sparsity comes first",
+            ),
+            (
+                "schedule = tfmot.sparsity.keras.PolynomialDecay(initial, final, 0, end, 3, 20)\n"
+                "return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)",
+                "on to the schedule.",
+            ),
+            (
+                "schedule = tfmot.sparsity.keras.PolynomialDecay(initial, final, 0, end, 3)\n"
+                "return tfmot.sparsity.keras.prune_low_magnitude(layer, pruning_schedule=schedule)",
+                "tfmot's own is 100",
+            ),
+        ],
+        "prune_along": [
+            (
+                "training.fit(wrapped, data, recipe, seed,\n"
+                "             callbacks=[tfmot.sparsity.keras.UpdatePruningStep()])\n"
+                "pruning.strip(wrapped)",
+                "Return the stripped network",
+            ),
+            (
+                "training.fit(wrapped, data, recipe, seed,\n"
+                "             callbacks=[tfmot.sparsity.keras.UpdatePruningStep()])\n"
+                "return wrapped",
+                "strip them off",
+            ),
+            ("training.fit(copy, data, recipe, seed)\nreturn copy", "Nothing is pruned"),
+            ("training.fit(wrapped, data, recipe, seed)\nreturn pruning.strip(wrapped)", ""),
+            (
+                "masks = {name: magnitude_mask(k.numpy(), finals.get(name, 0))\n"
+                "         for name, k in pruning.prunable(model).items()}\n"
+                "return pruning.masked(model, masks)",
+                "fit, then strip",
             ),
         ],
         "two_of_four": [
