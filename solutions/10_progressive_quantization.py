@@ -1205,7 +1205,7 @@ plots.show(
     alt="Size of the loss's gradient at each kernel over that of the float network, in powers of ten. "
     "With one msb rounded down it is five powers too small in the first modules; with 98 % a layer "
     "rounded down nearly two there, and near float's from fire6 on; both have none in fire9. Rounded to "
-    "the nearest it is as large as in float, or up to ten times larger.",
+    "the nearest it is as large as in float, or up to twenty times larger.",
 )
 ends = [left.index[0], left.index[-2], left.index[-1]]
 rows = {way: {**{f"gradient ÷ float, {layer}": left.loc[layer, way] for layer in ends},

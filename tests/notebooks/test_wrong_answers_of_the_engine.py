@@ -1,8 +1,8 @@
 """Wrong answers to the exercises of lab 10, as `test_wrong_answers` has those of the first labs."""
 
-from labkit.authoring.source import course_root, sources, tagged
+from labkit.authoring.source import sources, tagged
 
-(LAB,) = sources(["10"], course_root())
+(LAB,) = sources(["10"])
 CODES = (
     "codes = tf.clip_by_value(tf.floor(x / step + 0.5), -amplitude / step, amplitude / step - 1)\n"
 )
