@@ -135,6 +135,20 @@ def test_sixteen_bits_compute_what_the_float_model_does(low_bit, small_model, im
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=2e-3)
 
 
+def test_statistics_are_measured_through_the_rounding(low_bit, small_model, images):
+    rounded = low_bit.quantize(small_model)
+    weights = rounded.get_weights()
+    seen = np.concatenate([images] * 100)
+    new = low_bit.with_new_statistics(rounded, seen, batch=len(images))
+    convolved = tf.keras.Model(new.input, new.get_layer("conv1").output)
+    sums = convolved.predict(images, verbose=0).reshape(-1, 8)
+    np.testing.assert_allclose(new.get_layer("norm1").moving_mean, sums.mean(axis=0), atol=0.01)
+    for old, kept in zip(rounded.trainable_variables, new.trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, kept)
+    for before, after in zip(weights, rounded.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
 def test_fitted_scales_round_closer(low_bit, small_model, images):
     """Kernels too small for the grid vanish; scaled, they keep their direction."""
     import tensorflow as tf

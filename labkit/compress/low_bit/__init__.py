@@ -18,6 +18,7 @@ from labkit.compress.low_bit.network import (
     quantized_layers,
     save,
     to_float,
+    with_new_statistics,
 )
 from labkit.compress.low_bit.quantizers import (
     FOUR_BITS,
@@ -50,4 +51,5 @@ __all__ = [
     "save",
     "to_float",
     "training",
+    "with_new_statistics",
 ]

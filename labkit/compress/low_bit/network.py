@@ -13,6 +13,7 @@ from qkeras.quantizers import BaseQuantizer
 from qkeras.utils import load_qmodel
 
 from labkit import files
+from labkit.compress import kernels
 from labkit.compress.kernels import CompressionError
 from labkit.compress.low_bit import layers
 from labkit.compress.low_bit.quantizers import FOUR_BITS, quantizer, quietly
@@ -154,6 +155,12 @@ def left_in_float(model: tf.keras.Model) -> list[str]:
     """
     kept = (*layers.PLAIN, tf.keras.layers.BatchNormalization)
     return [layer.name for layer in model.layers if layer.weights and not isinstance(layer, kept)]
+
+
+def with_new_statistics(model: tf.keras.Model, images, batch: int = 128) -> tf.keras.Model:
+    """As `pruning.with_new_statistics`, of a QKeras model."""
+    with quietly():
+        return kernels.with_new_statistics(model, images, batch)
 
 
 def save(model: tf.keras.Model, path: str | Path) -> Path:
