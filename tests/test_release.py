@@ -84,7 +84,7 @@ def test_the_wheel_works_outside_a_checkout(wheel, tmp_path):
     )
     tiny = tmp_path / "site" / "labkit" / "course_files" / "solutions" / "90_tiny.py"
     tiny.write_text(TINY, encoding="utf-8")
-    assert "90_tiny: done" in command("run", "90")
+    assert "90_tiny: done" in command("run", "90", "--out", "out")
     assert (here / "out" / "where").read_text(encoding="utf-8") == str(tmp_path / "site" / "labkit")
 
 

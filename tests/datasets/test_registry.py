@@ -103,7 +103,7 @@ def test_the_folder_without_the_environment(tmp_path, monkeypatch, small):
     monkeypatch.delenv("LABKIT_DATA", raising=False)
     course = tmp_path / "course"
     (course / "solutions").mkdir(parents=True)
-    (course / "pyproject.toml").touch()
+    (course / "solutions" / "00_first.py").touch()
     (course / "data" / "real").mkdir(parents=True)
     (course / "data" / "real" / "sign-language-mnist.zip").touch()
     monkeypatch.chdir(course / "solutions")

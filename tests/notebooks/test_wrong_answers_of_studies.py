@@ -5,9 +5,10 @@ Here, too, every hint that a check holds ready must also be the answer to one of
 
 import pytest
 
-from labkit.authoring.source import course_root, sources, tagged
+from labkit import course
+from labkit.authoring.source import sources, tagged
 
-ROOT = course_root()
+ROOT = course.root()
 
 _NOISE = """
     ends = simulator.oscillators(room, np.array([distance - step, distance + step]))

@@ -139,8 +139,11 @@ def test_the_labs_ledgers_are_on_a_page(pages):
 def test_every_document_has_a_verdict(pages):
     published = pytest.importorskip("labkit.measure").published()
     text = squeezed(pages["published.html"].text)
-    titles = published["document"].unique()
-    assert len(titles) == 5 and text.count("Verdict") == 5
+    tables = pytest.importorskip("labkit.authoring.site.course")
+    documents = tables.read(ROOT / "docs" / "course.toml").documents
+    beginnings = tuple(document.title for document in documents)
+    titles = [title for title in published["document"].unique() if title.startswith(beginnings)]
+    assert len(titles) == len(documents) == text.count("Verdict") == 5
     for title in titles:
         assert title in text
         count = (published["document"] == title).sum()

@@ -71,12 +71,17 @@ def _section(
         [row.technique, row.model, row.metric, f"{row.value:g} {row.unit}", row.table, row.lab]
         for row in figures.itertuples()
     ]
+    side_by_side = (
+        tables.write(f"{document.short}: published and measured", _COMPARED, pairs)
+        if pairs
+        else "<p>The lab holds its own figures against these in tables of its own.</p>\n"
+    )
     return (
         f"## {document.short}\n\n*{title}.* {document.about}\n\n"
         f":::{{admonition}} Verdict\n:class: verdict\n{document.verdict}\n:::\n\n"
         f"In the labs' own words: {links}.\n\n"
         "```{raw} html\n"
-        f"{tables.write(f'{document.short}: published and measured', _COMPARED, pairs)}"
+        f"{side_by_side}"
         f"<details><summary>All {len(figures)} figures that the labs took from it</summary>\n"
         f"{tables.write(f'{document.short}: all published figures', _ALL, listed)}"
         "</details>\n```\n"
