@@ -154,6 +154,7 @@ with check(
     masks = [np.asarray(held_out(toy, 0.4, seed)) for seed in range(6)]
     c.equal("one answer a window", masks[0].shape, toy.shape, misconceptions=[
         ((2,), "Those are the people. Say for every *window* whether it is one of theirs."),
+        ((5,), "That is an answer a person. Say for every *window* whether it is one of theirs."),
     ])
     c.that("nobody on both sides",
            all(not set(toy[mask]) & set(toy[~mask]) for mask in masks),
@@ -239,7 +240,7 @@ with check(
     energy, frequency = two_features(sine)
     c.close("energy of a sine", energy, 0.18, tolerance=1e-6, misconceptions=[
         (23.04, "The mean of the squares, not their sum: windows of any length compare."),
-        (0.3, "The squares; that is near the mean of the magnitudes."),
+        (np.mean(np.abs(sine)), "The squares; that is the mean of the magnitudes."),
     ])
     c.close("its frequency", frequency, 8 * 50 / 128, tolerance=1e-3, misconceptions=[
         (8.0, "That is the number of the component; one is 50/128 Hz."),
@@ -466,8 +467,7 @@ with check(
 
     spike = np.array([[0.0, 0, 3, 0, 0]])
     c.close("by hand", sharpened(spike, mean_of_three, 1), [[0, -1, 5, -1, 0]], misconceptions=[
-        ([[0, 1, 1, 1, 0]], "That is smoothed. Add what smoothing takes away."),
-        ([[0, 1, 1, 1, 0]], "The sign: x − G x."),
+        ([[0, 1, 1, 1, 0]], "That is smoothed. Add what smoothing takes away, x − G x."),
         ([[0, -1, 2, -1, 0]], "Add it to x."),
     ])
     c.close("alpha 0 changes nothing", sharpened(spike, mean_of_three, 0), spike)
@@ -735,7 +735,7 @@ with check(
     mine, theirs = my_network(), har.separable()
     c.equal("parameters", mine.count_params(), theirs.count_params(), misconceptions=[
         (theirs.count_params() + 16 + 32 + 32 + 48, "No biases: each normalisation has its own."),
-        (theirs.count_params() - 2 * 64 - 2 * 128, "One normalisation is missing in each block."),
+        (theirs.count_params() - 4 * 16 - 4 * 32, "Behind the depthwise convolution, too."),
     ])
     kinds = [type(layer).__name__ for layer in mine.layers]
     c.equal("depthwise convolutions", kinds.count("DepthwiseConv2D"), 2)
@@ -1192,7 +1192,7 @@ with check(
     before, weights, behind = np.array([[0.1, 1.0]]), np.array([[2.0], [0.5]]), np.array([[1.0]])
     c.close("by hand", lookahead(before, weights, behind), [[0.2], [0.5]], misconceptions=[
         ([[2.0], [0.5]], "That is the magnitude alone."),
-        ([[2.01], [0.50]], "Multiply by the norm of the column that makes *this* input."),
+        (np.linalg.norm(before) * weights, "The norm of the column that makes *this* input."),
     ])
     random = np.random.default_rng(0)
     one, two, three = random.normal(size=(5, 4)), random.normal(size=(4, 3)), random.normal(size=(3, 2))
@@ -1587,9 +1587,10 @@ with check(
     what="a chain by hand, and your separable network against what `labkit` reads from its file.",
     why="this number, not the file's size, decides whether a network fits into RAM.",
 ) as c:
-    c.equal("10, 30, 20, 5", peak_bytes([(10,), (5, 6), (20,), (5,)]), 50, misconceptions=[
+    c.equal("30, 10, 25, 5", peak_bytes([(5, 6), (10,), (25,), (5,)]), 40, misconceptions=[
         (30, "While a layer runs, its inputs and its outputs are both there."),
-        (65, "What has been read for the last time is gone."),
+        (70, "What has been read for the last time is gone."),
+        (55, "The two largest are not inputs and outputs of one layer."),
     ])
     c.equal("your network", peak_bytes(my_shapes), measure.inspect(
         lab.path("har_micro.tflite")).peak_activation_bytes, misconceptions=[
