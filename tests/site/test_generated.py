@@ -1,5 +1,6 @@
 """What the site is generated from: stored tables, the table of the course, guides, fronts."""
 
+import dataclasses
 import itertools
 import re
 
@@ -11,7 +12,17 @@ pytest.importorskip("sphinx", reason="the site needs the extra site, and Python 
 
 from labkit import course as course_files
 from labkit import measure
-from labkit.authoring.site import build, course, front, guides, labs, published, stored, tables
+from labkit.authoring.site import (
+    build,
+    course,
+    front,
+    guides,
+    labs,
+    pages,
+    published,
+    stored,
+    tables,
+)
 from labkit.authoring.source import solution_lines
 from labkit.course import CourseError
 
@@ -147,6 +158,10 @@ def test_the_table_knows_all_labs_and_finds_all_files(executed, table):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            'repository = "no address"\n[labs.00]\nneeds = []\nlearn = "x"\n[techniques]\n',
+            "not owner/name",
+        ),
         ('[labs.00]\nneeds = ["07"]\nlearn = "x"\n[techniques]\n', "does not have the labs 07"),
         (
             '[labs.00]\nneeds = []\nlearn = "x"\notherwise = "magic"\n[techniques]\n',
@@ -159,6 +174,17 @@ def test_a_wrong_table_is_refused(tmp_path, text, said):
     path.write_text(f"documents = []\n{text}")
     with pytest.raises(CourseError, match=said):
         course.read(path)
+
+
+def test_labs_open_online_where_the_course_is_published(table, executed):
+    lab = executed[2]
+    assert "Online" not in pages._facts(lab, executed, table)
+    public = dataclasses.replace(table, repository="someone/course")
+    facts = pages._facts(lab, executed, public)
+    notebook = f"notebooks/{lab.source.name}.ipynb"
+    assert f"mybinder.org/v2/gh/someone/course/main?labpath={notebook})" in facts
+    assert f"colab.research.google.com/github/someone/course/blob/main/{notebook})" in facts
+    assert "git+https://github.com/someone/course" in facts
 
 
 def test_the_map_has_a_box_a_lab_and_a_line_a_need(table):

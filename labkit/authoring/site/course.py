@@ -60,11 +60,15 @@ class Document:
 
 @dataclass(frozen=True)
 class Course:
-    """The table: labs by number, techniques by name, documents in order."""
+    """The table: labs by number, techniques by name, documents in order.
+
+    `repository` is where the course is published, "owner/name" on GitHub, or "".
+    """
 
     labs: dict[str, Lab]
     techniques: dict[str, Technique]
     documents: list[Document] = field(default_factory=list)
+    repository: str = ""
 
     def of(self, lab: str, model: str, technique: str) -> list[str]:
         """The techniques of a file of a lab's ledger, the telling one first."""
@@ -89,7 +93,10 @@ def read(path: Path) -> Course:
         {number: Lab(**entry) for number, entry in table["labs"].items()},
         {name: Technique(**entry) for name, entry in table["techniques"].items()},
         [Document(**entry) for entry in table["documents"]],
+        table.get("repository", ""),
     )
+    if course.repository and not re.fullmatch(r"[\w.-]+/[\w.-]+", course.repository):
+        raise CourseError(f"{path.name}: repository is {course.repository!r}, not owner/name.")
     named = {n for lab in course.labs.values() for n in lab.needs}
     named |= {n for technique in course.techniques.values() for n in technique.labs}
     if unknown := sorted(named - set(course.labs)):

@@ -103,11 +103,25 @@ def _facts(lab: Stored, executed: list[Stored], course: Course) -> str:
         "Techniques": ", ".join(used),
         "Notebook": f"{{download}}`{name}.ipynb <../notebooks/{name}.ipynb>`, to work through: the "
         "exercises are yours",
+        "Online": _online(name, course.repository),
         "Outputs": f"labkit {made['labkit']}, TensorFlow {made['tensorflow']}, Python "
         f"{made['python']}; profile `{made['profile']}`, seed {seed}; {lab.data}",
     }
     body = "\n".join(f"- **{head}:** {text}" for head, text in lines.items() if text)
     return f":::{{admonition}} This lab\n:class: lab-facts\n{body}\n:::"
+
+
+def _online(name: str, repository: str) -> str:
+    """Links that open a notebook on machines of others; "" where the course is not published."""
+    if not repository:
+        return ""
+    github, notebook = f"https://github.com/{repository}", f"notebooks/{name}.ipynb"
+    colab = f"https://colab.research.google.com/github/{repository}/blob/main/{notebook}"
+    binder = f"https://mybinder.org/v2/gh/{repository}/main?labpath={notebook}"
+    return (
+        f"[Binder]({binder}); [Colab]({colab}), where a first cell has to say "
+        f'`%pip install "labkit[labs] @ git+{github}"`'
+    )
 
 
 def _labs(executed: list[Stored], course: Course) -> str:
