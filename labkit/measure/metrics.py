@@ -229,3 +229,5 @@ KNOWN = {
         *(MEAN_SQUARED_ERROR, AVERAGE_DISTANCE_ERROR),
     )
 }
+#: The same by their column in a table.
+BY_COLUMN = {metric.column: metric for metric in KNOWN.values()}

@@ -108,12 +108,11 @@ def tasks(ledger: pd.DataFrame) -> list[dict]:
     known = known.drop_duplicates(same)
     largest = known.groupby(["data", "model"])["bytes"].transform("max")
     known = known.assign(share=known["bytes"] / largest)
-    by_column = {metric.column: metric for metric in metrics.KNOWN.values()}
     found = []
     for data, group in known.groupby("data", sort=False):
         if len(group) < _FEWEST:
             continue
-        metric = by_column[group["metric"].iloc[0]]
+        metric = metrics.BY_COLUMN[group["metric"].iloc[0]]
         rows = [_file(row, metric) for row in group.to_dict("records")]
         rows.sort(key=lambda row: _ORDER.index(row["weights"]))
         found.append(

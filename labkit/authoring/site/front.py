@@ -30,7 +30,7 @@ def svg(files: pd.DataFrame, size: str, alt: str) -> str:
         size: the column over which it is drawn, of `SIZES`.
         alt: what the picture shows.
     """
-    metric = next(m for m in metrics.KNOWN.values() if m.column == files["metric"].iloc[0])
+    metric = metrics.BY_COLUMN[files["metric"].iloc[0]]
     x, x_ticks = _log_axis(files[size])
     y, y_ticks = _value_axis(files["value"], metric)
     points = [
@@ -50,8 +50,8 @@ def svg(files: pd.DataFrame, size: str, alt: str) -> str:
 
 def front(files: pd.DataFrame, size: str) -> np.ndarray:
     """Which files no other beats in both size and value, bool (N,); of equal ones the first."""
-    higher = {m.column: m.higher_is_better for m in metrics.KNOWN.values()}
-    bad = files["value"] * files["metric"].map(lambda column: -1 if higher[column] else 1)
+    signs = {c: -1 if m.higher_is_better else 1 for c, m in metrics.BY_COLUMN.items()}
+    bad = files["value"] * files["metric"].map(signs.__getitem__)
     costs = pd.DataFrame({"size": files[size], "bad": bad})
     known = costs.notna().all(axis=1).to_numpy()
     return known & (pareto.beaten(costs) == 0) & ~costs.duplicated().to_numpy()

@@ -47,7 +47,7 @@ def texts(
         "reference.md": _reference(),
         **_results(executed, course),
     }
-    titles = {lab.number: lab.title for lab in executed}
+    titles = {lab.number: lab.source.title for lab in executed}
     for where, prefix in (("index", "labs/"), ("labs", "")):
         links = {number: f"{prefix}{name}.html" for number, name in names.items()}
         generated[f"map_{where}.html"] = svg(course, titles, links)
@@ -85,7 +85,7 @@ def _results(executed: list[Stored], course: Course) -> dict[str, str]:
 
 
 def _link(lab: Stored) -> str:
-    return f"{{doc}}`Lab {lab.number} · {lab.title} </labs/{lab.source.name}>`"
+    return f"{{doc}}`Lab {lab.number} · {lab.source.title} </labs/{lab.source.name}>`"
 
 
 def _facts(lab: Stored, executed: list[Stored], course: Course) -> str:
@@ -128,7 +128,7 @@ def _labs(executed: list[Stored], course: Course) -> str:
     rows = []
     for lab in executed:
         entry = course.labs[lab.number]
-        rows.append([_link(lab), entry.learn, lab.time, " ".join(entry.needs) or "nothing"])
+        rows.append([_link(lab), entry.learn, lab.source.time, " ".join(entry.needs) or "nothing"])
     head = ("lab", "what it is about", "time", "before it")
     return _table(head, rows, [lab.source.name for lab in executed])
 

@@ -33,7 +33,7 @@ def files(ledger: pd.DataFrame, course: Course) -> pd.DataFrame:
 def _result(row) -> str:
     if pd.isna(row.value):
         return ""
-    metric = next(m for m in metrics.KNOWN.values() if m.column == row.metric)
+    metric = metrics.BY_COLUMN[row.metric]
     form = f".{metric.digits}f"
     spread = "" if pd.isna(row.spread) else f" ± {row.spread:{form}}"
     return f"{row.value:{form}}{spread} {metric.shown_unit}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,19 +38,6 @@ class Stored:
     def number(self) -> str:
         """The lab's number, for example "02"."""
         return self.source.number
-
-    @property
-    def title(self) -> str:
-        """The lab's title, for example "Dynamic range quantisation"."""
-        return self.notebook.cells[0].source.splitlines()[0].split(" · ", 1)[1]
-
-    @property
-    def time(self) -> str:
-        """What the lab says about the time that it takes, in Markdown."""
-        (found,) = re.findall(
-            r"\*\*Time:\*\* (.+?)(?:\n\n|\Z)", self.notebook.cells[0].source, re.S
-        )
-        return " ".join(found.split())
 
     @property
     def made(self) -> dict[str, str]:
@@ -136,8 +122,8 @@ def ledger(labs: list[Stored]) -> pd.DataFrame:
 
 def _metric(frame: pd.DataFrame) -> measure.Metric | None:
     """What a table judges by: the first of labkit's metrics among its columns."""
-    by_column = {metric.column: metric for metric in metrics.KNOWN.values()}
-    return next((by_column[column] for column in frame if column in by_column), None)
+    known = metrics.BY_COLUMN
+    return next((known[column] for column in frame if column in known), None)
 
 
 def _reports(lab: Stored) -> list[pd.DataFrame]:
