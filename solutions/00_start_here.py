@@ -264,7 +264,7 @@ print(f"weights in the file {'the same' if same else 'not the same'} as in Keras
 # it.
 
 # %%
-lab.report()
+lab.report(device=True)
 
 # %% [markdown]
 # ## Published against measured

@@ -519,7 +519,7 @@ pairs.value_counts().head(8).rename("images").reset_index()
 # ## The ledger
 
 # %%
-lab.report()
+lab.report(device=True)
 
 # %% [markdown]
 # ## Published against measured

@@ -540,7 +540,7 @@ account.to_frame()
 # ## The ledger
 
 # %%
-report = lab.report()
+report = lab.report(device=True)
 report
 
 # %%

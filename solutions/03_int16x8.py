@@ -784,7 +784,7 @@ with check(
 # ## The ledger
 
 # %%
-report = lab.report()
+report = lab.report(device=True)
 report
 
 # %%

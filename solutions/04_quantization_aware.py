@@ -1038,7 +1038,7 @@ with check(
 # ## The ledger
 
 # %%
-report = lab.report()
+report = lab.report(device=True)
 report
 
 # %%

@@ -915,7 +915,7 @@ else:
 # ## The ledger
 
 # %%
-report = lab.report()
+report = lab.report(device=True)
 report
 
 # %%

@@ -1359,7 +1359,7 @@ else:
 # ## The ledger
 
 # %%
-report = lab.report()
+report = lab.report(device=True)
 report
 
 # %%

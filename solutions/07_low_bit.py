@@ -1053,7 +1053,7 @@ else:
 # ## The ledger
 
 # %%
-report = lab.report()
+report = lab.report(device=True)
 report
 
 # %%
