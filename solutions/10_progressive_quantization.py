@@ -1520,7 +1520,7 @@ written = [("6:6:6", "squeezenet_cifar10_6bit.tflite"), ("4:4:4", "squeezenet_ci
 for resolution, file in written:
     lab.write(file, fixed_point.convert(final[resolution]))
     lab.measure(f"{resolution}, train, msb a layer, {LONGER} epochs a level", lab.path(file), model=SMALL)
-report = lab.report(device=True)
+report = lab.report()
 report[report["bytes"].notna()].dropna(axis=1, how="all")
 
 # %% [markdown]

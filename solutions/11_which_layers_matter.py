@@ -1709,10 +1709,9 @@ claims.astype(object).where(claims.notna(), "").map(lambda v: round(v, 2) if isi
 # ## The ledger
 
 # %%
-report = lab.report(device=True)
+report = lab.report()
 report = report[report["model"] == CAT_DOG]
-report[[name for name in ("accuracy (%)", "± (%)", "bytes", "gzip (bytes)", "microcontroller", "arena (bytes)")
-        if name in report]]
+report[[name for name in ("accuracy (%)", "± (%)", "bytes", "gzip (bytes)") if name in report]]
 
 # %%
 everything = measure.summary(lab.ledger.table(), lab.metrics).query(f"lab == '{lab.number}'")
