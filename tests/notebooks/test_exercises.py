@@ -26,7 +26,7 @@ def test_only_right_answers_pass(lab, parameters):
 
     One test of a lab, because each walk through its cells costs as much as the lab.
     """
-    wrong = WRONG[lab.name]
+    wrong = WRONG.get(lab.name, {})
     answers = {exercise: [answer for answer, _ in pairs] for exercise, pairs in wrong.items()}
     proof = mutation.prove(lab, parameters, answers)
     # The checks of labs 00 to 04 know more mistakes than there are wrong answers of theirs.
@@ -69,6 +69,6 @@ def _misconceptions(code):
 @each_lab
 def test_every_exercise_has_three_wrong_answers(lab):
     exercises = {c.metadata["exercise"] for c in lab.notebook.cells if tagged(c, "exercise")}
-    wrong = WRONG[lab.name]
+    wrong = WRONG.get(lab.name, {})
     few = {exercise for exercise, answers in wrong.items() if len(answers) < 3}
     assert sorted((exercises ^ set(wrong)) | few) == []
