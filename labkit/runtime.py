@@ -225,3 +225,22 @@ def interactive() -> bool:
     if os.environ.get("LABKIT_QUIET"):
         return False
     return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+
+
+def compiled(**options) -> Callable[[Callable], Callable]:
+    """A decorator of loops that Numba compiles when they first run, and keeps for other processes.
+
+    They run without the interpreter lock.
+
+    Args:
+        options: others of `numba.njit`.
+    """
+    from numba import njit
+
+    def decorate(function: Callable) -> Callable:
+        try:
+            return njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:  # no folder that can be written to: compiled again by every process
+            return njit(nogil=True, **options)(function)
+
+    return decorate

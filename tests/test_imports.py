@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "models": {"runtime", "files", "datasets", "training"},
     "dimension": {"runtime"},
     "compress": {"runtime", "files", "flatbuffer", "dimension", "training", "models", "hwce"},
-    "hwce": {"files", "models"},
+    "hwce": {"runtime", "files", "models"},
     "measure": {"runtime", "files", "flatbuffer"},
     "checks": set(),
     "plots": set(),

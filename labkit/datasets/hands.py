@@ -26,7 +26,7 @@ _BLOCK = 240
 #: How many people lend their hands to each stream.
 _PEOPLE = {"train": 40, "test": 12}
 
-_FINGERS = ("index", "middle", "ring", "little")
+# Of index, middle, ring and little finger.
 _KNUCKLES = np.array([[0.34, 0.40, 0], [0.12, 0.46, 0], [-0.11, 0.42, 0], [-0.32, 0.32, 0]])
 _PHALANGES = np.array(
     [[0.44, 0.27, 0.21], [0.49, 0.31, 0.22], [0.45, 0.29, 0.21], [0.35, 0.21, 0.18]]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from labkit.datasets import DataError, har_simulator, uci_har
-from labkit.datasets.hidden_hands import far_seed
+from labkit.datasets.hidden_images import far_seed
 
 find, load = uci_har.SOURCE.found, uci_har.SOURCE.load
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 from scipy.spatial import KDTree
 from tqdm import tqdm
 
@@ -129,14 +127,7 @@ def _candidates(points: np.ndarray, rows: np.ndarray, dtype: type) -> tuple[np.n
     return found, np.broadcast_to(beyond, len(rows))
 
 
-def _compiled(function: Callable) -> Callable:
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder that can be written to: compiled again by every process
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@runtime.compiled()
 def _insert(block, rows, columns, squares, found):
     """Keep the least of a block of squared distances, and where they were; in no order."""
     for i in range(block.shape[0]):

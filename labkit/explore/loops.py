@@ -10,10 +10,10 @@ compute, in single precision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numba import float32, int32, njit, uint64, uintp
+from numba import float32, int32, uint64, uintp
+
+from labkit import runtime
 
 #: Kinds of ranges, as `quantizer.KINDS` numbers them; 0 is floating point.
 _MOVING_AVERAGE, _LAST_VALUE, _ALL_VALUES = 1, 2, 3
@@ -28,18 +28,8 @@ _BETA_1, _BETA_2, _EPSILON = float32(0.9), float32(0.999), float32(1e-7)  # Kera
 _ONE, _HALF, _ZERO = float32(1), float32(0.5), float32(0)
 
 
-def _compiled(function: Callable) -> Callable:
-    # Sums may be taken in any order, as every library does.
-    options = {
-        "nogil": True,
-        "fastmath": True,
-        "error_model": "numpy",
-        "boundscheck": False,
-    }
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that can be written to: compiled again by every process
-        return njit(**options)(function)
+# Sums may be taken in any order, as every library does.
+_compiled = runtime.compiled(fastmath=True, error_model="numpy", boundscheck=False)
 
 
 @_compiled

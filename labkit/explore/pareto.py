@@ -32,12 +32,6 @@ def front(table: pd.DataFrame, objectives: Sequence[str] | Mapping[str, bool]) -
     return kept.sort_values(next(iter(objectives)), kind="stable")
 
 
-def dominated(table: pd.DataFrame, objectives: Sequence[str] | Mapping[str, bool]) -> pd.DataFrame:
-    """The rows that others beat, with their number in a column "beaten by"."""
-    counts = beaten(costs(table, objectives))
-    return table.assign(**{"beaten by": counts})[counts > 0]
-
-
 def hardware_friendly(table: pd.DataFrame) -> pd.DataFrame:
     """The designs, a row each, whose "weight bits" and "activation bits" are one of `HARDWARE`."""
     bits = zip(table["weight bits"], table["activation bits"], strict=True)

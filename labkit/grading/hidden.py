@@ -24,12 +24,12 @@ from labkit.grading import GradingError
 PUBLIC = 300
 #: By data set, the module that offers its hidden samples, or the object in one.
 HIDDEN = {
-    "sign_mnist": "labkit.datasets.hidden_hands",
+    "sign_mnist": "labkit.datasets.hidden_images:SIGN_MNIST",
     "uci_har": "labkit.datasets.hidden_har",
     "localisation": "labkit.datasets.hidden_localisation",
-    "cat_dog": "labkit.datasets.hidden_pairs:CAT_DOG",
-    "horse_frog": "labkit.datasets.hidden_pairs:HORSE_FROG",
-    "cat_dog_rotated": "labkit.datasets.hidden_pairs:ROTATED_CAT_DOG",
+    "cat_dog": "labkit.datasets.hidden_images:CAT_DOG",
+    "horse_frog": "labkit.datasets.hidden_images:HORSE_FROG",
+    "cat_dog_rotated": "labkit.datasets.hidden_images:ROTATED_CAT_DOG",
 }
 
 

@@ -7,22 +7,17 @@ runs without the interpreter lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numba import njit, uintp
+from numba import uintp
+
+from labkit import runtime
 
 #: Taps of one pass over the pixels in `rounded`: filters are filled with zeros up to a multiple.
 TAPS = 9
 
 
-def _compiled(function: Callable) -> Callable:
-    # Products may be added without a rounding of their own; all sums here are exact anyway.
-    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that can be written to: compiled again by every process
-        return njit(**options)(function)
+# Products may be added without a rounding of their own; all sums here are exact anyway.
+_compiled = runtime.compiled(fastmath={"contract"}, error_model="numpy")
 
 
 @_compiled

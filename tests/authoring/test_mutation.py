@@ -1,12 +1,12 @@
-from labkit.authoring.mutation import prove, verdicts
+from labkit.authoring.mutation import prove
 from labkit.authoring.source import sources
 
 PARAMETERS = {"PROFILE": "quick", "DATA": "synthetic", "SEED": 0}
 
 
-def proof(course):
+def proof(course, wrong=None):
     (source,) = sources(root=course)
-    return prove(source, PARAMETERS | {"OUT": str(course / "out")})
+    return prove(source, PARAMETERS | {"OUT": str(course / "out")}, wrong)
 
 
 def test_a_good_lab_is_proved(course):
@@ -43,9 +43,9 @@ def test_a_hidden_dependency_is_run_after_all(course, edit):
 
 
 def test_wrong_answers_are_told_from_right_ones(course):
-    (source,) = sources(root=course)
     answers = ["return 3 * x", "y = 2 * x\nreturn y", "return undefined"]
-    found = verdicts(source, PARAMETERS | {"OUT": str(course / "out")}, {"double": answers})
-    assert "expected 6, yours 9" in found["double", 0]
-    assert found["double", 1] == ""
-    assert "NameError" in found["double", 2]
+    found = proof(course, {"double": answers})
+    assert found.problems == []
+    assert "expected 6, yours 9" in found.verdicts["double", 0]
+    assert found.verdicts["double", 1] == ""
+    assert "NameError" in found.verdicts["double", 2]

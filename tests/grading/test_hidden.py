@@ -10,11 +10,11 @@ def test_every_data_set_that_an_assignment_may_name_offers_a_hidden_split():
 
 def test_real_images_are_changed_and_say_so(monkeypatch):
     """Drawn hands stand for the real ones."""
-    from labkit.datasets import hidden_hands, sign_mnist
+    from labkit.datasets import hidden_images, sign_mnist
 
     drawn = sign_mnist.synthesize(1, 48, seed=0)
-    monkeypatch.setattr(hidden_hands, "find", lambda: ("here",))
-    monkeypatch.setattr(hidden_hands, "load", lambda mode: drawn)
+    monkeypatch.setattr(hidden_images.HiddenImages, "find", lambda self: ("here",))
+    monkeypatch.setattr(hidden_images.HiddenImages, "load", lambda self, mode: drawn)
     split = hidden.make("auto", 24, b"1")
     assert split.source is hidden.SplitOrigin.REAL and "turned" in split.says
     assert hidden.make("synthetic", 24, b"1").source is hidden.SplitOrigin.SYNTHETIC

@@ -88,9 +88,9 @@ def test_other_files_are_told_why(graded, name, earned, reasons):
 
 def test_data_sets_that_are_objects_of_a_module():
     assert hidden.offered("cat_dog").source is cifar10_pairs.CAT_DOG
-    own = hidden.offered("labkit.datasets.hidden_pairs:HORSE_FROG")
+    own = hidden.offered("labkit.datasets.hidden_images:HORSE_FROG")
     assert own is hidden.offered("horse_frog")
-    with pytest.raises(GradingError, match=r"no data set 'labkit.datasets.hidden_pairs:BIRDS'"):
-        hidden.offered("labkit.datasets.hidden_pairs:BIRDS")
+    with pytest.raises(GradingError, match=r"no data set 'labkit.datasets.hidden_images:BIRDS'"):
+        hidden.offered("labkit.datasets.hidden_images:BIRDS")
     with pytest.raises(GradingError, match="makes no hidden split"):
-        hidden.offered("labkit.datasets.hidden_pairs:np")
+        hidden.offered("labkit.datasets.hidden_images:np")

@@ -4,20 +4,6 @@ import pytest
 from labkit.hwce import loops
 
 
-def test_without_a_folder_for_compiled_code_it_still_compiles(monkeypatch):
-    """Numba refuses to keep code where it finds no folder to write to."""
-    original = loops.njit
-
-    def nowhere(cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return original(**options)
-
-    monkeypatch.setattr(loops, "njit", nowhere)
-    doubled = loops._compiled(lambda x: x + x)
-    assert doubled(21) == 42
-
-
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64])
 def test_reach_is_the_extremes_of_each_channel_and_zero(dtype):
     x = np.array([[[1, -5, 3], [4, 4, 7]], [[-2, 0, 9], [2, 1, 1]]], dtype)

@@ -1,6 +1,6 @@
 // Keeps the page for when there is no network. `labkit` fills in the version and the files.
-const CACHE = "labkit-phone-{{version}}";
-const FILES = {{files}};
+const CACHE = "labkit-phone-{{ version }}";
+const FILES = {{ files | tojson }};
 
 self.addEventListener("install", (event) => {
   event.waitUntil(

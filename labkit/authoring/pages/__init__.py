@@ -5,9 +5,10 @@ Each builder writes a folder of its own that needs no other file; their sources 
 
 from __future__ import annotations
 
-import html
 import shutil
 from pathlib import Path
+
+import jinja2
 
 from labkit import course, files
 from labkit.errors import LabkitError
@@ -22,34 +23,31 @@ def sources(page: str) -> Path:
     return course.root() / "docs" / "pages" / page
 
 
-def copy(page: str, folder: Path, **values: dict[str, str]) -> None:
-    """Copy a page's sources and the common style sheet into its folder.
+def write(page: str, folder: Path, **values) -> None:
+    """Write a page into its folder: its sources, the common style sheet, index.html filled in.
 
     Args:
         page: name of its folder in docs/pages.
         folder: where the page is built.
-        values: for files with places to fill, {{name}}: the texts by name, by the file's name with
-            an underscore for its dot.
-
-    Raises:
-        PageError: a file has no such place.
+        values: what index.html asks for, `home` among it: the address of the site's first page, or
+            None.
     """
     shutil.copyfile(sources("common.css"), folder / "common.css")
     for source in sources(page).iterdir():
-        if not source.is_file():
-            continue
-        filled = values.get(source.name.replace(".", "_"))
-        if filled is None:
+        if source.is_file():
             shutil.copyfile(source, folder / source.name)
-            continue
-        text = source.read_text(encoding="utf-8")
-        for name, value in filled.items():
-            if f"{{{{{name}}}}}" not in text:
-                raise PageError(f"{source.name} has no place for {name}.")
-            text = text.replace(f"{{{{{name}}}}}", value)
-        files.write_text(folder / source.name, text)
+    fill_in(page, folder / "index.html", **values)
 
 
-def link_home(home: str | None) -> str:
-    """A link to the site's first page, or nothing where there is none."""
-    return f'<p class="home"><a href="{html.escape(home)}">← The course</a></p>' if home else ""
+def fill_in(page: str, path: Path, **values) -> None:
+    """Write a page's file of that name with the values that it asks for."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(sources("")),
+        autoescape=jinja2.select_autoescape(),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    text = templates.get_template(f"{page}/{path.name}").render(values)
+    files.write_text(path, text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -13,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import files
-from labkit.authoring.pages import copy, link_home
+from labkit.authoring.pages import write
 from labkit.measure import metrics, pareto
 
 _FEWEST = 6  # files of a data set that are worth a picture
@@ -148,34 +146,17 @@ def build(out: str | Path, ledger: pd.DataFrame, home: str | None = None) -> Pat
         the page's path.
     """
     found = tasks(ledger)
-    # Within a script element "</" would end it.
-    data = json.dumps(found, ensure_ascii=False).replace("</", "<\\/")
     out = Path(out)
     shutil.rmtree(out, ignore_errors=True)
     with files.new_folder(out) as folder:
-        filled = {"home": link_home(home), "files": data, "tables": _tables(found)}
-        copy("explorer", folder, index_html=filled)
+        fronts = [(task, _front(task)) for task in found]
+        write("explorer", folder, home=home, tasks=found, fronts=fronts)
     return out / "index.html"
 
 
-def _tables(found: list[dict]) -> str:
-    """What a reader without scripts gets: of each data set the files that no other beats."""
-    parts = []
-    for task in found:
-        table = pd.DataFrame(task["files"])
-        bad = table["value"] * (-1 if task["higher"] else 1)
-        best = table[pareto.beaten(np.c_[table["gzip"], bad]) == 0].sort_values("gzip")
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(row.how)}</th><td>{html.escape(row.network)}</td>'
-            f"<td>{row.value:.{task['digits']}f}</td><td>{row.bytes:,}</td><td>{row.gzip:,}</td></tr>\n"
-            for row in best.itertuples()
-        )
-        heads = ("file", "network", f"{task['metric']} ({task['unit']})", "bytes", "after gzip")
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in heads)
-        name = html.escape(task["data"])
-        parts.append(
-            f"<h3>{name}</h3>\n"
-            f'<div class="scrolls" tabindex="0" role="group" aria-label="{name}">'
-            f"<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
-        )
-    return "\n".join(parts)
+def _front(task: dict) -> list[dict]:
+    """Files that no other beats, from the smallest: what a reader without scripts gets."""
+    table = pd.DataFrame(task["files"])
+    bad = table["value"] * (-1 if task["higher"] else 1)
+    best = table[pareto.beaten(np.c_[table["gzip"], bad]) == 0]
+    return best.sort_values("gzip").to_dict("records")

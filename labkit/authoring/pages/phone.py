@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from labkit import course, files
-from labkit.authoring.pages import copy, link_home, network, npm, sources
+from labkit.authoring.pages import fill_in, network, npm, sources, write
 from labkit.compress.float_ends import with_float_ends
 from labkit.datasets import har_simulator
 from labkit.har import js_code
@@ -75,8 +75,8 @@ def build(out: str | Path, models: str | Path | None = None, home: str | None = 
         for size in (192, 512):
             files.write_bytes(folder / f"icon-{size}.png", _icon(size))
         shutil.copyfile(course.root() / "LICENSE", folder / "litert" / "LICENSE")  # theirs, too
-        filled = {"importmap": _importmap_hash(), "home": link_home(home)}
-        copy("phone", folder, index_html=filled, sw_js=_worker(folder))
+        write("phone", folder, home=home, importmap=_importmap_hash())
+        fill_in("phone", folder / "sw.js", **_worker(folder))
     return out / "index.html"
 
 
@@ -122,19 +122,15 @@ def _importmap_hash() -> str:
     return base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
 
 
-def _worker(folder: Path) -> dict[str, str]:
+def _worker(folder: Path) -> dict:
     """What the service worker keeps, and a version that is another one if any of it is."""
-    written = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
-    copied = {path.name: path for path in (*sources("phone").glob("*.*"), sources("common.css"))}
-    contents = {name: path for name, path in (written | copied).items() if path.is_file()}
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
+    contents = {name: path.read_bytes() for name, path in sorted(paths.items()) if path.is_file()}
     digest = hashlib.sha256()
-    for name, path in sorted(contents.items()):
-        digest.update(name.encode() + path.read_bytes())
-    kept = [
-        "./",
-        *(name for name in sorted(contents) if name != "sw.js" and not name.endswith(_LATE)),
-    ]
-    return {"version": digest.hexdigest()[:12], "files": json.dumps(kept)}
+    for name, content in contents.items():
+        digest.update(name.encode() + content)
+    kept = [name for name in contents if name != "sw.js" and not name.endswith(_LATE)]
+    return {"version": digest.hexdigest()[:12], "files": ["./", *kept]}
 
 
 def _icon(size: int) -> bytes:

@@ -1,14 +1,4 @@
-"""Wrong answers to the exercises of labs 09 and 11, as `test_wrong_answers` has those of the first.
-
-Here, too, every hint that a check holds ready must also be the answer to one of them.
-"""
-
-import pytest
-
-from labkit import course
-from labkit.authoring.source import sources
-
-ROOT = course.root()
+"""Wrong answers to the exercises of labs 09 and 11."""
 
 _NOISE = """
     ends = simulator.oscillators(room, np.array([distance - step, distance + step]))
@@ -469,16 +459,3 @@ WRONG = {
         ],
     },
 }
-LABS = sources([name[:2] for name in WRONG], root=ROOT)
-each_lab = pytest.mark.parametrize("source", LABS, ids=[lab.name for lab in LABS])
-
-
-@each_lab
-def test_wrong_answers_are_refused_by_name_and_no_hint_is_idle(source, tried, idle):
-    problems, heard = tried(source, WRONG[source.name])
-    assert problems + idle(source, heard) == []
-
-
-@each_lab
-def test_every_exercise_has_three_wrong_answers(source, spared):
-    assert spared(source, WRONG[source.name]) == []

@@ -1,14 +1,14 @@
-"""Hidden images of two classes: drawn or changed by the seed alone, never a public one."""
+"""Hidden images: drawn or changed by the seed alone, never a public one."""
 
 import os
 
 import numpy as np
 import pytest
 
-from labkit.datasets import DataError, cifar10_pairs, hidden_pairs
+from labkit.datasets import DataError, cifar10_pairs, hands, hidden_images
 
 SEED, OTHER = [3, 1, 4, 1, 5], [2, 7, 1, 8, 2]
-PAIR = hidden_pairs.CAT_DOG
+PAIR = hidden_images.CAT_DOG
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +54,8 @@ def test_public_images_are_those_of_the_quick_labs():
 
 
 def test_pairs_differ():
-    cats, frogs = (pair.synthetic(20, SEED)[0] for pair in (PAIR, hidden_pairs.HORSE_FROG))
-    turned = hidden_pairs.ROTATED_CAT_DOG.synthetic(20, SEED)[0]
+    cats, frogs = (pair.synthetic(20, SEED)[0] for pair in (PAIR, hidden_images.HORSE_FROG))
+    turned = hidden_images.ROTATED_CAT_DOG.synthetic(20, SEED)[0]
     assert not contents(cats) & contents(frogs) and not contents(cats) & contents(turned)
 
 
@@ -77,8 +77,16 @@ def test_real_images_are_changed_by_the_seed(on_disk):
 def test_images_of_anybody_are_taken_with_the_pair_s_classes():
     x, y = PAIR.synthetic(4, SEED)
     assert PAIR.own(x, y)[0] is x
-    with pytest.raises(DataError, match="classes from 0 to 2, expected 0 and 1: cat and dog"):
+    with pytest.raises(DataError, match="classes from 0 to 2, expected 0 to 1: cat, dog"):
         PAIR.own(x, np.array([0, 1, 2, 0]))
+
+
+def test_perturbed_images_are_others_but_alike():
+    images = hands.draw(np.arange(24), seed=1) / np.float32(255)
+    changed = hidden_images.perturbed(images, np.random.default_rng(0))
+    assert changed.shape == images.shape and changed.dtype == np.uint8
+    difference = np.abs(changed / 255 - images).mean(axis=(1, 2, 3))
+    assert (difference > 0.005).all() and (difference < 0.15).all()
 
 
 def test_all_test_images_where_they_are_here():

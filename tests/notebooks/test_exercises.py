@@ -1,0 +1,74 @@
+"""Every exercise of every lab: its check passes the solution and refuses everything else."""
+
+import ast
+import os
+
+import pytest
+from wrong_answers import WRONG
+
+from labkit.authoring import mutation
+from labkit.authoring.source import sources, tagged
+
+LABS = sources()
+each_lab = pytest.mark.parametrize("lab", LABS, ids=[lab.name for lab in LABS])
+
+
+@pytest.fixture(scope="session")
+def parameters(tmp_path_factory):
+    """Of a quick run whose trained networks all proofs share, and the notebooks after them."""
+    shared = os.environ.get("LABKIT_OUT") or tmp_path_factory.getbasetemp() / "proofs"
+    return {"PROFILE": "quick", "DATA": "synthetic", "SEED": 0, "OUT": str(shared)}
+
+
+@each_lab
+def test_only_right_answers_pass(lab, parameters):
+    """Neither a blank nor a wrong answer does; mistakes are named, and no hint is idle.
+
+    One test of a lab, because each walk through its cells costs as much as the lab.
+    """
+    wrong = WRONG.get(lab.name, {})
+    answers = {exercise: [answer for answer, _ in pairs] for exercise, pairs in wrong.items()}
+    proof = mutation.prove(lab, parameters, answers)
+    # The checks of labs 00 to 04 know more mistakes than there are wrong answers of theirs.
+    idle = _idle(lab, proof.verdicts) if lab.number >= "05" else []
+    assert proof.problems + _misnamed(wrong, proof.verdicts) + idle == []
+    assert len(proof.exercises) >= 2
+
+
+def _misnamed(wrong, verdicts):
+    """The wrong answers that pass, or whose message lacks what it must say."""
+    problems = []
+    for (exercise, number), said in verdicts.items():
+        answer, hint = wrong[exercise][number]
+        if not said or hint not in said:
+            problems.append(f"{exercise}: {answer!r} got {said or 'a pass'!r}, expected {hint!r}")
+    return problems
+
+
+def _idle(lab, verdicts):
+    """The misconceptions in a lab's checks that none of the wrong answers is told."""
+    heard = "\n".join(verdicts.values())
+    return [
+        f"{cell.metadata['exercise']}: nobody hears {hint!r}"
+        for cell in lab.notebook.cells
+        if tagged(cell, "check")
+        for hint in _misconceptions(cell.source)
+        if hint not in heard
+    ]
+
+
+def _misconceptions(code):
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.keyword) and node.arg == "misconceptions":
+            ends = [e.elts[-1] for e in ast.walk(node.value) if isinstance(e, ast.Tuple)]
+            for end in ends:
+                if isinstance(end, ast.Constant) and isinstance(end.value, str):
+                    yield end.value
+
+
+@each_lab
+def test_every_exercise_has_three_wrong_answers(lab):
+    exercises = {c.metadata["exercise"] for c in lab.notebook.cells if tagged(c, "exercise")}
+    wrong = WRONG.get(lab.name, {})
+    few = {exercise for exercise, answers in wrong.items() if len(answers) < 3}
+    assert sorted((exercises ^ set(wrong)) | few) == []
