@@ -1081,7 +1081,7 @@ plots.show(
     "weights they then run along the float networks' 0.30 m, with two they stay 2 cm above.",
 )
 least = table.loc[table.groupby("activation bits")["best ADE (m)"].idxmin()].set_index("activation bits")
-least[["weight bits", "best ADE (m)"]].T.round(3)
+least[["weight bits", "best ADE (m)"]].round(3).astype(object).T
 
 # %%
 at = table.set_index(["weight bits", "activation bits"])["ADE (m)"]
@@ -1149,7 +1149,7 @@ for (w, a), values in zip(cnn_designs, cnn_quantised, strict=True):
 rows = pd.DataFrame.from_dict(rows, orient="index").rename_axis("CNN, ADE (m)")
 for name in ("here, mean", "thesis, best"):
     rows[f"{name}, against float (%)"] = 100 * (rows[name] / rows.loc["float", name] - 1)
-shown = rows.round(3).astype(object)
+shown = rows.round({name: 1 if "(%)" in name else 3 for name in rows}).astype(object)
 shown.where(shown.notna(), "")
 
 # %% [markdown]
@@ -1417,7 +1417,8 @@ for w, a in ((4, 4), (4, 8), (4, 16), (5, 7), (6, 6), (6, 11), (8, 8), (16, 16))
         "mean less float's (mm)": 1000 * mean.value, "from": 1000 * mean.low, "to": 1000 * mean.high,
         "best of 10 less float's (mm)": 1000 * best.value, "from ": 1000 * best.low, "to ": 1000 * best.high}
 fair["float"] = {"mean (m)": pool.mean(), "best of 10 (m)": selection.best_of(pool, 10).value}
-shown = pd.DataFrame.from_dict(fair, orient="index").rename_axis("weights-activations").round(4).astype(object)
+shown = pd.DataFrame.from_dict(fair, orient="index").rename_axis("weights-activations")
+shown = shown.round({name: 4 if "(m)" in name else 1 for name in shown}).astype(object)
 shown.where(shown.notna(), "")
 
 # %% [markdown]
