@@ -258,9 +258,10 @@ def _text(value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         return f"{float(value):.6g}"
     if isinstance(value, (tuple, list)):
-        return ("({})" if isinstance(value, tuple) else "[{}]").format(
+        text = ("({})" if isinstance(value, tuple) else "[{}]").format(
             ", ".join(_text(v) for v in value)
         )
+        return text if len(text) <= 250 else f"{text[:60]} … ({len(value)} values)"
     if hasattr(value, "shape"):
         array = np.asarray(value)
         if array.size > 12:

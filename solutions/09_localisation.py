@@ -9,29 +9,29 @@
 # %% [markdown]
 # # Lab 09 · Where in the room, and six thousand networks
 #
-# Four metal plates on the walls of a room feel where a person is, without a camera and without
-# anything to wear. A thesis of 2020 (Politecnico di Torino) made networks of 226, 34,818 and 62
-# parameters read them, quantised two of them in 225 ways each, and found that quantisation makes the
-# first one *better by a tenth*. In this lab you train its study again, hundreds of times as fast, and
-# find out what of that is true.
+# Four metal plates on the walls of a room sense where a person is, without a camera and without anything to
+# wear. A thesis of 2020 (Politecnico di Torino) had networks of 226, 34,818 and 62 parameters read them,
+# quantised two of these in 225 ways each, and found that quantisation makes the first one *better by a
+# tenth*. In this lab you repeat its study, hundreds of times as fast, and find out how much of that is
+# true.
 #
 # **You will be able to**
 #
-# - say how well a sensor can know a place at all, before any network;
-# - judge a path by more than its mean error, and hold networks against a filter of a few lines;
-# - tell a trend from luck, and the best of many runs from a better design;
-# - explain what a quantiser's range does while a network is trained;
+# - say how well a sensor can locate a person at all, before any network is involved;
+# - judge a path by more than its mean error, and compare networks with a filter of a few lines;
+# - distinguish a trend from luck, and the best of many runs from a better design;
+# - explain how a quantiser's range moves while a network is trained;
 # - explore a design space of thousands of networks in minutes, and read its front;
-# - quantise an LSTM, and make an MLP of C integers that equals its file code for code.
+# - quantise an LSTM, and write an MLP in C integers that gives the same codes as its file.
 #
 # **Time:** 120 minutes of work; the computer takes 1 minute (`quick`) or half an hour (`full`).
 
 # %% [markdown]
 # ## What to hand in
 #
-# This notebook, executed and saved; `localisation_mlp.tflite`, an integer file of the MLP, one sample
-# in; and `localisation_cnn.tflite`, an integer file of the CNN, a window of 10 s in. The course judges
-# both by their average distance error.
+# This notebook, executed and saved; `localisation_mlp.tflite`, an integer file of the MLP, which reads one
+# sample; and `localisation_cnn.tflite`, an integer file of the CNN, which reads a window of 10 s. The
+# course judges both by their average distance error.
 
 # %% tags=["parameters"]
 from labkit import runtime
@@ -111,10 +111,10 @@ def errors_of(found):
 # %% [markdown]
 # ## 1 · What four plates can know
 #
-# A plate and a person are a capacitor, and the plate is part of an oscillator: the nearer the person,
-# the lower its frequency. What follows is a simulation, since the recording of the thesis was never
-# published; `labkit.datasets.localisation_simulator` says of each of its numbers whether it is known,
-# assumed or chosen. (Whoever has the recording puts it into one CSV, and this lab takes that.)
+# A plate and a person form a capacitor, and the plate is part of an oscillator: the nearer the person, the
+# lower its frequency. The data below are simulated, since the recording of the thesis was never published;
+# `labkit.datasets.localisation_simulator` says of each of its numbers whether it is known, assumed or
+# chosen. (Whoever has the recording saves it as one CSV file, and this lab reads it instead.)
 
 # %%
 walls = simulator.Room()
@@ -135,16 +135,19 @@ pd.DataFrame({part: {"samples": len(y), "minutes": len(y) / simulator.RATE / 60}
                               ("test", now.y_test))}).T.astype({"samples": int}).round(1)
 
 # %% [markdown]
-# The change of a plate's capacitance falls with distance like $n = \bigl(p / (p + d)\bigr)^k$, and the
-# frequency is $f = f_0 / (1 + t\,n)$. The noise on $f$ is the same everywhere; what it does to the
-# *distance* depends on how steep $f$ is there:
+# The figures show the walk of the test part, and how the oscillators respond to it: the frequency of a
+# plate falls by up to 75 Hz when the person comes close, and otherwise there is little but noise.
+#
+# The change of a plate's capacitance decreases with the distance $d$ as $n = \bigl(p / (p + d)\bigr)^k$,
+# and the frequency is $f = f_0 / (1 + t\,n)$. The noise $\sigma_f$ of the frequency is the same everywhere;
+# the uncertainty of the *distance* depends on how steep $f$ is there:
 #
 # $$\sigma_d = \frac{\sigma_f}{|\mathrm{d}f / \mathrm{d}d|}.$$
 #
 # By hand, with $f_0$ = 20 kHz, $p$ = 0.16 m, $k$ = 2, $t$ = 0.05, at $d$ = 0.34 m: $n = 0.32^2 = 0.1024$,
 # $|\mathrm{d}f/\mathrm{d}d| \approx f_0\,t\,k\,n / (p + d) = 410$ Hz/m, so that 3.5 Hz are 9 mm.
 #
-# **Predict.** And at the other side of the room?
+# **Predict.** How uncertain is the distance at the other side of the room?
 
 # %%
 my_guess = predict(
@@ -160,7 +163,7 @@ my_guess = predict(
 
 # %% tags=["exercise"] exercise="position_noise"
 def position_noise(room, distance, step=1e-4):
-    """Standard deviation (m) of a distance (m) that one sample of one plate tells.
+    """Standard deviation (m) of the distance, from one sample of a plate at that distance (m).
 
     room: a `simulator.Room`, whose `noise` is σ_f in Hz; `simulator.oscillators(room, distance)` gives
     f in Hz. Take the slope between `distance - step` and `distance + step`.
@@ -203,34 +206,34 @@ reveal("the far plate", my_guess,
        f"{far:.2f} m: the slope falls with the third power of the distance.")
 plots.show(
     plots.lines(knows, x="distance from the plate (m)", y="uncertainty of the distance (cm)"),
-    alt="Uncertainty of the distance that one sample of a plate tells: under 5 cm up to 0.7 m, then "
+    alt="Uncertainty of the distance from one sample of a plate: under 5 cm up to 0.7 m, then "
     "rising ever more steeply to more than 1.5 m at the far wall.",
 )
 
 # %% [markdown]
-# What the figure says: a plate is a good ruler up to a metre, and none at all across the room. In the
-# middle all four are mediocre. What can help is *time*: a person moves by some 11 cm from sample to
-# sample, so that ten seconds hold more about a place than the moment does.
+# What the figure says: a plate measures distances well up to a metre, and hardly at all across the room. In
+# the middle of the room all four are mediocre. What can help is *time*: a person moves by about 11 cm from
+# one sample to the next, so ten seconds say more about a place than a single moment does.
 #
-# **How to judge.** The mean squared error is the mean over both coordinates; the *average distance
-# error* (ADE) is the mean length of the error. By hand: errors of (0.3, 0.4) and (0, 0) m have an MSE of
-# (0.09 + 0.16)/4 = 0.0625 m² and an ADE of (0.5 + 0)/2 = 0.25 m. And since a path may be right on average
-# and still be one that nobody walks, a third figure: the mean length of the *second differences*, which
-# is how much the way from sample to sample changes.
+# **How to judge.** The mean squared error averages over both coordinates; the *average distance error*
+# (ADE) is the mean length of the error. By hand: errors of (0.3, 0.4) and (0, 0) m have an MSE of (0.09 +
+# 0.16)/4 = 0.0625 m² and an ADE of (0.5 + 0)/2 = 0.25 m. A path may be right on average and still be one
+# that nobody walks. Hence a third measure: the mean length of the *second differences*, which is how much
+# the step from sample to sample changes.
 #
-# By hand: (0, 0), (1, 0), (2, 0), (2, 1) has the first differences (1, 0), (1, 0), (0, 1), the second ones
-# (0, 0), (−1, 1), and the mean length √2/2.
+# By hand: the path (0, 0), (1, 0), (2, 0), (2, 1) has the first differences (1, 0), (1, 0), (0, 1) and the
+# second differences (0, 0), (−1, 1), whose mean length is √2/2.
 
 
 # %% [markdown]
-# ### Your turn: far off, and jumpy
+# ### Your turn: how far off, and how jumpy
 
 
 # %% tags=["exercise"] exercise="judged"
 def judged(wanted, found):
     """ADE (m) of a path, and the mean length (m) of its second differences.
 
-    wanted, found: (N, 2), m. The second figure is of `found` alone.
+    wanted, found: (N, 2), m. The second value depends on `found` alone.
     """
     ### BEGIN SOLUTION
     error = np.linalg.norm(found - wanted, axis=1).mean()
@@ -266,8 +269,9 @@ with check(
     c.close("second differences of it", second, trajectory.differences(rounded, 2), tolerance=1e-5)
 
 # %% [markdown]
-# **Neighbours know one another's answers.** The parts above are stretches of time. A split at random
-# would put windows that share 29 of 30 samples on both sides. The most similar window, asked both ways:
+# **Neighbouring windows share their answers.** The three parts above are consecutive stretches of time. A
+# random split would put windows that share 29 of their 30 samples on both sides. To see what that does,
+# take the position of the most similar known window as the answer, with both kinds of split:
 
 # %%
 order = np.random.default_rng(SEED).permutation(len(data.x_train))
@@ -282,21 +286,21 @@ for name, (known, asked) in {
 pd.DataFrame({"ADE (m)": leak}).rename_axis("tried on").round(3)
 
 # %% [markdown]
-# Among neighbours of all times the nearest window shares 29 of its 30 samples with the one that is asked, and
-# knows its answer to 15 cm. On the last quarter the same method errs by 58 cm. A split at random would have
-# measured the sharing. Whatever is chosen below is chosen on the last quarter.
+# With the random split the nearest window often shares most of its samples with the one in question, and
+# its answer is 15 cm off. On the last quarter the same method is 58 cm off: the random split would have
+# measured the overlap. Everything that is chosen below is therefore chosen on the last quarter.
 
 # %% [markdown]
 # ## 2 · Three networks, and a filter
 #
-# The thesis's networks: an **MLP** of one hidden layer that sees one sample; a **CNN** of two convolutions
-# of 64 filters along 30 samples, with two dense layers of 32; an **LSTM** of two cells over the same
-# window. Its table counts 34,818 parameters for the CNN but names no pooling layer. A count can be
-# solved for what is missing: how many numbers reach the first dense layer?
+# The thesis has three networks: an **MLP** with one hidden layer, which sees one sample; a **CNN** of two
+# convolutions of 64 filters along 30 samples, followed by two dense layers of 32; and an **LSTM** of two
+# cells over the same window. Its table counts 34,818 parameters for the CNN but mentions no pooling layer.
+# Such a count can be solved for what is missing: how many values reach the first dense layer?
 #
-# By hand, a smaller one: one convolution of 8 filters of 3 taps on 4 channels has $(3 \cdot 4 + 1) \cdot 8 =
-# 104$; a dense layer of 5 on $n$ values $5n + 5$; two outputs $12$. If there are 521 in all, $n = 80$: ten
-# places of eight filters.
+# By hand, with a smaller network: one convolution of 8 filters of 3 taps on 4 channels has $(3 \cdot 4 + 1)
+# \cdot 8 = 104$ parameters; a dense layer of 5 neurons on $n$ values has $5n + 5$; two outputs have $12$.
+# If there are 521 in all, $n = 80$: ten positions of eight filters.
 
 
 # %% [markdown]
@@ -305,10 +309,10 @@ pd.DataFrame({"ADE (m)": leak}).rename_axis("tried on").round(3)
 
 # %% tags=["exercise"] exercise="flattened"
 def flattened(total, channels, filters, taps, hidden, outputs):
-    """Numbers (int) that reach the first dense layer of a CNN with `total` parameters.
+    """How many values (int) reach the first dense layer of a CNN with `total` parameters.
 
-    filters: of each convolution, in order; hidden: neurons of each dense layer but the last. Every
-    layer has biases.
+    filters: of each convolution, in order; hidden: neurons of each dense layer but the last, which has
+    `outputs`. Every layer has biases.
     """
     ### BEGIN SOLUTION
     widths = [channels, *filters]
@@ -323,7 +327,7 @@ with check(
     "the missing layer",
     exercise="flattened",
     what="the example by hand, the thesis's CNN, and Keras's count of another one.",
-    why="a table can be checked without the data: this one tells of a layer that the text leaves out.",
+    why="a table can be checked without the data: this one reveals a layer that the text leaves out.",
 ) as c:
     c.equal("by hand", flattened(521, 4, [8], 3, [5], 2), 80, misconceptions=[
         (81, "The first dense layer has biases of its own."),
@@ -339,13 +343,13 @@ with check(
             other.get_layer("flatten").output_shape[1])
 
 # %% [markdown]
-# 640 are ten places of 64 filters: a third of the window. A maximum over three samples behind the first
-# convolution is the cheapest way to get there, and it is what `networks.cnn` does.
+# 640 values are ten positions of 64 filters: a third of the window. The cheapest way to get there is a
+# maximum over three samples behind the first convolution, and that is what `networks.cnn` has.
 #
-# **How they are trained.** By Adamax on the mean squared error, as the thesis did; of each training the
-# weights after the epoch with the best *validation* are kept. The thesis has one rate for all, 1e-4 over
-# 1,000 epochs; here it is 1e-3, over 1,000 epochs for the MLP, 150 for the CNN and 250 for the LSTM. MLPs
-# and CNNs are trained by `population.train`, all runs at once; the LSTM by Keras.
+# **How they are trained.** By Adamax on the mean squared error, as in the thesis; of each training the
+# weights of the epoch with the best *validation* error are kept. The thesis uses a learning rate of 1e-4
+# over 1,000 epochs for all; here it is 1e-3, over 1,000 epochs for the MLP, 150 for the CNN and 250 for the
+# LSTM. MLPs and CNNs are trained by `population.train`, all runs at once; the LSTM is trained by Keras.
 
 # %%
 def keras_of(found, i=0):
@@ -406,13 +410,15 @@ shown = floats.astype({"parameters": "Int64", "runs": "Int64"}).round(4).astype(
 shown.where(shown.notna(), "")
 
 # %% [markdown]
-# In this table the order is the thesis's (0.433, 0.301 and 0.273 m): the MLP errs most, then the LSTM, then the
-# CNN. All three beat whoever always says the middle of the room, and errors of runs of one network differ by 5 to
-# 8 mm. What the ADE does not show is in the last column: from sample to sample the MLP's path changes its way by
-# 56 cm, eight times as much as the person's; the CNN's is nearly as smooth as a walk.
+# The order in this table is that of the thesis (0.433, 0.301 and 0.273 m): the MLP has the largest error,
+# then the LSTM, then the CNN. All three beat a network that always answers with the middle of the room, and
+# runs of one network differ by 5 to 8 mm. The last column shows what the ADE does not: from sample to
+# sample the step of the MLP's path changes by 56 cm, eight times as much as the person's, while the CNN's
+# path is nearly as smooth as the walk.
 #
-# **One rate for all?** Whoever gives each network the same learning rate has chosen for one of them. The
-# control: three rates, each with all seeds of this run, and of each network the rate that *validation* prefers.
+# **One learning rate for all?** A rate that is the same for every network favours one of them. The control:
+# three rates, each with all seeds of this run, and for each network the rate that has the best *validation*
+# error.
 
 # %%
 RATES = (1e-3, 3e-3, 1e-2) if full else (1e-3, 1e-2)
@@ -440,14 +446,15 @@ print("ADE at the preferred rates:",
 rates.round(4)
 
 # %% [markdown]
-# All three networks prefer a rate of 0.01, and there the LSTM is ahead: 0.251 m, against 0.267 m of the CNN and
-# 0.289 m of the MLP. So "MLP, LSTM, CNN" is an order of *trainings*: it holds at the rate of 1e-3 and not at the one
-# that validation would choose. (Nor does validation put the CNN first at 1e-3.) The MLP is last at every rate.
-# What follows stays with 1e-3 for all, as near to the thesis as these epochs allow.
+# All three networks prefer a rate of 0.01, and there the LSTM is ahead: 0.251 m, against 0.267 m for the
+# CNN and 0.289 m for the MLP. So "MLP, LSTM, CNN" ranks *trainings*: the order holds at a rate of 1e-3, and
+# not at the rate that validation would choose. (Even at 1e-3 the LSTM's validation error is the smallest.)
+# The MLP is last at every rate. Below, all networks are trained at 1e-3, as close to the thesis as these
+# epochs allow.
 #
-# **Predict.** The MLP knows nothing but the moment. A filter behind it may remember: a *moving average*,
-# or a *Kalman filter*, which expects a person to go on as before, and takes some twenty multiplications
-# a sample. The CNN takes 167,000.
+# **Predict.** The MLP knows only the present moment. A filter behind it can remember: a *moving average*,
+# or a *Kalman filter*, which expects a person to keep moving as before and takes some twenty
+# multiplications a sample. The CNN takes 167,000.
 
 # %%
 my_guess = predict(
@@ -458,8 +465,8 @@ my_guess = predict(
 )
 
 # %% [markdown]
-# A filter that runs in the room knows the past alone. By hand: the mean over three of 3, 0, 6, 0 is
-# 3, 1.5, 3, 2, the first ones being means of what there is.
+# A filter that runs in the room knows only the past. By hand: the mean of the last three values of 3, 0, 6,
+# 0 is 3, 1.5, 3, 2; at the beginning there are fewer than three to average.
 
 
 # %% [markdown]
@@ -468,7 +475,7 @@ my_guess = predict(
 
 # %% tags=["exercise"] exercise="smoothed"
 def smoothed(path, length):
-    """Of a path (N, 2) the mean of each place and those before it, at most `length` of them."""
+    """Each place of a path (N, 2) averaged with those before it, at most `length` places in all."""
     ### BEGIN SOLUTION
     return np.stack([path[max(0, i - length + 1) : i + 1].mean(axis=0) for i in range(len(path))])
     ### END SOLUTION
@@ -494,10 +501,10 @@ with check(
     c.close("60 places", smoothed(random, 7), trajectory.moving_average(random, 7), tolerance=1e-9)
 
 # %% [markdown]
-# How long, and how much the Kalman filter trusts, is chosen on the validation part: a little sweep.
-# `sweep` calls a function with every configuration of a grid, in as many processes as you like, and keeps
-# each result in one file under its configuration and the version of the code: what is there is not
-# computed again.
+# The length of the average and the two settings of the Kalman filter are chosen on the validation part, by
+# a small sweep. `sweep` calls a function with every configuration of a grid, in as many processes as you
+# like, and stores each result in one file, together with its configuration and the version of the code;
+# results that are already there are not computed again.
 
 # %%
 TRUTH, FOUND = held.y_test, mlps.predict(held_now.x_test, [0])[0]
@@ -542,11 +549,11 @@ shown = filtered.round(4).astype(object)
 shown.where(shown.notna(), "")
 
 # %% [markdown]
-# The MLP with a Kalman filter behind it errs by 0.241 m: less than the CNN (0.265 m), which has 154 times as many
-# parameters, and less than the LSTM at its best rate. Its second differences fall from 56 to 16 cm. A moving average
-# of three samples goes three quarters of that way, to 0.256 m. Behind the networks that see ten seconds the same
-# filters do harm: those paths are smooth already, and a filter makes them later. (Length and trust were chosen
-# for the MLP's path.)
+# With a Kalman filter behind it the MLP has an error of 0.241 m. That is less than the CNN's (0.265 m),
+# which has 154 times as many parameters, and less than the LSTM's at its best rate. Its second differences
+# fall from 56 to 16 cm. A moving average of three samples achieves three quarters of that gain, 0.256 m.
+# Behind the networks that see ten seconds the same filters do harm: their paths are smooth already, and a
+# filter delays them. (The filters' settings were chosen for the MLP's path.)
 
 # %%
 plots.show(
@@ -558,10 +565,13 @@ plots.show(
 )
 
 # %% [markdown]
-# **Another walk.** Seeds are not all that varies: the test part is a hundred seconds of *one* walk, as the
-# thesis's is one recording's end. The simulator can send the person through the same room again. On each new
-# walk every network has its mean over runs; the intervals are of the mean difference between two of them, over
-# walks.
+# The figure shows the beginning of the test walk. The MLP's path trembles around the person's; behind the
+# filter it is smooth and still on time, while the CNN's path lags at the turns.
+#
+# **Another walk.** Results vary not only with the seed: the test part is a hundred seconds of *one* walk,
+# and the thesis's is the end of one recording. The simulator can send the person through the same room
+# again. The table shows each network's mean error over new walks; the intervals are 95 % intervals of the
+# mean difference from the CNN, over walks.
 
 # %%
 def another_walk(number):
@@ -601,27 +611,31 @@ else:
     print("there is one recording of the real room.")
 
 # %% [markdown]
-# Over thirty walks the order is another one, at the same rate: the LSTM errs by 0.270 m, the CNN by 0.289, the MLP by
-# 0.300, and no interval holds zero. The CNN's 0.265 m was luck, not of a seed but of the walk: its errors on two walks
-# differ by 26 mm (standard deviation), those of two runs on one walk by 5. The difference between two networks
-# scatters by some 20 mm from walk to walk, and the thesis's CNN and LSTM are 28 mm apart, on one. So its order of these
-# two is not decided by its figures; that the bare MLP is last is confirmed. And the MLP behind a Kalman filter
-# stays where it was: 4 cm better than the CNN (33 to 46 mm), and level with the LSTM at its best rate.
+# Over thirty walks the order is different, at the same learning rate: the LSTM has an error of 0.270 m, the
+# CNN of 0.289 m and the MLP of 0.300 m, and no interval includes zero. The CNN's 0.265 m was luck, not of
+# the seed but of the walk: its errors on two walks differ by 26 mm (standard deviation), those of two runs
+# on one walk by 5 mm. The difference between two networks scatters by some 20 mm from walk to walk, and the
+# thesis's CNN and LSTM are 28 mm apart, on a single walk. So its figures do not decide which of these two
+# is better; that the bare MLP is last is confirmed. And the MLP behind a Kalman filter keeps its place: 4
+# cm better than the CNN (33 to 46 mm), and level with the LSTM at its best rate.
 #
-# Below, a network is compared with its own quantised forms, on the same walk: what the walk does to it, it does to both.
+# Below, each network is compared with its own quantised versions on the same walk, which affects both
+# alike.
 
 # %% [markdown]
 # ## 3 · Does the number of neurons matter?
 #
-# The thesis tries 22 to 52 neurons, ten runs each, and reports the best run of each. Its best is 45
-# neurons with 0.397 m, against 0.433 m with 32: *"the found model can infer more precisely"*. It also
-# draws a straight line through all of them, and finds it flat.
+# The thesis tries 22 to 52 neurons, with ten runs each, and reports the best run of each. Its best network
+# has 45 neurons and 0.397 m, against 0.433 m with 32: *"the found model can infer more precisely"*. It also
+# draws a straight line through all of them and finds it flat.
 #
-# A slope needs an interval. With the residuals' variance $s^2 = \sum r_i^2 / (n - 2)$, its standard error is
-# $s / \sqrt{\sum (x_i - \bar x)^2}$, and 95 % of intervals of $\pm t_{0.975,\,n-2}$ of them hold the true one.
+# A slope needs an interval. With the variance of the residuals, $s^2 = \sum r_i^2 / (n - 2)$, its standard
+# error is $s / \sqrt{\sum (x_i - \bar x)^2}$, and an interval of $\pm t_{0.975,\,n-2}$ standard errors
+# contains the true slope in 95 % of all cases.
 #
-# By hand: $x$ = 0, 1, 2, 3 and $y$ = 0, 1, 1, 2 have the slope 0.6, residuals −0.1, 0.3, −0.3, 0.1, $s^2 = 0.1$,
-# the standard error $\sqrt{0.1/5} = 0.141$; $t$ of two degrees of freedom is 4.30: from −0.008 to 1.208.
+# By hand: $x$ = 0, 1, 2, 3 and $y$ = 0, 1, 1, 2 have a slope of 0.6 and the residuals −0.1, 0.3, −0.3, 0.1;
+# $s^2 = 0.1$, and the standard error is $\sqrt{0.1/5} = 0.141$. With two degrees of freedom $t$ is 4.30, so
+# the interval is −0.008 to 1.208.
 
 
 # %% [markdown]
@@ -632,7 +646,8 @@ else:
 def slope_interval(x, y):
     """Both ends of the 95 % interval of the slope of y over x, both (n,).
 
-    `stats.linregress(x, y)` has .slope and .stderr; `stats.t.ppf(0.975, k)` is t of k degrees.
+    `stats.linregress(x, y)` has .slope and .stderr; `stats.t.ppf(0.975, k)` is t with
+    k degrees of freedom.
     """
     ### BEGIN SOLUTION
     line = stats.linregress(x, y)
@@ -700,21 +715,23 @@ plots.show(
 )
 
 # %% [markdown]
-# The thesis's line is flat indeed: −0.49 to +0.51 mm a neuron. But that interval is wide, since the best of ten
-# jumps by 12 mm from one number of neurons to the next. All runs together see a trend here, of a ninth of a
-# millimetre a neuron: thirty neurons more are worth 3 mm, a hundredth of the error. Beyond that the numbers of
-# neurons hardly differ: their means scatter by 1.9 mm where runs of one number alone would scatter by 1.5.
-# The thesis's best, 45, is worth 0.8 % here, not 8; its table and ours rank the numbers of neurons as if they had
-# never met (−0.07). The best of a table is mostly its luckiest.
+# The thesis's line is indeed flat: −0.49 to +0.51 mm a neuron. But that interval is wide, since the best of
+# ten scatters by 12 mm from one number of neurons to the next. All runs together do show a trend here, of a
+# ninth of a millimetre a neuron: thirty more neurons are worth 3 mm, a hundredth of the error. Beyond that
+# the numbers of neurons hardly differ: their means scatter by 1.9 mm, where chance alone would make it 1.5.
+# The thesis's best network, with 45 neurons, lies 5 % below the mean of its table; here 45 neurons lie less
+# than 1 % below. The two rankings have nothing in common (a rank correlation of −0.07). The best entry of
+# such a table is mostly the luckiest.
 
 # %% [markdown]
-# ## 4 · Post-training quantisation, and whom one asks
+# ## 4 · Post-training quantisation, and what to calibrate on
 #
-# Integers throughout need the activations' ranges, and those are measured on a *representative* set. The
-# thesis takes its whole training part, and loses 1 % (MLP) and 4 % (CNN).
+# A network that computes in integers throughout needs the ranges of its activations, and these are measured
+# on a *representative dataset*. The thesis takes its whole training part, and loses 1 % (MLP) and 4 %
+# (CNN).
 #
-# **Predict.** Somebody calibrates in the empty room: on the 20 training samples in which all four sensors are
-# nearest to their mean.
+# **Predict.** Suppose somebody calibrates in an empty room: on the 20 training samples in which all four
+# sensors are closest to their mean.
 
 # %%
 my_guess = predict(
@@ -781,17 +798,19 @@ reveal("the empty room", my_guess,
 calibrated.round({"ADE (m)": 4, "more than float (m)": 4, "from the float path (m)": 4, "inputs cut off (%)": 1})
 
 # %% [markdown]
-# With the whole training part the MLP loses 2 mm and the CNN 3 (0.5 and 1 %; the thesis: 1 and 4 %). Fifty samples
-# from all over the room do as well; seven seconds of it lose 6 to 8 mm. The empty room does not: what the ranges do not
-# cover is cut off, and the file has never seen anybody near a plate. A CNN's window holds ten seconds, so that even
-# the emptiest have somebody in them; it loses 4 cm. Noise that covers the range costs 1 to 2 cm, more than
-# fifty real samples. Frequencies in hertz leave no step between a person and nobody: every place gets one answer.
+# With the whole training part the MLP loses 2 mm and the CNN 3 mm (0.5 and 1 %; the thesis: 1 and 4 %).
+# Fifty samples from all over the room do as well; the first seven seconds lose 6 to 8 mm. The empty room
+# fails: what lies outside the ranges is clipped, and the file has never seen anybody near a plate. A window
+# of the CNN covers ten seconds, so even the emptiest ones have somebody in them; it loses 4 cm. Noise that
+# covers the range costs 1 to 2 cm, more than fifty real samples do. With frequencies in hertz, which were
+# not standardised, one step of the codes is wider than the difference between somebody and nobody: every
+# sample gets the same answer.
 #
-# Note the third column. Files that err as little as the float network do not say the same: they lie 1 to 2 cm from
-# its path, some on the better side.
+# Note the third column. Files with the float network's error do not draw its path: they deviate from it by
+# 1 to 2 cm, sometimes to the better.
 #
-# **Training with the rounding (lab 04)** at eight bits, with the control that it needs: as many epochs
-# without.
+# **Quantisation-aware training (lab 04)** at eight bits, with the control that it needs: as many epochs
+# without the rounding, converted afterwards.
 
 # %%
 rows = {}
@@ -824,23 +843,25 @@ tuned = pd.DataFrame({key: {"ADE (m)": np.mean(v), "±": np.std(v, ddof=1) if le
 tuned.round(4)
 
 # %% [markdown]
-# For the MLP there is nothing to win: files of the three kinds differ by half a millimetre, a tenth of what seeds
-# differ by. For the CNN QAT reads 6 mm less than as many epochs without it, and than none; with three seeds and
-# deviations of 3 to 7 mm that is a hint, not a result. The thesis's *"PTQ performs slightly better than the QAT"*
-# (3 mm, at 8 and at 6 bits) is not decided by such differences either.
+# For the MLP there is nothing to gain: the three kinds of files differ by half a millimetre, while seeds
+# differ by 2 to 4 mm. For the CNN, QAT is 6 mm better than as many epochs without it, and than no further
+# training; with three seeds and deviations of 3 to 7 mm that is a hint, not a result. Nor do such
+# differences decide the thesis's *"the PTQ technique performs slightly better than the QAT"* (by 3 mm, at 8
+# and at 6 bits).
 
 # %% [markdown]
 # ## 5 · Quantisers, and where their ranges begin
 #
-# With fewer bits there is no converter, but there is training. tfmot's quantisers differ in how a range
-# follows the values, batch by batch:
+# For fewer than eight bits there is no converter, but the training can be simulated. The quantisers of
+# tfmot (TensorFlow's model optimization toolkit) differ in how their range follows the values, batch by
+# batch:
 #
-# - **last value**: it takes the batch's lowest and highest value;
-# - **moving average**: it moves a thousandth of the way towards them;
-# - **all values**: it is widened by whatever lies outside.
+# - **last value**: the range becomes that of the batch;
+# - **moving average**: it moves a thousandth of the way towards that of the batch;
+# - **all values**: it is widened to include the batch, and never narrowed.
 #
-# All of them keep zero inside. By hand: a range from −6 to 6 and a batch from −1 to 2 becomes (−1, 2), or
-# (−5.995, 5.996), or stays (−6, 6).
+# All of them keep zero inside the range. By hand: after a batch from −1 to 2 a range from −6 to 6 becomes
+# (−1, 2), or (−5.995, 5.996), or stays (−6, 6).
 
 
 # %% [markdown]
@@ -851,7 +872,7 @@ tuned.round(4)
 def moved(kind, low, high, values):
     """The range (low, high) after a batch of values, for a kind of quantiser.
 
-    kind: "last value", "moving average" or "all values". Zero stays inside of what a batch says.
+    kind: "last value", "moving average" or "all values". The batch's range always includes zero.
     """
     ### BEGIN SOLUTION
     lowest, highest = min(values.min(), 0), max(values.max(), 0)
@@ -890,16 +911,16 @@ with check(
                 tolerance=1e-5)
 
 # %% [markdown]
-# The thesis chooses the *moving average* for weights. It begins at ±6, and weights of such a network lie
-# within ±1 or so: with four bits a step of ±6 is 0.86, and a weight below 0.43 is rounded to **zero**. After
-# $n$ steps towards a width $w$ the range is $w + (6 - w) \cdot 0.999^n$.
+# The thesis chooses the *moving average* for weights. Its range begins at ±6, while the weights of such a
+# network lie within about ±1: with four bits, a range of ±6 has a step of 0.86, and every weight below 0.43
+# is rounded to **zero**. After $n$ steps towards a width $w$ the range is $w + (6 - w) \cdot 0.999^n$.
 #
-# By hand: to within 10 % of $w$ = 0.5, $0.05 = 5.5 \cdot 0.999^n$, $n = \ln(0.05 / 5.5) / \ln 0.999 = 4{,}698.1$, so
-# after 4,699 steps. An epoch here has 30.
+# By hand: how many steps bring it to within 10 % of $w$ = 0.5? From $0.05 = 5.5 \cdot 0.999^n$ follows $n =
+# \ln(0.05 / 5.5) / \ln 0.999 = 4{,}698.1$, so 4,699 steps. An epoch here has 30.
 
 
 # %% [markdown]
-# ### Your turn: how long until the range is there
+# ### Your turn: how long until the range has arrived
 
 
 # %% tags=["exercise"] exercise="steps_until"
@@ -946,18 +967,18 @@ for epochs in short:
 pd.DataFrame(rows).rename_axis("epochs").round(4)
 
 # %% [markdown]
-# The table holds the mean ADE (m) with 4 bits for weights and 8 for activations; only the weights'
-# quantiser differs. After 30
-# epochs the moving average reads 0.48 m and the last value 0.34, as floating point does: a table made then would call
-# one of two quantisers bad. After 100 they differ by 3 mm, and from 300 on by less than runs do. The 147 epochs that
-# your function asks for lie between: what differed was how long a range takes to arrive. With the thesis's 1,000 epochs
-# four bits for weights cost nothing here: 0.297 m, and 0.298 in floating point.
+# The table shows the mean ADE (m) with 4 bits for weights and 8 for activations; only the quantiser of the
+# weights differs. After 30 epochs the moving average gives 0.48 m and the last value 0.34, like floating
+# point: a table made at this point would call one of the two quantisers bad. After 100 epochs they differ
+# by 3 mm, and from 300 on by less than runs do. The 147 epochs that your function computes lie in between:
+# the difference was in how long the range takes to arrive. After the thesis's 1,000 epochs four bits for
+# weights cost nothing here: 0.297 m, against 0.298 in floating point.
 #
-# **The thesis's table 3.3** tries seven combinations of settings on the CNN, at three pairs of bits, and
-# reports the best of ten runs. Here all of them on the MLP, and in `full` the pair 4-8 on the CNN too: means,
-# and how far runs of one setting lie apart. The CNN has a weight decay, which pulls kernels towards zero
-# while a moving average comes down from ±6; so it is trained twice, with that beginning and with a range that
-# begins at the first weights' own.
+# **The thesis's Table 3.3** compares seven combinations of settings on the CNN, with three pairs of bits,
+# by the best of ten runs. Here are all of them on the MLP, and in `full` the pair 4-8 on the CNN too, by
+# their means and the deviation between runs. The CNN has a weight decay, which pulls the kernels towards
+# zero while a moving average comes down from ±6; so it is trained twice, once from ±6 and once with a range
+# that begins at the range of the initial weights.
 
 # %%
 SETTINGS = {  # weights: kind, symmetric, narrow; activations: the same
@@ -1000,25 +1021,27 @@ print("no difference between the settings on the MLP:",
 pd.DataFrame(columns, index=pd.Index(SETTINGS, name="setting")).round(3)
 
 # %% [markdown]
-# On the MLP one setting differs, at four bits for both: number 7, 0.324 m where the others read 0.305 to 0.310. It has
-# *symmetric* activations. A ReLU's outputs have no lower half, so that half of its fifteen codes never occur. With 8 or
-# 16 bits for activations no setting differs from another (p = 0.7 and 0.9). The CNN at 4-8 reads 0.269 to 0.275 m
-# with every setting, within what two runs differ by. The thesis's choice, a moving average for weights and the last
-# value for activations, is as good as any other here: its 0.291 against 0.353 m, each the best of ten, is not
-# repeated, and "the quantisers actually affect more the result than the other parameters" is not confirmed.
+# On the MLP one setting stands out, with four bits for both: number 7, with 0.324 m where the others have
+# 0.305 to 0.310. Its activations are *symmetric*; since the outputs of a ReLU are never negative, half of
+# the fifteen codes are never used. With 8 or 16 bits for activations no setting differs from the others (p
+# = 0.7 and 0.9). The CNN at 4-8 has 0.269 to 0.275 m with every setting, which is within what two runs
+# differ by. The thesis's choice, a moving average for weights and the last value for activations, is as
+# good as any other here. Its advantage of 0.291 over 0.353 m, each the best of ten, does not repeat, and
+# *"the quantizers actually affect more the result than the other parameters"* is not confirmed.
 #
-# What does decide is where the range *begins*. From ±6, six of seven CNNs end at 0.65 m: they say the middle of the
-# room. Setting 4, which takes the last value, lives. The decay has pulled their kernels to zero before the range came
-# down to where a kernel counts. (The thesis's CNNs lived through it: at a tenth of this rate, over 1,000
-# epochs, with an L2 penalty whose strength it does not say.)
+# What does matter is where the range *begins*. From ±6, six of seven CNNs end at 0.65 m: they always answer
+# with the middle of the room. Only setting 4, which uses the last value, learns. In the others the weight
+# decay has pulled the kernels to zero before the range had come down far enough to represent them. (The
+# thesis's CNNs survived: at a tenth of this learning rate, over 1,000 epochs, and with an L2 penalty whose
+# strength it does not state.)
 
 # %% [markdown]
 # ## 6 · 225 designs
 #
-# Two to sixteen bits for weights, and for activations: the thesis trains each pair ten to thirty times,
-# 1,000 epochs, one `model.fit` after the other.
+# Two to sixteen bits for weights, and as many for activations: the thesis trains each of these 225 pairs
+# ten to thirty times for 1,000 epochs, one `model.fit` after the other.
 #
-# **Predict.** Which of the two matters more for the MLP?
+# **Predict.** Which of the two matters more for the MLP, the bits of weights or those of activations?
 
 # %%
 my_guess = predict(
@@ -1058,7 +1081,7 @@ plots.show(
     "weights they then run along the float networks' 0.30 m, with two they stay 2 cm above.",
 )
 least = table.loc[table.groupby("activation bits")["best ADE (m)"].idxmin()].set_index("activation bits")
-least[["weight bits", "best ADE (m)"]].T.round(3)
+least[["weight bits", "best ADE (m)"]].round(3).astype(object).T
 
 # %%
 at = table.set_index(["weight bits", "activation bits"])["ADE (m)"]
@@ -1076,18 +1099,21 @@ for name, values in (("mean of the runs", table["ADE (m)"]), ("best of the runs"
 pd.DataFrame(shares).rename_axis("than the mean of float networks").round(1)
 
 # %% [markdown]
-# A step at the left, a step at the top, and a plain between. From five bits for activations and three for weights on,
-# nothing changes that runs do not change as well. It is *activations* that matter more here: three bits for them cost
-# 3 cm, three bits for weights nothing. The thesis says the opposite, "the weight resolution is more important". Its
-# figures are the best of ten to thirty runs; its weights with two and three bits "always over this range". With the
-# 60 epochs of `quick` it is so here too: ranges that have not arrived are not weights that need bits.
+# The map has a step at the left, one at the top, and a plain in between. From five bits for activations and
+# three for weights on, nothing changes by more than runs do. It is *activations* that matter more here:
+# three bits for them cost 3 cm, three bits for weights nothing. The thesis says the opposite, "the weight
+# resolution is more important"; its curves, each the best of ten to thirty runs, are "always over this
+# range" with two and three bits for weights. In `quick`, after 60 epochs, the same is true here: the
+# weights' ranges have not arrived yet, which does not mean that weights need more bits.
 #
-# And look at the last table. A third of the designs lie below the mean of the float networks, none by 5 %. Take of each
-# design the *best* of its ten runs, and 77 % of them do. The thesis found that 67 % of its quantised designs, each with
-# its best run, beat the float network, and concluded that quantisation helps.
+# Now look at the last table. A third of the designs lie below the mean of the float networks, none of them
+# by 5 %. Take the *best* of each design's ten runs instead, and 77 % of them do. The thesis found that 67 %
+# of its quantised designs, each with its best run, are at least as good as the float network, and concluded
+# that quantisation helps.
 #
-# **The CNN** by the same call: the networks of a group are trained at once, by TensorFlow. In `full` 25 pairs
-# of bits, in `quick` two, and too briefly to say anything. Ranges of weights begin with the weights' own.
+# **The CNN** is trained by the same call; TensorFlow trains the networks of a group together. In `full`
+# these are 25 pairs of bits, in `quick` two, and too briefly to say anything. The ranges of the weights
+# begin at the range of the initial weights.
 
 # %%
 CNN_BITS = (2, 4, 6, 8, 16) if full else (4, 8)
@@ -1123,17 +1149,19 @@ for (w, a), values in zip(cnn_designs, cnn_quantised, strict=True):
 rows = pd.DataFrame.from_dict(rows, orient="index").rename_axis("CNN, ADE (m)")
 for name in ("here, mean", "thesis, best"):
     rows[f"{name}, against float (%)"] = 100 * (rows[name] / rows.loc["float", name] - 1)
-shown = rows.round(3).astype(object)
+shown = rows.round({name: 1 if "(%)" in name else 3 for name in rows}).astype(object)
 shown.where(shown.notna(), "")
 
 # %% [markdown]
-# With two bits for activations, three values each, the CNN does not learn to place anybody. From four bits on it
-# does, and six for activations with four for weights are as good as any design: what more bits change, two runs of
-# one design differ by. Even weights of two bits, which are −1, 0 or 1 times a scale, cost no more than a centimetre.
-# The thesis's rule, bits of activations "at least equal" to those of weights and better twice as many, fits this
-# table. So does its order at four bits for weights: 4-4 loses most, 4-8 and 4-16 little.
+# With two bits for activations the CNN does not learn to locate anybody. From four bits on it does, and six
+# for activations with four for weights are as good as any design: more bits change no more than two runs of
+# one design differ by. Even weights of two bits, which are −1, 0 or 1 times a scale, cost only about a
+# centimetre. The thesis's rule that activations should have "at least" as many bits as weights, and better
+# twice as many, fits this map. So does its order at four bits for weights: 4-4 loses most, 4-8 and 4-16
+# little.
 #
-# Two runs are few. As many runs with 6 bits for both as in floating point, and the interval of the difference:
+# Two runs are few. With 6 bits for both, here are as many runs as in floating point, and the interval of
+# the difference:
 
 # %%
 if full:
@@ -1147,12 +1175,13 @@ else:
     print("that takes the full profile.")
 
 # %% [markdown]
-# With six bits everywhere the CNN errs by 1.6 % more than in floating point (0.1 to 3.2 %). The thesis's
-# *"within the 5%"* is confirmed. Its own 5.1 % came of a best of 30 to 90 runs against one network; the 4 % in the table above come
-# of two runs.
+# With six bits for both the CNN's error is 1.6 % larger than in floating point (0.1 to 3.2 %). The thesis's
+# *"within the 5%"* is confirmed. Its own 5.1 % compare the best of 30 runs with one network, and the 4 % in
+# the table above rest on two runs.
 #
-# **While they learn.** The thesis shows losses over epochs: after training, the float MLP "starts to diverge",
-# the validation of quantised ones is "extremely noisy", and the CNN stops learning in the very first epochs.
+# **During training.** The thesis also plots losses over epochs: the validation loss of the float MLP
+# follows the training loss for a hundred epochs and then *"starts to diverge"*, that of the quantised
+# networks is *"extremely noisy"*, and the CNNs stop learning *"in the very first epochs"*.
 
 # %%
 rows = {}
@@ -1182,21 +1211,22 @@ for name, network, epochs, narrow in (("MLP", Mlp(), EPOCHS, False), ("CNN", Cnn
 pd.DataFrame.from_dict(rows, orient="index").astype({"best epoch": int}).rename_axis("network").round(4)
 
 # %% [markdown]
-# The MLP's curves are the thesis's: validation turns while training falls on, and with six bits it changes by 3.3 %
-# from epoch to epoch, where the float network's changes by 0.4 %. "Extremely noisy" is confirmed. It has a
-# consequence: of a noisy curve the *least* value is kept. Of these two the best are 0.058 and 0.057 m², though the
-# second one's curve lies above the first's nearly everywhere. The CNN's curves are not the thesis's. Validation falls
-# for some 70 epochs rather than rise after the first, the best epochs are 131 and 124, and floating point is as noisy
-# as six bits.
+# The MLP's curves are like the thesis's: the validation error turns upwards while the training error keeps
+# falling, and with six bits it changes by 3.3 % from epoch to epoch, where the float network's changes by
+# 0.4 %. "Extremely noisy" is confirmed, and it has a consequence: the epoch with the *least* value of a
+# noisy curve is kept. The best values of the two are 0.058 and 0.057 m², though the quantised network's
+# curve lies above the other nearly everywhere. The CNN's curves are not like the thesis's. Its validation
+# error falls for some 70 epochs instead of rising after the first ones, the best epochs are 131 and 124,
+# and floating point is as noisy as six bits.
 
 # %% [markdown]
-# ## 7 · What nothing beats
+# ## 7 · The Pareto front
 #
-# Two aims: a small error and few bits. A design is *beaten* if another one is no worse in both and better in
-# one. Those that are not beaten are the **front**.
+# There are two aims: a small error and few bits. A design is *beaten* if another one is no worse in both
+# and better in one. The designs that are not beaten form the **front**, named after Pareto.
 #
-# By hand: of (bits, error) = (8, 0.4), (12, 0.3), (12, 0.35), (10, 0.5), (8, 0.4) the first two and the last
-# are on the front: equals do not beat one another.
+# By hand: of (bits, error) = (8, 0.4), (12, 0.3), (12, 0.35), (10, 0.5), (8, 0.4) the first two and the
+# last are on the front; equal designs do not beat one another.
 
 
 # %% [markdown]
@@ -1205,7 +1235,7 @@ pd.DataFrame.from_dict(rows, orient="index").astype({"best epoch": int}).rename_
 
 # %% tags=["exercise"] exercise="on_front"
 def on_front(costs):
-    """Bool (N,): which rows of costs (N, aims), less being better, no other row beats."""
+    """Which rows (bool, (N,)) of costs (N, aims) no other row beats; less is better."""
     ### BEGIN SOLUTION
     beats = [((costs <= one).all(axis=1) & (costs < one).any(axis=1)).any() for one in costs]
     return ~np.array(beats)
@@ -1267,30 +1297,33 @@ else:
     print("one run a design: that takes the full profile.")
 
 # %% [markdown]
-# The MLP's front comes down to the float networks with nine bits, four for weights and five for activations, and then
-# runs along their line, up to 4 mm below it. The thesis calls such designs better. But the runs that found them have
-# judged them. The table takes five runs of each design to find a front and five others to judge it: of the four or
-# five designs below the line not one stays there. A front of *bests* moves most, from 0.306 to 0.326 m.
+# The MLP's front reaches the float networks' line with nine bits, four for weights and five for
+# activations, and then runs along it, up to 4 mm below. The thesis would call such designs better. But they
+# were judged by the very runs that selected them. The table uses five runs of each design to find a front
+# and five others to judge it: of the four or five designs below the line not one stays there. A front of
+# *best runs* moves most, from 0.306 to 0.326 m.
 #
-# Of the thesis's "hardware optimum" points 4-8 and 4-16 lie on the float networks' line, 4-4 lies 8 mm above it; all
-# three "perform better than the float32" there. For the CNN 4-6 is as good as whatever has more bits, so that 4-8
-# and 4-16 are beaten; no design is below the line, and 4-4 is above the picture.
+# Of the thesis's "hardware optimum" points 4-8 and 4-16 lie on the float networks' line, and 4-4 lies 8 mm
+# above it; in the thesis all three are better than floating point. For the CNN 4-6 is as good as any design
+# with more bits, so 4-8 and 4-16 are beaten; no design lies below the line, and 4-4 is too far above it to
+# be in the picture.
 
 # %% [markdown]
 # ## 8 · The winner's curse
 #
-# The thesis: *"even a performance improvements by around 10% for the MLP"*: 0.390 m with 6 bits for both,
-# 0.433 m in floating point. But 0.390 is the least of 225 designs with ten to thirty runs each, and 0.433 is
-# one design. Where the thesis itself tries more float designs, its 31 numbers of neurons, the least of them is
-# 0.397 m.
+# The thesis reports *"even a performance improvements by around 10% for the MLP"*: 0.390 m with 6 bits for
+# both, 0.433 m in floating point. But 0.390 is the least of 225 designs with ten to thirty runs each, and
+# 0.433 is one design. Where the thesis itself tries more float designs, its 31 numbers of neurons, the
+# least of them is 0.397 m.
 #
-# What is the least of $k$ runs on average? Sort $n$ measured runs, $x_{(1)} \le \dots \le x_{(n)}$, and draw $k$ of
-# them with replacement. All $k$ are the $i$-th or later with probability $(1 - (i-1)/n)^k$, so
+# How small is the least of $k$ runs on average? Sort $n$ measured runs, $x_{(1)} \le \dots \le x_{(n)}$,
+# and draw $k$ of them with replacement. All $k$ are the $i$-th or later with probability $(1 - (i-1)/n)^k$,
+# so
 #
 # $$E_k = \sum_{i=1}^{n} x_{(i)} \left[\left(1 - \tfrac{i-1}{n}\right)^k - \left(1 - \tfrac{i}{n}\right)^k\right].$$
 #
-# By hand: of 1, 2, 4 the least of $k = 2$ is 1 with probability $1 - (2/3)^2 = 5/9$, 2 with $3/9$, 4 with $1/9$: on
-# average $15/9$.
+# By hand: of 1, 2, 4 the least of $k = 2$ draws is 1 with probability $1 - (2/3)^2 = 5/9$, 2 with $3/9$ and
+# 4 with $1/9$: on average $15/9$.
 
 
 # %% [markdown]
@@ -1299,7 +1332,7 @@ else:
 
 # %% tags=["exercise"] exercise="expected_best"
 def expected_best(runs, k):
-    """What the least of k draws, with replacement, from runs (n,) is on average."""
+    """The mean of the least of k draws, with replacement, from runs (n,)."""
     ### BEGIN SOLUTION
     ordered, n = np.sort(runs), len(runs)
     above = (1 - np.arange(n + 1) / n) ** k
@@ -1331,8 +1364,9 @@ with check(
     c.close("labkit's", expected_best(runs, 12), selection.best_of(runs, 12).value, tolerance=1e-9)
 
 # %% [markdown]
-# **Predict.** Now the control that the thesis lacks. Take float networks, all of one kind, as many as the
-# study has runs; only their seeds differ. *Call* them 225 designs, and take the best one's best run.
+# **Predict.** Now for the control that the thesis lacks. Take float networks, all of one kind, as many as
+# the study has runs; only their seeds differ. *Call* them 225 designs, and take the best run of the best
+# one.
 
 # %%
 my_guess = predict(
@@ -1360,14 +1394,14 @@ for name, values in (("225 quantised designs", quantised), ("225 times the same 
 pd.DataFrame.from_dict(rows, orient="index").T.round(4)
 
 # %% [markdown]
-# The best of 2,250 runs of quantised networks reads 0.284 m, 4.7 % less than float networks do on average. The best
-# of as many runs of *one* float network reads 0.283 m, 5.1 % less. Picking the best is worth five per cent here,
-# whatever one picks from. Judge the winner by runs that did not choose it, and 0.300 m is left of it, 0.298 in
-# floating point: nothing. (The thesis's bests of ten scatter by 12 mm where ours scatter by 2.5. Picking is worth
-# more there.)
+# The best of 2,250 runs of quantised networks has an error of 0.284 m, 4.7 % less than float networks have
+# on average. The best of as many runs of *one* float network has 0.283 m, 5.1 % less. Picking the best is
+# worth five per cent here, whatever one picks from. Judged by runs that did not choose it, the winner has
+# 0.300 m, against 0.298 in floating point: nothing is left of the gain. (The thesis's bests of ten scatter
+# by 12 mm where ours scatter by 2.5, so there picking is worth more.)
 #
-# **As many against as many.** Each design's runs against as many float runs: the difference of the means
-# (best of one), and of the best of ten, with 95 % intervals by the bootstrap.
+# **As many against as many.** To compare a design fairly, compare its runs with as many float runs: the
+# difference of the means, and of the expected best of ten, with 95 % intervals by the bootstrap.
 
 # %%
 fair, pool = {}, null.ravel()
@@ -1383,25 +1417,26 @@ for w, a in ((4, 4), (4, 8), (4, 16), (5, 7), (6, 6), (6, 11), (8, 8), (16, 16))
         "mean less float's (mm)": 1000 * mean.value, "from": 1000 * mean.low, "to": 1000 * mean.high,
         "best of 10 less float's (mm)": 1000 * best.value, "from ": 1000 * best.low, "to ": 1000 * best.high}
 fair["float"] = {"mean (m)": pool.mean(), "best of 10 (m)": selection.best_of(pool, 10).value}
-shown = pd.DataFrame.from_dict(fair, orient="index").rename_axis("weights-activations").round(4).astype(object)
+shown = pd.DataFrame.from_dict(fair, orient="index").rename_axis("weights-activations")
+shown = shown.round({name: 4 if "(m)" in name else 1 for name in shown}).astype(object)
 shown.where(shown.notna(), "")
 
 # %% [markdown]
-# With six bits for both, the thesis's winner, runs differ from float runs by +0.1 mm on average (−1.4 to +1.7), the
-# best of ten by −0.8 mm (−2.2 to +1.4). Ten per cent would be 30 mm. That quantisation improves the MLP is refuted on
-# this data; in the thesis's own it is not shown. Four bits for both cost 9 mm (7 to 11). All other designs lie within
-# 3 mm of floating point. One interval, that of the best of ten with 4-16, lies wholly below zero (−4.2 to −1.1): runs
-# with four-bit weights differ more from one another, and that helps a best. Of fourteen such intervals one is also
-# about what luck leaves outside.
+# With six bits for both, the thesis's winner, runs differ from float runs by +0.1 mm on average (−1.4 to
+# +1.7), the best of ten by −0.8 mm (−2.2 to +1.4). Ten per cent would be 30 mm. That quantisation improves
+# the MLP is refuted on these data; on the thesis's own it has not been shown. Four bits for both cost 9 mm
+# (7 to 11). All other designs lie within 3 mm of floating point. One interval, for the best of ten with
+# 4-16, lies entirely below zero (−4.2 to −1.1): runs with four-bit weights differ more from one another,
+# and that helps a best. Of the fourteen intervals without 4-4, chance alone would place about one outside.
 
 # %% [markdown]
 # ## 9 · Paths with stairs
 #
-# The thesis explains its gain: *"degrading the representational precision, the quantised models in average
-# start to be wrong less than the float32 thanks to their stair shape"*. That can be tried without any
-# training: round the *float* network's outputs to as many steps as the activations' bits give.
+# The thesis explains its gain like this: *"degrading the representational precision, the quantized models
+# in average start to be wrong less than the float32 thanks to their stair shape"*. That can be tested
+# without any training: round the *float* network's outputs to as many steps as the activations' bits give.
 #
-# **Predict.**
+# **Predict.** What do the stairs alone do to the error?
 
 # %%
 my_guess = predict(
@@ -1439,13 +1474,15 @@ shown = stepped.round(4).astype(object)
 shown.where(shown.notna(), "")
 
 # %% [markdown]
-# Stairs alone do not help: 64 steps change nothing, 16 cost 1.7 %, eight 8 %. So the thesis's explanation is refuted
-# here, along with what it explains. Its warning is right, and goes further than it says. In second differences 4-4
-# and 5-3 are worse than floating point by 4 and 8 %, but floating point itself is eight times as jumpy as the person.
-# It is the network of a single sample that nobody could walk like, not its bits; a filter takes nearly three quarters
-# of it away, from 4-4 too, which then reads 0.248 m.
+# Stairs alone do not help: 64 steps change nothing, 16 cost nearly 2 %, eight cost 8 %. So the thesis's
+# explanation is refuted here, along with what it explains. Its warning, that one should look at the shape
+# of the paths, is right, and goes further than it says. In second differences 4-4 and 5-3 are worse than
+# floating point by 4 and 8 %, but floating point itself is eight times as jumpy as the person. What draws a
+# path that nobody could walk is a network of a single sample, not its bits; a filter removes nearly three
+# quarters of the jumps, from 4-4 too, which then has an error of 0.248 m.
 #
-# Choose bits, and see the path: on this page it is drawn for 4 and 4, in JupyterLab there are sliders.
+# Choose the bits, and look at the path. On this page it is drawn for 4 and 4; in JupyterLab there are
+# sliders.
 
 # %%
 def path_with(weight_bits, activation_bits):
@@ -1466,13 +1503,13 @@ widgets.choose(path_with, {"weight_bits": 4, "activation_bits": 4}, weight_bits=
 # ## 10 · The LSTM, which can be quantised after all
 #
 # *"Not possible"*, says the thesis, with TensorFlow 2.2. Today's converter knows the operator. A cell with
-# $u$ units makes four gates of its inputs and of its own last output, in Keras's order input, forget,
+# $u$ units computes four gates from its inputs and its own last output, in Keras's order input, forget,
 # candidate, output:
 #
 # $$z = x W + h U + b, \qquad c' = \sigma(z_f)\, c + \sigma(z_i) \tanh z_g, \qquad h' = \sigma(z_o) \tanh c'.$$
 #
-# By hand, with one unit and all of $z$ = 0: the gates are ½ and the candidate 0, so $c' = c/2$; with $c = 2$,
-# $h' = ½ \tanh 1 = 0.381$.
+# By hand, with one unit and $z$ = 0 throughout: the gates are ½ and the candidate is 0, so $c' = c/2$; with
+# $c = 2$, $h' = ½ \tanh 1 = 0.381$.
 
 
 # %% [markdown]
@@ -1517,7 +1554,8 @@ with check(
     c.close("30 steps of the trained layer", h, layer(some).numpy(), tolerance=1e-4)
 
 # %% [markdown]
-# **Predict.** Sixty-two parameters of four bytes each, or of one.
+# **Predict.** In integers, sixty-two parameters take one byte each instead of four. What does that do to
+# the file?
 
 # %%
 my_guess = predict(
@@ -1572,26 +1610,28 @@ print(f"the file clips states at ±{clip:g}; on the test windows |c| reaches {re
       f"and {largest_state(still).max():.2f} where somebody stands still for 100 s")
 
 # %% [markdown]
-# Dynamic range changes nothing: its file is the float file, since the converter leaves tensors of fewer than
-# 1,024 values as they are, and there is none larger. 16x8 is refused: the converter has no such LSTM.
+# Dynamic-range quantisation changes nothing: the converter leaves tensors of fewer than 1,024 values as
+# they are, and none here is larger. 16x8 is refused: the converter has no such LSTM.
 #
-# In integers the LSTM errs by 0.274 m, in floating point by 0.272, and the two paths lie 1.2 cm apart. So it can be
-# quantised after all. Whether that is worth anything is another question: the file is a kilobyte larger, and what it
-# saves is floating point.
+# In integers the LSTM has an error of 0.274 m, in floating point of 0.272, and the two paths lie 1.2 cm
+# apart. So it can be quantised after all. Whether that is worthwhile is another question: the file is a
+# kilobyte larger, and what it saves is the floating-point arithmetic.
 #
-# The converter clips states at ±10, Keras does not: a float file of an LSTM whose state goes beyond is another
-# network. This one is far from it, 2.0 on the walk and 3.0 where somebody stands still for a hundred seconds. It has
-# to be asked of each training anew.
+# The converter clips states at ±10, and Keras does not: the float file of an LSTM whose state goes beyond
+# is a different network. This one stays far from it, at 2.0 on the walk and 3.0 where somebody stands still
+# for a hundred seconds. That has to be checked anew for each training.
 
 # %% [markdown]
-# ## 11 · In integers, by your own hand
+# ## 11 · An MLP in integers, by hand
 #
-# The MLP's file is a few hundred numbers. A dense layer of it, in integers alone (lab 04):
+# The parameters in the MLP's file are a few hundred numbers. One of its dense layers, in integers alone
+# (lab 04), computes
 #
 # $$q_y = Z_y + M \Bigl(b + \sum_k q_{w,k}\,(q_{x,k} - Z_x)\Bigr), \qquad M = \frac{S_x S_w}{S_y} = m \cdot 2^{s - 31}.$$
 #
-# A microcontroller does not subtract $Z_x$ from every input. By hand: $q_w = (2, −3)$, $b = 10$, $Z_x = 5$: for every
-# input $10 + 2 (q_1 − 5) − 3 (q_2 − 5) = 15 + 2 q_1 − 3 q_2$, so that the bias to store is 15.
+# A microcontroller need not subtract $Z_x$ from every input. By hand: with $q_w = (2, −3)$, $b = 10$ and
+# $Z_x = 5$ the sum is $10 + 2 (q_1 − 5) − 3 (q_2 − 5) = 15 + 2 q_1 − 3 q_2$ for every input, so the bias to
+# store is 15.
 
 
 # %% [markdown]
@@ -1600,7 +1640,7 @@ print(f"the file clips states at ±{clip:g}; on the test windows |c| reaches {re
 
 # %% tags=["exercise"] exercise="folded_bias"
 def folded_bias(codes, bias, zero_x):
-    """Biases int (units,) for sums of codes alone. codes: int (units, inputs); bias: int (units,)."""
+    """Biases (int, (units,)) for sums over codes alone. codes: int (units, inputs); bias: int (units,)."""
     ### BEGIN SOLUTION
     return bias - zero_x * codes.sum(axis=1, dtype=np.int64)
     ### END SOLUTION
@@ -1626,11 +1666,11 @@ with check(
             ])
 
 # %% [markdown]
-# Then the sum is multiplied by $M$, without floating point: by an integer $m$ and a shift, rounding once,
-# halves upwards; then the zero point, then what fits into eight bits.
+# Then the sum is multiplied by $M$, without floating point: by an integer $m$ and a shift, rounded once,
+# halves upwards. The zero point is added, and the result is clipped to eight bits.
 #
-# By hand: sum 100, $m = 3 \cdot 2^{29}$ and $s = −1$, so $M = 0.375$: $37.5$ becomes 38, and with $Z_y = −128$ the
-# code −90.
+# By hand: for a sum of 100, $m = 3 \cdot 2^{29}$ and $s = −1$, so $M = 0.375$: $37.5$ becomes 38, and with
+# $Z_y = −128$ the code is −90.
 
 
 # %% [markdown]
@@ -1708,8 +1748,8 @@ of_file = np.round(of_file / exit_.scales[0]).astype(int) + int(exit_.zero_point
 print(f"{mine.size} output codes of {len(mine)} samples: {np.count_nonzero(mine != of_file)} differ from the file's")
 
 # %% [markdown]
-# A ReLU needs no operation of its own: the hidden layer's zero point is −128, and codes end there. The same
-# in C, made of your numbers:
+# The ReLU needs no operation of its own: the hidden layer's zero point is −128, where the codes end. The
+# same in C, made of your numbers:
 
 # %%
 def c_array(kind, name, values):
@@ -1769,10 +1809,12 @@ else:
     print(f"compiled and run: {np.count_nonzero(by_c != of_file)} of {by_c.size} codes differ from the file's")
 
 # %% [markdown]
-# Python's integers and C's say what the file says, code for code. The numbers that C needs are 498 bytes, less than a
-# third of the file; the rest of the file is graph. There is no interpreter, no arena and no library.
+# Python's integers and C's give the same codes as the file, without exception. The numbers that C needs
+# take 498 bytes, less than a third of the file; the rest of the file is the graph. There is no interpreter,
+# no arena and no library.
 #
-# **And with an interpreter.** What TensorFlow Lite Micro makes of this lab's files, with its arena:
+# **And with an interpreter.** Here is what TensorFlow Lite Micro makes of this lab's files, and the arena
+# that each of them needs:
 
 # %%
 device = {
@@ -1788,17 +1830,17 @@ else:
 verdicts
 
 # %% [markdown]
-# All of them run, the LSTM too. The int8 MLP needs a larger arena than the float one, though its activations take 48
-# bytes instead of 144: a scale, a multiplier and a shift for each of its units have to lie somewhere. The CNN's arena
-# falls from 19 to 8 kB.
+# All of them run, the LSTM too. The int8 MLP needs a larger arena than the float one, though its
+# activations take 48 bytes instead of 144: the interpreter also stores a scale, a multiplier and a shift
+# for each of its units. The CNN's arena falls from 19 to 8 kB.
 
 # %% [markdown]
 # ## 12 · Why this took minutes
 #
-# Keras spends some milliseconds on each step of such a network, whatever its size: nearly all of it goes by
-# between the operations. `population.train` is one compiled loop, and threads take the members. First: is it
-# the same training? One member, a batch of all samples, so that their order does not matter, against tfmot's
-# quantisers and Keras's Adamax:
+# Keras spends some milliseconds on each step of such a network, whatever its size; nearly all of that
+# passes between the operations. `population.train` is one compiled loop, and threads share the members.
+# First: is it the same training? Train one member with tfmot's quantisers and Keras's Adamax too, with all
+# samples in one batch, so that their order does not matter:
 
 # %%
 member = Member(scheme=Scheme.of_thesis(6, 6), seed=SEED)
@@ -1839,14 +1881,14 @@ pd.DataFrame(np.hstack([1000 * both, 225 * 10 * 1000 * both / 60]), ["model.fit"
     [["ms an epoch of a member", "minutes of the study, extrapolated"], ["clock", "processor"]])).round(3)
 
 # %% [markdown]
-# The study of section 6, 225 designs, ten runs, 1,000 epochs, is 4.3 minutes of the processor, about two minutes on
-# two idle cores. `model.fit` would take 42 hours of it, 586 times as much. (These outputs were made beside other
-# work, so that clocks ran two to three times as long as the processor worked; by the clock the factor was 420, and
-# section 6 took 696 s.)
+# The study of section 6, with 225 designs, ten runs and 1,000 epochs, takes 4.3 minutes of processor time,
+# about two minutes on two idle cores. `model.fit` would take 42 hours of it, 586 times as much. (Other work
+# was running when these outputs were made, so the clock ran two to three times as long as the processor
+# worked; by the clock the factor was 420, and section 6 took 696 s.)
 #
-# The studies of this lab are on the command line too, with results that go on where they stopped, in
-# processes or on a Dask cluster (the extra `cluster`); any function of your own can be called the same way,
-# `mine.py:cost` in place of `mlp-bits`:
+# The studies of this lab are on the command line too. They resume where they stopped, and run in several
+# processes or on a Dask cluster (the extra `cluster`); any function of your own can be called in the same
+# way, with `mine.py:cost` in place of `mlp-bits`:
 #
 # ```bash
 # labkit sweep mlp-bits --results mlp_bits.sqlite --jobs 2
@@ -1856,7 +1898,8 @@ pd.DataFrame(np.hstack([1000 * both, 225 * 10 * 1000 * both / 60]), ["model.fit"
 # labkit sweep mlp-bits --results mlp_bits.sqlite --scheduler tcp://127.0.0.1:8786
 # ```
 #
-# From Python it is `sweep(..., jobs=2)` or `sweep(..., scheduler="tcp://127.0.0.1:8786")`, with the same results.
+# From Python, `sweep(..., jobs=2)` or `sweep(..., scheduler="tcp://127.0.0.1:8786")` gives the same
+# results.
 
 # %% [markdown]
 # ## The ledger
@@ -1887,14 +1930,15 @@ plots.show(
 lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QAT 5-7", "QAT 6-11")
 
 # %% [markdown]
-# Rows of this lab are means of the first seeds: of three, of two for the CNN's QAT; "lost" of 1 cm and less is within
-# what seeds differ by. What is as in the thesis: int8 costs next to nothing, 4-4 costs the CNN most. What is not: the
-# MLP gains nothing from six bits, and there is nothing about 6-6 that its neighbours do not have.
+# This lab's rows are means over the first seeds, three for most and two for the CNN's pairs of bits; a
+# "lost" of 1 cm or less is within what seeds differ by. As in the thesis, int8 costs next to nothing, and
+# 4-4 costs the CNN most. Unlike in the thesis, the MLP gains nothing from six bits, and 6-6 has no
+# advantage over its neighbours.
 #
-# Sizes there are Keras's HDF5 files against TFLite files. **The data is not the thesis's**: noise and
-# disturbances of the simulator were chosen such that networks of windows err about as much as those of the thesis
-# (its MLP errs a third less here). What can be compared is what quantisation does relative to floating point; metres
-# cannot.
+# The thesis compares the sizes of Keras's HDF5 files with those of TFLite files. **The data are not the
+# thesis's**: the noise and disturbances of the simulator were chosen so that networks that see a window err
+# about as much as those of the thesis (its MLP errs a third less here). What can be compared is the effect
+# of quantisation relative to floating point; metres cannot.
 
 # %% [markdown]
 # ## Questions
@@ -1905,33 +1949,35 @@ lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QA
 # **Does quantisation help the MLP, as the thesis says? What would it have had to compare?**
 #
 # <!-- BEGIN SOLUTION -->
-# No. With six bits for both the mean of 60 runs differs from that of float runs by 0.1 mm (−1.4 to +1.7), the best of
-# ten by −0.8 mm (−2.2 to +1.4). The thesis compares the best of 225 designs with ten to thirty runs each to one float
-# design. Here the best of 2,250 float runs that differ in their seed alone is 5.1 % below their mean. It would have
-# had to compare the best of as many float runs, or the means; or to judge the winner by new runs. Its own best float
-# network of 31 × 10 runs reads 0.397 m, 2 % from 0.390.
+# No. With six bits for both the mean of 60 runs differs from that of float runs by 0.1 mm (−1.4 to +1.7),
+# the best of ten by −0.8 mm (−2.2 to +1.4). The thesis compares the best of 225 designs, with ten to thirty
+# runs each, with one float design. Here the best of 2,250 float runs that differ in nothing but the seed is
+# 5.1 % below their mean. The thesis would have had to compare the best of as many float runs, or the means,
+# or to judge the winner by new runs. Its own best float network of 31 × 10 runs has 0.397 m, 2 % from
+# 0.390.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="which_neurons" points=4
 # **"Take 45 neurons: it is 8 % better than 32." What do you answer?**
 #
 # <!-- BEGIN SOLUTION -->
-# The 8 % are between the best run of one number of neurons, the luckiest of 31, and the best of another. The thesis's own
-# line is flat (−0.49 to +0.51 mm a neuron). Here 45 neurons are worth 0.8 % in the mean of ten runs, and the ranks of
-# its table do not repeat (−0.07). There is a trend, of 0.11 mm a neuron (0.06 to 0.17): thirteen neurons more are worth
-# 1.5 mm. Whoever wants 45 shows ten *new* runs of both.
+# The 8 % lie between the best run of one number of neurons, the luckiest of 31, and the best run of
+# another. The thesis's own line is flat (−0.49 to +0.51 mm a neuron). Here 45 neurons are less than 1 %
+# below the mean of all, and the ranks of its table do not repeat (−0.07). There is a trend, of 0.11 mm a
+# neuron (0.06 to 0.17): thirteen more neurons are worth 1.5 mm. Anyone who wants 45 should show ten *new*
+# runs of both.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="which_design" points=4
-# **A microcontroller without floating point, 16 kB of flash: which network, with what behind it? Name error,
-# smoothness and bytes.**
+# **For a microcontroller without floating point and with 16 kB of flash, which network do you choose, and
+# what do you put behind it? State error, smoothness and bytes.**
 #
 # <!-- BEGIN SOLUTION -->
-# The MLP after QAT, 1,272 bytes, with a Kalman filter behind it, whose gain soon is a constant that integers can
-# hold. In floating point that pair errs by 0.24 m, with second differences of 16 cm instead of 56; int8 moves the
-# MLP's error by 1 mm. The CNN has 39 kB and does not fit, and on other walks it errs by 4 cm more. The int8 LSTM
-# fits, 4.2 kB: 0.27 m, second differences of 29 cm; trained at a rate of 0.01 it comes to 0.25 m, with many more
-# multiplications a sample.
+# The MLP after QAT, 1,272 bytes, with a Kalman filter behind it, whose gain soon becomes a constant that
+# integers can hold. In floating point that pair has an error of 0.24 m, with second differences of 16 cm
+# instead of 56; int8 changes the MLP's error by 1 mm. The CNN has 39 kB and does not fit, and on other
+# walks its error is 4 cm larger. The int8 LSTM fits, with 4.2 kB: 0.27 m, second differences of 29 cm;
+# trained at a rate of 0.01, in floating point, it reaches 0.25 m, with many more multiplications a sample.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="which_range" points=4
@@ -1939,22 +1985,23 @@ lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QA
 # whether it is the quantiser?**
 #
 # <!-- BEGIN SOLUTION -->
-# Its range begins at ±6 and goes a thousandth of the way in each step. Until it is there its steps are so wide that
-# weights are rounded to zero: at four bits all below 0.43. Here that takes some 4,400 steps, 147 epochs; after 30 the
-# moving average read 0.48 m and the last value 0.34, from 300 on both read the same. To find out, train until the
-# range has arrived, or begin with the weights' own range; and look at a weight decay, which may have emptied the
-# network by then (0.65 m against 0.27 for the CNN).
+# Its range begins at ±6 and moves a thousandth of the way in each step. Until it has arrived, the
+# quantiser's step is so wide that weights are rounded to zero, with four bits all those below 0.43. Here
+# that takes some 4,400 steps, 147 epochs; after 30 the moving average gave 0.48 m and the last value 0.34,
+# and from 300 on both gave the same. To find out, train until the range has arrived, or begin with the
+# weights' own range; and check the weight decay, which may have emptied the network by then (0.65 m against
+# 0.27 for the CNN).
 # <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary
 #
-# - The slope of the sensor says what can be known; time says the rest, to a network or to a filter.
-# - A mean error does not see stairs; second differences do. And one test walk is a sample of one.
-# - A trend has an interval, a best has a number of runs: compare the best of as many.
-# - A quantiser's range begins somewhere and takes its steps: train until it is there.
+# - The slope of a sensor's response limits what one sample can tell; time adds the rest, by a network or a filter.
+# - A mean error does not show how jumpy a path is; second differences do. And one test walk is a sample of one.
+# - A trend needs an interval, and a best needs its number of runs: compare the best of as many.
+# - A quantiser's range begins somewhere and needs time: train until it has arrived.
 # - Calibrate on what covers the room, not on the empty one.
-# - A few hundred integers and twenty lines of C are a network.
+# - A few hundred integers and twenty lines of C make a network.
 #
 # **Further reading:** A. R. Akhmareh et al., *A tagless indoor localization system based on capacitive sensing
 # technology*, Sensors 16 (2016) 1448 · O. Bin Tariq et al., *Performance of machine learning classifiers for
@@ -1963,7 +2010,7 @@ lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QA
 # neural networks for efficient integer-arithmetic-only inference*, CVPR 2018 · Y. Bar-Shalom et al.,
 # *Estimation with applications to tracking and navigation* (2001).
 #
-# **Where to go on:** lab 10 takes numbers with a fixed point to a convolution engine of PULP.
+# **Where to go on:** lab 10 brings fixed-point numbers to PULP's convolution engine.
 
 # %% tags=["finish"]
 lab.finish()

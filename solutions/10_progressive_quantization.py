@@ -9,25 +9,25 @@
 # %% [markdown]
 # # Lab 10 · SqueezeNet for a convolution engine
 #
-# PULP is a family of small processors that run on milliwatts, and some of them have a *hardware
-# convolution engine*: it slides a filter over an image by itself, several multiplications a cycle.
-# It has no floating point. Numbers are integers of 16, 8 or 4 bits, the step between two of them is
-# a power of two, and every sum goes through a 16-bit word. In 2017 a master's thesis brought
-# SqueezeNet to such numbers. Below 16 bits the network stopped reading, unless it was trained, layer
-# by layer, while it was being quantised; at four bits it read nothing, whatever was tried.
+# PULP is a family of small processors that run on milliwatts, and some of them have a *hardware convolution
+# engine*, which slides a filter over an image by itself, several multiplications a cycle. It has no
+# floating point. Numbers are integers of 16, 8 or 4 bits, the step between two of them is a power of two,
+# and every sum passes through a 16-bit word. In 2017 a master's thesis brought SqueezeNet to such numbers.
+# With kernels of fewer than 16 bits the network recognised next to nothing unless it was trained, layer by
+# layer, while it was being quantised; at four bits nothing helped.
 #
-# This lab repeats that work, on the published weights and on a network of your own, takes its figures
-# apart, and ends on the engine itself, emulated to the bit.
+# This lab repeats that work, on the published weights and on a network of your own, examines its figures,
+# and ends on the engine itself, emulated to the bit.
 #
 # **You will be able to**
 #
-# - count a fire module;
+# - count the parameters of a fire module;
 # - choose the range of a fixed-point format for a layer, from percentiles or from the error;
-# - say what a way of rounding does to a sum of hundreds of products, and repair it;
-# - write a quantised convolution that can be trained, and hold it against the engine's, code for code;
-# - train a network through its rounding, level by level, with the controls that tell what helped;
+# - say what rounding down does to a sum of hundreds of products, and repair it;
+# - write a quantised convolution that can be trained, and compare it with the engine's, code for code;
+# - train a network through its rounding, level by level, with controls that show what helped;
 # - find where a signal or a gradient dies;
-# - compute one job of the engine by hand, and read its bill in cycles, energy and memory.
+# - compute one job of the engine by hand, and read its costs in cycles, energy and memory.
 #
 # **Time:** two sessions of 90 minutes, with a break after section 5; the computer takes 1 minute
 # (`quick`) or half an hour of one core (`full`, with the training of the network).
@@ -36,9 +36,9 @@
 # ## What to hand in
 #
 # This notebook, executed and saved, with the files `squeezenet_cifar10.tflite` (float),
-# `squeezenet_cifar10_6bit.tflite` and `squeezenet_cifar10_4bit.tflite` (the trained networks with
-# their rounding, kernels stored as codes) and `squeezenet_engine.json` (what the engine needs for the
-# 4-bit one, layer by layer).
+# `squeezenet_cifar10_6bit.tflite` and `squeezenet_cifar10_4bit.tflite` (the trained networks with their
+# rounding, kernels stored as codes) and `squeezenet_engine.json` (what the 4-bit network costs on the
+# engine, layer by layer).
 
 # %% tags=["parameters"]
 from labkit import runtime
@@ -77,8 +77,8 @@ full = PROFILE == "full"
 # %% [markdown]
 # ## 1 · The fire module
 #
-# SqueezeNet (Iandola et al. 2016) reads ImageNet as well as AlexNet did, with 50 times fewer
-# parameters. Most of that is the *fire module*:
+# SqueezeNet (Iandola et al. 2016) is as accurate on ImageNet as AlexNet, with 50 times fewer parameters.
+# Most of the saving is due to the *fire module*:
 #
 # ```text
 #                                             ┌─ expand 1×1, e filters ─ ReLU ─┐
@@ -86,21 +86,21 @@ full = PROFILE == "full"
 #                                             └─ expand 3×3, e filters ─ ReLU ─┘
 # ```
 #
-# A *squeeze* layer leaves few channels, an *expand* layer of two kinds of filters makes many of them
-# again. Every filter has a bias. The network is eight such modules between two convolutions:
+# A *squeeze* layer leaves few channels, and an *expand* layer with two kinds of filters makes many of them
+# again. Every filter has a bias. The network consists of eight such modules between two convolutions:
 #
 # ```text
 # image ─ conv1 ─ pool1 ─ fire2 ─ fire3 ─ pool3 ─ fire4 ─ fire5 ─ pool5 ─ fire6 ─ … ─ fire9 ─ conv10
 #                                                                        classes ─ softmax ─ mean ─┘
 # ```
 #
-# By hand, $c = 2$, $s = 1$, $e = 3$: the squeeze filter has 2 weights and a bias, each 1×1 expand
-# filter 1 and a bias, each 3×3 one 9 and a bias: $3 + 6 + 30 = 39$. One 3×3 convolution from 2 to the
-# same 6 channels has $(9 \cdot 2 + 1) \cdot 6 = 114$.
+# By hand, with $c = 2$, $s = 1$, $e = 3$: the squeeze filter has 2 weights and a bias, each 1×1 expand
+# filter has 1 weight and a bias, each 3×3 filter has 9 weights and a bias: $3 + 6 + 30 = 39$. A single 3×3
+# convolution from 2 channels to the same 6 has $(9 \cdot 2 + 1) \cdot 6 = 114$.
 
 
 # %% [markdown]
-# ### Your turn: count a fire module
+# ### Your turn: count the parameters of a fire module
 
 
 # %% tags=["exercise"] exercise="fire_parameters"
@@ -145,21 +145,22 @@ print(f"{published.count_params():,} parameters, {rows['fire9']['expand']:,} cha
 pd.DataFrame.from_dict(rows, orient="index").round({"fewer (×)": 1})
 
 # %% [markdown]
-# What the table says: six to twelve times fewer in each module. The last layer, `conv10`, has no
-# module's trick and 1,000 classes: it holds two fifths of all parameters.
+# What the table says: each module has six to twelve times fewer parameters than the convolution that it
+# stands for. The last layer, `conv10`, is a plain convolution to 1,000 classes, and holds two fifths of all
+# parameters.
 
 # %% [markdown]
 # ## 2 · Two networks
 #
-# One to train, in minutes: SqueezeNet in the size of CIFAR-10's images, with ten classes and half of
-# the filters (in multiples of 16, which vector units like). Images of 32×32 leave nothing to throw
-# away at the beginning, so that `conv1` keeps their resolution. Every second fire module has a
-# *bypass*, which adds its input to its output (the SqueezeNet paper's own variant), so that it learns
-# in few epochs. It is trained with batch normalisation, which then is *folded* into the kernels, as in
-# lab 01: what the engine gets are convolutions with a bias, and additions.
+# The first network is one to train, in minutes: SqueezeNet at the size of CIFAR-10's images, with ten
+# classes and half of the filters (in multiples of 16, which suit vector units). Images of 32×32 have no
+# resolution to spare at the beginning, so `conv1` keeps it. Every second fire module has a *bypass*, which
+# adds its input to its output (a variant from the SqueezeNet paper), so that the network learns in few
+# epochs. It is trained with batch normalisation, which is then *folded* into the kernels as in lab 01: what
+# the engine gets are convolutions with a bias, and additions.
 #
-# One training image in twenty is held out. On those we look while we train and choose; the test
-# images are asked for results, all of them, every time.
+# One training image in twenty is held out. All choices during training are made on these; results are
+# measured on all test images, every time.
 
 # %%
 held = data.holdout(0.05)
@@ -192,9 +193,9 @@ quantizer = progressive.Quantizer(small, source)
 names = list(graph.levels(small))
 
 # %% [markdown]
-# And the published one, where its weights and photographs of ImageNet lie in the folder of real data;
-# else sections 3 to 5 take the small network, on its own images. The published network wants its
-# photographs as Caffe read them: blue before green before red, from 0 to 255, the mean pixel of the
+# The other network is the published one, if its weights and photographs of ImageNet are in the folder of
+# real data; if not, sections 3 to 5 use the small network, on its own images. The published network expects
+# photographs as Caffe reads them: blue before green before red, from 0 to 255, with the mean pixel of the
 # training images subtracted.
 
 # %%
@@ -236,25 +237,26 @@ print(f"top-5 accuracy: {accuracy_in_float(x, top=5):.1f} %")
 variants.round(1)
 
 # %% [markdown]
-# About a third of what it reads is lost by a detail that no error message tells of. The thesis lost
-# more. The photographs here are centred more tightly, one a class, and from the training set:
-# read the *drops* of this lab, not its levels. With 334 photographs an accuracy near 60 % has a
-# standard error of 2.7 points.
+# A detail that causes no error message costs about a third of the accuracy. The thesis lost more. The
+# photographs here are centred more tightly, are one a class, and come from the training set: compare the
+# *drops* in this lab, not the levels. With 334 photographs an accuracy near 60 % has a standard error of
+# 2.7 points.
 
 # %% [markdown]
-# ## 3 · Numbers with a power of two between them
+# ## 3 · Fixed-point numbers
 #
-# A format of $n$ bits is given by its *most significant bit*, an exponent: amplitude and step are
+# A format of $n$ bits is defined by its *most significant bit* (msb), an exponent. Its amplitude $A$ and
+# step $q$ are
 #
 # $$A = 2^{\mathrm{msb}}, \qquad q = \frac{2A}{2^n} = 2^{\,\mathrm{msb}+1-n}.$$
 #
-# To quantise is to clip to the range, divide by the step, round, and multiply by the step. The
-# thesis rounds down, $\lfloor x/q \rfloor\, q$; later versions of the engine can add half a step
-# first, which rounds to the nearest.
+# Quantising means clipping to the range, dividing by the step, rounding, and multiplying by the step. The
+# thesis rounds down, $\lfloor x/q \rfloor\, q$; later versions of the engine can add half a step first,
+# which rounds to the nearest.
 #
-# By hand, three bits and msb 0: $q = 1/4$, the codes are $-4 \dots 3$. $0.3$ is $1.2$ steps: both
-# ways $0.25$. $-0.05$ is $-0.2$ steps: $-0.25$ rounded down, $0$ rounded to the nearest. $2$ is
-# clipped: the largest code is 3, so $0.75$.
+# By hand, with three bits and msb 0: $q = 1/4$, and the codes are $-4 \dots 3$. $0.3$ is $1.2$ steps, and
+# becomes $0.25$ in both ways. $-0.05$ is $-0.2$ steps: $-0.25$ rounded down, $0$ rounded to the nearest.
+# $2$ is clipped: the largest code is 3, so it becomes $0.75$.
 
 
 # %% [markdown]
@@ -311,13 +313,14 @@ for name, nearest in [("down", False), ("nearest", True)]:
 
 # %% [markdown]
 # What the figure says: rounded down, no value in the range becomes larger, and on average each is half a
-# step too small. To the nearest, errors of both signs cancel.
+# step too small. Rounded to the nearest, errors of both signs cancel.
 
 # %% [markdown]
 # ## 4 · Ranges
 #
-# Too small a range clips the largest values, too large a one makes the step coarse for all. The thesis
-# takes limits that a percentile of the values stays within, and the next power of two above:
+# Too small a range clips the largest values, and too large a range makes the step coarse for all. The
+# thesis takes the limit that a given percentage of the values stay within, and the next power of two above
+# it:
 #
 # $$\mathrm{msb} = \bigl\lceil \log_2 \operatorname{percentile}(|x|) \bigr\rceil.$$
 #
@@ -394,8 +397,9 @@ plots.show(
 )
 
 # %% [markdown]
-# Both have tails that reach many times further than nearly everything else. The thesis's Tables 2 and
-# 3 give the limits with their signs: so many per cent lie between the two.
+# Both histograms have tails that reach many times further than nearly all of the values. The thesis's
+# Tables 2 and 3 give the limits with their signs, as the two ends between which so many per cent of the
+# values lie:
 
 # %%
 signed = {}
@@ -409,7 +413,7 @@ pd.Series(signed).unstack().loc[["kernels", "outputs"]].map("{:.4g}".format)
 
 # %% [markdown]
 # The sums lean to the negative side, here at every limit, in the thesis from 99.9 % on; what is negative
-# becomes a zero in the ReLU. Layer by layer, the limits are not alike:
+# becomes zero in the ReLU. The limits also differ from layer to layer:
 
 # %%
 def short(table):
@@ -434,16 +438,17 @@ table = {
 pd.DataFrame(table).loc[list(levels)]
 
 # %% [markdown]
-# An msb is the number right above such a point; this is the thesis's Table 11, a row a *level* (a fire
-# module, or one of the convolutions at the ends), the largest of its convolutions'. (On a tree of
-# images of your own, `labkit net extract images.zip --weights weights.npz --stage sums --out sums.h5`
-# writes the sums, as the thesis's `output_extraction` did.)
+# In these figures the msb is the next whole number above a point. The table corresponds to the thesis's
+# Table 11: it has a row for each *level* (a fire module, or one of the convolutions at the ends), with the
+# largest msb among its convolutions. (For a folder of images of your own, `labkit net extract images.zip
+# --weights weights.npz --stage sums --out sums.h5` writes the sums, as the thesis's `output_extraction`
+# did.)
 #
-# Which percentile, though? Clipping a few large values may cost more than it wins, or less. One can
-# *measure* it: quantise the tensor with each exponent, and take the one whose mean squared error is
-# smallest. By hand, two bits and the values $0.1$ and $-0.9$: with msb 0 the step is $1/2$, they become
-# $0$ and $-1$, the squared errors add up to $0.02$; with msb $-1$ the step is $1/4$: $0$ and $-0.5$,
-# $0.17$.
+# Which percentile is best? Clipping a few large values may cost more than it gains, or less. This can be
+# *measured*: quantise the tensor with each exponent, and take the one with the smallest mean squared error.
+# By hand, with two bits and the values $0.1$ and $-0.9$: with msb 0 the step is $1/2$, they become $0$ and
+# $-1$, and the squared errors add up to $0.02$; with msb $-1$ the step is $1/4$, they become $0$ and
+# $-0.5$, and the sum is $0.17$.
 
 
 # %% [markdown]
@@ -454,7 +459,7 @@ pd.DataFrame(table).loc[list(levels)]
 def best_msb(values, bits):
     """The exponent (int) with the least mean squared error, rounded to the nearest.
 
-    Try the one that covers all values, and the eleven below. Of equals the largest counts.
+    Try the one that covers all values and the eleven below it. If errors are equal, take the largest.
     """
     ### BEGIN SOLUTION
     widest = msb_of(values, 100)
@@ -487,13 +492,13 @@ with check(
 # %% [markdown]
 # ## 5 · Without training
 #
-# First the kernels alone. Clipped, without rounding (the thesis's Table 4); then with 16 to 4 bits in
-# the range $\pm 1$ (Table 5).
+# First the kernels alone are quantised: clipped without rounding (the thesis's Table 4), then rounded to 16
+# to 4 bits in the range $\pm 1$ (Table 5).
 
 # %%
 my_guess = predict(
     "kernels of eight bits",
-    "The thesis rounds the kernels down to 8 bits, with msb 0: 7 % of the photographs are left of 51. "
+    "The thesis rounds the kernels down to 8 bits, with msb 0, and the accuracy falls from 51 to 7 %. "
     "And if they are rounded to the nearest?",
     choices=["about the same: it is the eight bits", "half is lost", "next to nothing is lost"],
     answer=None,
@@ -545,27 +550,27 @@ reveal("kernels of eight bits", my_guess,
 rounded.round(1)
 
 # %% [markdown]
-# The first column is *off-model*: the network computes in float, with your quantised kernels in it.
-# The second is *on-model*: layers that quantise as they compute (section 6 builds one); here their
-# inputs and outputs have 16 bits, too. The thesis compares the two in its Table 6 and finds them alike.
+# The first column is *off-model*: the network computes in float, with your quantised kernels in it. The
+# second is *on-model*: its layers quantise as they compute (section 6 builds one); here their inputs and
+# outputs have 16 bits, too. The thesis compares the two in its Table 6 and finds them alike.
 #
-# It concludes from the first column that the kernels need 16 bits. The last column says something
-# else. What is the difference? A weight that is rounded down is too small by half a step on average.
-# Of one weight nobody would notice. But a convolution adds them all up, with inputs that come out of a
-# ReLU and are *never negative*:
+# From figures like those of the first column it concludes that the kernels need 16 bits. The last column
+# says otherwise. Why? A weight that is rounded down is too small by half a step on average. For one weight
+# nobody would notice. But a convolution adds up all of them, multiplied by inputs that come out of a ReLU
+# and are *never negative*:
 #
 # $$\Delta y = \sum_{i} \Delta w_i\, x_i \;\approx\; -\frac q2 \sum_i x_i .$$
 #
-# The errors do not cancel, they pile up. By hand: a window of $(1, 2, 0, 5)$ and a step of $1/4$: the
-# output moves by $-\frac18 \cdot 8 = -1$. And it is the same for every filter that looks at this
+# The errors do not cancel, they accumulate. By hand: for a window of $(1, 2, 0, 5)$ and a step of $1/4$ the
+# output moves by $-\frac18 \cdot 8 = -1$. And this shift is the same for every filter that sees this
 # window.
 #
-# One thing in a layer could take this shift back without touching a weight: the bias. It cannot follow
-# each window, but it can undo what happens *on average*.
+# One parameter of a layer can undo this shift without changing a weight: the bias. It cannot follow each
+# window, but it can remove the *average* shift.
 
 
 # %% [markdown]
-# ### Your turn: take it back
+# ### Your turn: correct the bias
 
 
 # %% tags=["exercise"] exercise="corrected_bias"
@@ -639,14 +644,18 @@ print(f"the mean shift is larger than the median |output| in {beyond} of {len(ty
       f"{np.median(list(shifts['down'].values())):.2f} of the spread in the median layer")
 
 # %% [markdown]
-# The second is the proof: the same eight bits, all of them rounded down, and one constant added to
-# every weight read 61.7 %, of 62.9 in float. The first says how much of it is one number a layer: 45.2 %
-# come back with the biases alone; what is missing varies from window to window. In the median layer the
-# shift is a quarter of the outputs' spread. It exceeds a typical output in 3 of 26 layers only, so that no
-# single layer explains the loss. **The limit at 16 bits was an effect of the rounding, not of the bits.**
+# What the figure says: rounded down, the outputs of every layer but the first are shifted downwards; the
+# corrected biases, like rounding to the nearest, remove the shift.
 #
-# Now inputs, too (Tables 7 and 8). The engine has 16-bit words for them, or fewer bits; the range is
-# one for all layers, as in the thesis.
+# The last number of the first line is the proof: with the same eight bits, all of them rounded down, and
+# one constant added to every weight, the network reaches 61.7 %, of 62.9 in float. Corrected biases alone
+# bring back 45.2 %, with one number for each layer; the rest of the loss varies from window to window. In
+# the median layer the shift is a quarter of the outputs' spread. It exceeds the median output in only 3 of
+# 26 layers, so no single layer explains the loss. **The limit at 16 bits was an effect of the rounding, not
+# of the bits.**
+#
+# Next the inputs are quantised as well (Tables 7 and 8). The engine stores them in 16-bit words, or with
+# fewer bits; the range is one for all layers, as in the thesis.
 
 # %%
 of_inputs = {p: msb_of(every_output, p) for p in PERCENTILES}
@@ -665,11 +674,13 @@ rows |= {f"{bits} bits, ±2^{best}": 100 * static.accuracy(with_inputs(bits, bes
 pd.Series(rows, name="accuracy (%)").round(1).rename_axis("inputs").to_frame()
 
 # %% [markdown]
-# Clipping what only one input in a thousand exceeds costs about a point, clipping one in twenty half of
-# the accuracy; and eight bits are enough for inputs, six are not. Now everything at once (Table 9): kernels, inputs and outputs.
-# *One msb* is the thesis's: 0 for all kernels, one range for all activations. The others choose it for
-# each layer, by 98 or 99.9 % of the magnitudes or by the least error; all are rounded to the nearest,
-# *one msb* and 99.9 % down, too.
+# Clipping what only one input in a thousand exceeds costs about a point, clipping one in twenty costs half
+# of the accuracy; eight bits are enough for inputs, six are not.
+#
+# Now kernels, inputs and outputs together (Table 9). *One msb* is the thesis's choice: 0 for all kernels,
+# and one range for all activations. The others choose it for each layer, from 98 or 99.9 % of the
+# magnitudes or by the least error. All are rounded to the nearest; *one msb* and 99.9 % are also rounded
+# down.
 
 # %%
 RESOLUTIONS = ("16:16:16", "16:8:8", "8:8:8", "8:6:6", "6:6:6", "4:4:4") if full else ("8:8:8", "6:6:6")
@@ -708,16 +719,16 @@ plots.show(
 all_static.T.round(1)
 
 # %% [markdown]
-# What figure and table say. The thesis's 0.25 % at 8:8:8 needs two things: rounding down *and* one
-# range for all layers. Rounded down with a range for each layer (99.9 %), 8:8:8 reads 40.7 %; rounded to
-# the nearest with one range, 61.7 %. At six bits the exponents matter: with one for all, 32.0 % are left at
-# 6:6:6, with that of least error 48.8 %. The percentile itself is not the poor part: 99.9 % reads as much
-# as the least error down to 8:8:8, and 4 to 6 points less at 8:6:6 and 6:6:6; 98 % is too little, it clips
-# so much that not even 16 bits help. At 4:4:4 nothing reads: from here on it takes training.
+# What figure and table say. The thesis's 0.25 % at 8:8:8 has two causes together: rounding down *and* one
+# range for all layers. Rounded down with a range for each layer (99.9 %), 8:8:8 reaches 40.7 %; rounded to
+# the nearest with one range, 61.7 %. At six bits the exponents matter: at 6:6:6 one for all leaves 32.0 %,
+# that of the least error 48.8 %. Percentiles as such are not the problem: down to 8:8:8 99.9 % comes within
+# about two points of the least error, and at 8:6:6 and 6:6:6 within 4 to 6; but 98 % clips so much that not
+# even 16 bits help. At 4:4:4 nothing works: from there on it takes training.
 #
-# **Does the thesis's own code do it, too?** Its `quantclip` clips to $+A$ before it rounds down, and
-# its layer adds the bias *behind* the rounding. That is `mode="thesis"` (`labkit net evaluate --mode
-# thesis`):
+# **Does the thesis's own code fail in the same way?** Its `quantclip` clips to $+A$ before it rounds down,
+# and its layer adds the bias *after* the rounding. `mode="thesis"` does the same (`labkit net evaluate
+# --mode thesis`):
 
 # %%
 if real_big and full:
@@ -746,24 +757,25 @@ print(f"{len(static.source.x_val):,} images; least error a layer, nearest")
 whole.round(1)
 
 # %% [markdown]
-# The thesis's code leaves nothing of 8:8:8 either; at 16:8:8 it reads 35.6 %, where rounding down within
-# the format, the bias before it, reads 57.2.
+# The thesis's code leaves nothing at 8:8:8 either; at 16:8:8 it reaches 35.6 %, where rounding down within
+# the format, with the bias added before, reaches 57.2 %.
 #
-# Beside it another quantisation by powers of two without training, of the same network on ImageNet's
-# validation set: its eight bits cost as much as ours, its six bits 39 points where ours cost 16.
+# The second table compares the least error with another quantisation by powers of two without training, of
+# the same network on ImageNet's validation set (pytorch-playground). Its eight bits cost as much as ours,
+# its six bits 39 points where ours cost 16.
 #
 # **A good place for a break.** Below, the small network is quantised while it is trained.
 
 # %% [markdown]
 # ## 6 · Training through the rounding
 #
-# The derivative of a staircase is zero almost everywhere. The thesis overrides it, as lab 04 did:
-# forwards the staircase, backwards the identity, but only where the value was not clipped,
+# The derivative of a staircase is zero almost everywhere. The thesis overrides it, as lab 04 did: forwards
+# it uses the staircase, backwards the identity, though only where the value was not clipped,
 #
 # $$\frac{\partial\, Q(x)}{\partial x} \;:=\; \begin{cases} 1 & |x| \le A \\ 0 & \text{else.}\end{cases}$$
 #
-# (Its listing, as printed, computes the overridden `floor` and then returns another one, which has
-# no gradient. Read code before you believe a figure.)
+# (The thesis's listing, as printed, computes the overridden `floor` and then returns a different one, which
+# has no gradient. Read the code before you believe a figure.)
 
 
 # %% [markdown]
@@ -772,7 +784,7 @@ whole.round(1)
 
 # %% tags=["exercise"] exercise="trainable_quantclip"
 def trainable_quantclip(x, msb, bits):
-    """As quantclip to the nearest, for a tf.Tensor: derivative 1 where |x| <= 2^msb, else 0."""
+    """quantclip to the nearest, for a tf.Tensor, with derivative 1 where |x| <= 2^msb, else 0."""
     amplitude, step = 2.0**msb, 2.0 ** (msb + 1 - bits)
     ### BEGIN SOLUTION
     inside = tf.clip_by_value(x, -amplitude, amplitude)
@@ -806,7 +818,7 @@ with check(
     c.close("another format", trainable_quantclip(wide, 2, 6), quantclip(wide.numpy(), 2, 6, True))
 
 # %% [markdown]
-# The thesis's `QuantizedConv2D` puts it in three places:
+# The thesis's `QuantizedConv2D` applies it in three places (here the bias comes before the last of them):
 #
 # ```text
 #      x ─ quantclip ─┐
@@ -814,8 +826,8 @@ with check(
 # kernel ─ quantclip ─┘
 # ```
 #
-# What runs through the middle are then integers times a power of two, which a machine without floating
-# point can compute.
+# The numbers in the middle are then integers times a power of two, which a machine without floating point
+# can compute.
 
 
 # %% [markdown]
@@ -824,7 +836,7 @@ with check(
 
 # %% tags=["exercise"] exercise="quantized_convolution"
 def quantized_convolution(x, kernel, bias, formats):
-    """The layer's outputs behind the ReLU; padding "SAME", stride 1.
+    """The layer's outputs after the ReLU; padding "SAME", stride 1.
 
     x: (N, H, W, C), kernel: (h, w, C, F), bias: (F,), tf.Tensors; the bias is in whole steps of the
     products already. formats.kernel, .input and .output have .msb and .bits.
@@ -872,9 +884,9 @@ with check(
             tape.gradient(reference, theirs.kernel), tolerance=1e-4)
 
 # %% [markdown]
-# **Does the engine really compute this?** A layer of the small network, with the activations that it
-# gets there: your function, labkit's layer, and the emulator of section 9, in integers, with one
-# rounding at the end.
+# **Does the engine really compute this?** Take a layer of the small network, with the activations that it
+# receives there, and compare your function, labkit's layer, and the emulator of section 9, which computes
+# in integers with one rounding at the end.
 
 # %%
 small_ranges = measured_ranges(small, held.representative(256))
@@ -902,8 +914,8 @@ print(f"{LAYER}, 6:6:6, {yours.size:,} outputs: {np.sum(yours != theirs)} differ
 # %% [markdown]
 # ## 7 · Level by level
 #
-# Quantising all ten levels at once is a shock to the network. The thesis's idea: one level after the
-# other, and some training after each, so that the rest can adapt.
+# Quantising all ten levels at once is a shock to the network. The thesis's idea is to quantise one level
+# after the other, with some training after each, so that the rest can adapt.
 #
 # | strategy | in phase *k* | is trained |
 # | --- | --- | --- |
@@ -914,7 +926,7 @@ print(f"{LAYER}, 6:6:6, {yours.size:,} outputs: {np.sum(yours != theirs)} differ
 # A *relaxation* phase at the end, with everything quantised and everything trained, may follow any of
 # them.
 #
-# ### Your turn: who is trained when
+# ### Your turn: which levels are trained when
 
 
 # %% tags=["exercise"] exercise="phases"
@@ -960,12 +972,12 @@ with check(
                 tuple((list(p.quantized), [n for n in names if n not in p.locked]) for p in theirs))
 
 # %% [markdown]
-# Now all ways, on the same footing: the same float network, the same number of training images at the
-# same rates (for locked levels a tenth less, since behind the last one nothing is left to train), the
-# same test images, three orders of the training images. Two of the ways are controls.
-# *Float, then rounded* gets the same training without any rounding: what it gains is not
-# the quantisation's. *All at once* quantises everything first and trains as long: what it loses is
-# what going level by level wins.
+# Now all strategies are compared on the same footing: the same float network, the same number of training
+# images at the same rates (a tenth less for locked levels, since after the last one nothing is left to
+# train), the same test images, and three orders of the training images. Two of them are controls. *Float,
+# then rounded* gets the same training without any rounding: what it gains is not due to the quantisation.
+# *All at once* quantises everything first and trains as long: what it loses by comparison is the gain of
+# going level by level.
 
 # %%
 my_guess = predict(
@@ -1043,12 +1055,13 @@ reveal("lock or train", my_guess, "less than 2 points" if six < 2 else "2 to 10 
 gains.round(2)
 
 # %% [markdown]
-# What the two tables say. Down to 6:6:6 little is lost to begin with, 1.7 points at most, and the ways
-# differ by less than their trainings do from seed to seed: trained less locked is −0.5 ± 0.4, 0.0 ± 0.6
-# and +0.3 ± 0.4 points. At 4:4:4 the rounding takes 29 points. Locked levels get half of them back,
-# trained ones two thirds, 4.6 ± 2.1 points more. None of that is the mere training: after as much of it
-# in float, the rounding takes the same 29. And *level by level* wins nothing here: everything at once,
-# trained as long, loses 9.2 ± 0.4 points, trained level by level 9.9 ± 1.1; bit by bit loses 13.5.
+# What the two tables say. Down to 6:6:6 little is lost to begin with, 1.7 points at most, and strategies
+# differ by less than their trainings do from seed to seed: trained less locked is −0.5 ± 0.4, 0.0 ± 0.6 and
+# +0.3 ± 0.4 points. At 4:4:4 the rounding costs 29 points. Locked levels recover half of them, and trained
+# ones two thirds, 4.6 ± 2.1 points more. None of that is due to longer training as such: after as much
+# training in float, the rounding costs the same 29 points. And going *level by level* gains nothing here:
+# everything at once, trained as long, loses 9.2 ± 0.4 points, and level by level 9.9 ± 1.1; with gradually
+# fewer bits it is 13.5.
 
 # %%
 held_float = quantizer.accuracy()
@@ -1060,10 +1073,10 @@ plots.show(
 )
 
 # %% [markdown]
-# What is locked stays as wrong as it was on the day it was locked, and what can still adapt gets less
-# with every level. Does a relaxation phase bring it back, and does the order of the levels matter (the
-# thesis's future work; `--relax` and `--order` of `labkit net quantize`)? One training each: a
-# difference below the spread of the table above says nothing.
+# What the figure says: a locked level keeps the error that it had when it was locked, and with every level
+# less remains that can adapt. Does a relaxation phase help, and does the order of the levels matter? (The
+# thesis leaves the order as future work; `--relax` and `--order` of `labkit net quantize` try both.) Each
+# is one training here, so a difference below the spread in the table above says nothing.
 
 # %%
 side = {}
@@ -1085,12 +1098,12 @@ if full:
     display((base - pd.Series(side)).rename("lost (points)").round(2).to_frame())
 
 # %% [markdown]
-# The order does: locked from the output on, or at random, the network loses 24.5 and 23.2 points, from the
-# input on 14.8, where trainings spread by 1.0. The phase of relaxation brings back 1.3 points, which
-# could be that spread alone.
+# The order does matter: locked from the output on, or in random order, the network loses 24.5 and 23.2
+# points, from the input on 14.8, where trainings spread by 1.0. The relaxation phase brings back 1.3
+# points, which could be that spread alone.
 #
-# And as the thesis did it, rounded *down*: its Table 10 and Figure 22, one msb for all layers and two
-# lengths of training, and its Figure 23, 8:6:6 with other ranges.
+# Next, the thesis's own setting, rounded *down*: first its Table 10 and Figure 22, with one msb for all
+# layers and two lengths of training, then its Figure 23, 8:6:6 with other ranges.
 
 # %%
 if full:
@@ -1119,18 +1132,19 @@ if full:
     display((base - pd.Series(side)).loc[["8:8:8", "8:6:6"]].rename("lost (points)").round(2).to_frame())
 
 # %% [markdown]
-# With one msb, rounded down, training brings back a part, and longer training more, as in the thesis: of
-# 61.6 points lost at 8:8:8, 39.0 and 22.0 stay lost, of 67.5 at 8:6:6, 54.5 and 43.4. A range for each
-# layer does more than four times the training, 12 to 20 points stay lost, and there, as in the thesis, 98
-# and 95 % are better than 99.9. The least error, rounded to the nearest, is another matter: 1.1 points.
+# With one msb, rounded down, training recovers a part, and longer training more, as in the thesis: of 61.6
+# points lost at 8:8:8, 39.0 and 22.0 remain lost, and of 67.5 at 8:6:6, 54.5 and 43.4. A range for each
+# layer does more than four times the training: 12 to 20 points remain lost, and as in the thesis 98 and 95
+# % are better than 99.9. The least error, rounded to the nearest, is far better than all of these: 1.1
+# points.
 #
 # ## 8 · Why four bits collapsed
 #
-# In the thesis 4:4:4, trained throughout with a range of 98 % for each layer, fell to guessing after
-# fire5 with 10 epochs a level; with 100 it held until fire9, and fell there. Longer training, it says,
-# or another optimiser might help. Let us look first. A network can only learn where something flows:
-# outputs on the way forwards, gradients on the way back. A channel that a ReLU makes zero in every
-# image tells nothing, and gets no gradient.
+# In the thesis 4:4:4, trained throughout with a range of 98 % for each layer, fell to guessing after fire5
+# with 10 epochs a level; with 100 it held out until fire9, and fell there. Longer training, it says, or
+# another optimiser might help. Let us look first. A network can learn only where something flows: outputs
+# on the way forwards, gradients on the way back. A channel that the ReLU sets to zero in every image
+# carries no information, and gets no gradient.
 
 
 # %% [markdown]
@@ -1228,17 +1242,17 @@ for way, (choice, mode) in FOUR.items():
 pd.DataFrame.from_dict(rows, orient="index").round(3).rename_axis("kernel of fire5/expand3x3")
 
 # %% [markdown]
-# Two collapses, not one. With *one msb for all*, rounded down, a small positive weight becomes $0$ and
-# a small negative one a whole step below it: seven times as many weights are below zero as above. The
-# sums get smaller from layer to layer, 73 % of the channels are silent, and a hundred-thousandth of the
-# gradient reaches conv1. With *a range for each layer*, as the thesis trained it, 47 % are silent and
-# conv1 gets a sixtieth of float's gradient, but from fire6 on the kernels get about as much as in float.
+# There are two collapses, not one. With *one msb for all*, rounded down, a small positive weight becomes
+# $0$ and a small negative one a whole step below it: seven times as many weights are below zero as above.
+# The sums get smaller from layer to layer, 73 % of the channels are silent, and a hundred-thousandth of the
+# gradient reaches conv1. With *a range for each layer*, as in the thesis, 47 % are silent and conv1 gets a
+# sixtieth of float's gradient, but from fire6 on the kernels get about as much as in float.
 #
-# One module is dead in both: nothing comes out of fire9's convolutions, and their kernels get no gradient
-# at all. Here its bypass leads past it; the thesis's network has none, and fire9 is where its long training
-# ended. Before it, with a range for each layer, there is something to learn from.
+# One module is dead in both: fire9's convolutions output nothing, and their kernels get no gradient at all.
+# Here its bypass leads past it; the thesis's network has none, and fire9 is where its long training ended.
+# Before fire9, with a range for each layer, there is a signal to learn from.
 #
-# So do both: train longer, and ask which part of the cure is the important one.
+# So let us do both: train longer, and find out which part of the cure matters most.
 
 # %%
 histories, table, final = {}, {}, {}
@@ -1273,32 +1287,32 @@ plots.show(
 (100 * pd.Series(table)).unstack().rename_axis(columns="epochs a level").round(1)
 
 # %% [markdown]
-# The rounding is the important part. Rounded down with 98 % a layer, the network guesses from fire4 on,
-# and with four times the training it does so, too: longer training holds the first levels better, here
-# up to fire3, in the thesis up to fire9, but carries it through in neither. Rounded to the nearest, with
-# the *same* ranges and the short training, it reads 72.2 %. The ranges come second: one for all reads
-# 49.6 %, one a layer 66.6 to 72.2 (one training each; 98 % clips most and reads best). Length comes third:
-# four times as much lifts the least error from 69.6 to 72.8 %.
+# The rounding matters most. Rounded down with 98 % a layer, the network guesses from fire4 on, with four
+# times the training as well: longer training holds the first levels better, here up to fire3, in the thesis
+# up to fire9, but gets neither through. Rounded to the nearest, with the *same* ranges and the short
+# training, it reaches 72.2 %. The ranges come second: one for all reaches 49.6 %, one for each layer 66.6
+# to 72.2 (one training each; 98 % clips most and does best). Length comes third: four times the training
+# lifts the least error from 69.6 to 72.8 %.
 #
 # ## 9 · The engine
 #
-# Now the hardware. The engine has no floating point, and it does not sum up a whole convolution at
-# once: one *job* adds one input channel $b$ to an output map, and the map lies in memory as 16-bit
-# words between two jobs. With $q_f$ the difference between the fractional bits of the products and
-# those of the words,
+# Now to the hardware. The engine has no floating point, and it does not sum up a whole convolution at once:
+# one *job* adds the contribution of one input channel $b$ to an output map, and between two jobs the map
+# lies in memory as 16-bit words. With $q_f$ the difference between the fractional bits of the products and
+# those of the words, a job computes
 #
 # $$S = \sum_{i,j} w_{ij}\, x_{b,\,r+i,\,c+j}, \qquad
 #   y \leftarrow \operatorname{saturate}_{16}\Bigl(\bigl((y \ll q_f) + S + 2^{q_f-1}\bigr) \gg q_f\Bigr).$$
 #
-# The $2^{q_f-1}$ is the rounding bit: GAP8 adds it, Fulmine, built before, does not and rounds down.
-# The first $y$ is the bias. So a layer with 64 input channels rounds 64 times, not once.
+# The $2^{q_f-1}$ is the rounding bit: GAP8 adds it; Fulmine, built earlier, does not, and rounds down. The
+# first $y$ is the bias. So a layer with 64 input channels rounds 64 times, not once.
 #
-# By hand: $y = 100$, $S = 37$, $q_f = 4$: $(1600 + 37 + 8) \gg 4 = 1645 \gg 4 = 102$; without the
-# rounding bit $1637 \gg 4 = 102$, too, but for $S = 8$ they differ: $101$ and $100$.
+# By hand, with $y = 100$, $S = 37$ and $q_f = 4$: $(1600 + 37 + 8) \gg 4 = 1645 \gg 4 = 102$, and without
+# the rounding bit $1637 \gg 4 = 102$, too. With $S = 8$ they differ: $101$ and $100$.
 
 
 # %% [markdown]
-# ### Your turn: a job
+# ### Your turn: one job
 
 
 # %% tags=["exercise"] exercise="job"
@@ -1346,8 +1360,8 @@ with check(
                otherwise="your word differs from the emulator's for some window.")
 
 # %% [markdown]
-# One output of the network with 16-bit weights, channel by channel. (In JupyterLab engine, weights
-# and job can be chosen.)
+# Here is one output of the network with 16-bit weights, channel by channel. (In JupyterLab you can choose
+# the engine, the weights and the job.)
 
 # %%
 sixteen = progressive.quantized(small, small_plan("16:8:8"))
@@ -1355,12 +1369,12 @@ of_sixteen = Plan.from_layers(sixteen, GAP8)
 widgets.engine_window(hwce.window(sixteen, data.x_test[0], of_sixteen, LAYER, 4, 4, 5))
 
 # %% [markdown]
-# What the figure says: the pixels of a channel times its weights make a sum, which moves the word up
-# or down. Behind 16 of them Fulmine's word is 7 steps below the exact sum, GAP8's 2. It is rounding down
-# once more, but now of words with 16 bits, whose step is small.
+# What the figure says: the pixels of a channel times its weights give a sum, which moves the word up or
+# down. After 16 channels Fulmine's word is 7 steps below the exact sum, and GAP8's is 2 steps below. It is
+# rounding down once more, but now of 16-bit words, whose step is small.
 #
-# **The whole network, code for code.** With *ideal* accumulation, one rounding at the end, the emulator
-# must give the very codes of the network that was trained, in every layer.
+# **The whole network, code for code.** With *ideal* accumulation, which rounds once at the end, the
+# emulator must give exactly the codes of the network that was trained, in every layer.
 
 # %%
 SHOWN = 500 if full else 60
@@ -1375,11 +1389,10 @@ print(f"{sum(codes.numpy().size for codes in twin):,} codes of {len(convolutions
       f"{sum(differing)} of them differ")
 
 # %% [markdown]
-# The real engines round and saturate after every channel. What that changes, layer by layer, if each
-# gets the same inputs, in the network with 16-bit weights. 1×1 convolutions have no mode of their own on
-# the engine: the processor's cores compute them, with 32-bit sums and one rounding, and how they round
-# is a line of their program, the same one on both chips. So they cannot differ, and the table leaves
-# them out:
+# The real engines round and saturate after every channel. The next table shows what that changes in each
+# layer, given the same inputs, in the network with 16-bit weights. 1×1 convolutions have no mode of their
+# own on the engine: the processor's cores compute them, with 32-bit sums and one rounding, in software that
+# is the same on both chips. They cannot differ, so the table leaves them out.
 
 # %%
 table, on_cores = {}, {}
@@ -1395,9 +1408,9 @@ print("largest share of differing outputs on the cores (%):", on_cores)
 pd.DataFrame(table).round(2)
 
 # %% [markdown]
-# On GAP8 a quarter to six tenths of a per cent of the outputs differ, on Fulmine up to 6 %, most by one
-# step of their eight bits. In conv1, fire7 and fire8 a few differ by dozens: there words have saturated on
-# their way, on both chips. In the 4-bit network:
+# On GAP8 0.25 to 0.6 % of the outputs differ from the ideal ones, on Fulmine up to 6 %, most of them by one
+# step of their eight bits. In conv1, fire7 and fire8 a few differ by dozens of steps: there words have
+# saturated on the way, on both chips. The same for the 4-bit network, on GAP8:
 
 # %%
 shift = hwce.differences(four, pictures[:64], Plan.from_layers(four, GAP8)).set_index("layer")
@@ -1405,15 +1418,16 @@ shift = shift[shift["unit"] == "engine"]
 shift[["roundings", "shift (bits)", "differing (%)", "saturations"]]
 
 # %% [markdown]
-# Products of 4-bit numbers are so small that a 16-bit word holds their sums without a shift: there is
-# nothing to round before the output is brought to four bits, once.
+# Products of 4-bit numbers are so small that a 16-bit word holds their sums without a shift: nothing is
+# rounded until the output is brought to four bits, once.
 #
-# And the bill: networks with 16-, 8- and 4-bit weights, trained as above or just rounded. (With 16-bit
-# inputs, too, the 32-bit sums on the cores could overflow.)
+# And what does it cost? The next cell runs networks with 16-, 8- and 4-bit weights on GAP8, trained as
+# above or only rounded. (With 16-bit inputs the 32-bit sums on the cores could overflow, so inputs have 8
+# bits at most.)
 
 # %%
 my_guess = predict(
-    "the dearest weights",
+    "the most expensive weights",
     "With which weights does the network take most cycles on GAP8?",
     choices=["16 bits", "8 bits", "4 bits"],
     answer=None,
@@ -1463,7 +1477,7 @@ for name, (network, plan) in on_engine.items():
     }, model=f"{SMALL}, {SHOWN} test images")
 cycles = {bits: bill[name]["cycles"] for bits, name in
           (("16 bits", "16:8:8, static"), ("8 bits", "8:8:8, static"), ("4 bits", "4:4:4, trained"))}
-reveal("the dearest weights", my_guess, max(cycles, key=cycles.get),
+reveal("the most expensive weights", my_guess, max(cycles, key=cycles.get),
        ", ".join(f"{bits}: {count:,}" for bits, count in cycles.items()) + " cycles an image.")
 same = np.array_equal(reports["8:8:8, static"].outputs, reports["8:8:8, in 16-bit words"].outputs)
 print(f"{hwce.BASIS}; float on these {SHOWN:,} test images "
@@ -1486,19 +1500,21 @@ columns = ["layer", "unit", "lanes", "MACs", "cycles", "cycles: weights", "energ
 four_bits.table.dropna(subset=["MACs"])[columns].set_index("layer").round(2)
 
 # %% [markdown]
-# What table and figure say. GAP8's own 3×3 mode computes three output maps at once with 16-bit weights;
-# the vector mode takes two 8-bit or four 4-bit weights from a word, against the *same 16-bit pixels*,
-# and so two or four maps (an assumption of this emulator for 3×3). So **8-bit weights are the dearest
-# in time and energy**, and the cheaper thing to do with them is to spend a whole word on each: the same
-# outputs, bit for bit, at 16-bit cycles and 16-bit bytes. Four bits are the cheapest. Loading weights
-# shrinks with the weights, from 82,110 to 44,000 and 22,000 cycles, but that is a ninth of all at most;
-# pixels stay 16 bits wide, and the 1×1 layers on the cores take the same 205,824 cycles with all: the
-# network that was made for few parameters is not one that was made for this engine.
+# What tables and figure say. GAP8's own 3×3 mode computes three output maps at once with 16-bit weights;
+# the vector mode takes two 8-bit or four 4-bit weights from a word, against the *same 16-bit pixels*, and
+# so computes two or four maps (for 3×3 filters an assumption of this emulator). So **8-bit weights cost
+# most time and energy**, and it is cheaper to spend a whole word on each of them: that gives the same
+# outputs, bit for bit, at the cycles and bytes of 16 bits. Four bits cost least. Loading weights shrinks
+# with the weights, from 82,110 to 44,000 and 22,000 cycles, but that is a ninth of all cycles at most;
+# pixels stay 16 bits wide, and the 1×1 layers on the cores take the same 205,824 cycles with all weights. A
+# network designed for few parameters is not a network designed for this engine.
 #
-# *Saturated* are 16-bit words on their way through the engine; *clipped* are outputs that their own
-# format does not hold. At 4 bits no word saturates, while 640 outputs an image are clipped, which is what a range of least error is for. The energy is a range, from published pJ a
-# multiplication of four chips, since nobody has measured this network on any; it counts what runs on the
-# engine. And a 6-bit network, the thesis's best, costs what an 8-bit one does: **no version of the engine
+# *Saturated* counts 16-bit words on their way through the engine; *clipped* counts outputs that their own
+# format does not hold, in the first table for an image, in the second for all images. With 4 bits no word
+# saturates, while 640 outputs an image are clipped, which is what a range of least error does. The energy
+# is a range, from the published energy of a multiplication on four chips, since nobody has measured this
+# network on any; it includes only what runs on the engine. And a 6-bit network, the thesis's best, costs as
+# much as an 8-bit one: the thesis lists six bits among the engine's inputs, but **no version of the engine
 # has a 6-bit mode**.
 
 # %%
@@ -1509,11 +1525,11 @@ print(next(str(w.message) for w in said if w.category is hwce.EmulatedPrecisionW
 print(f"6:6:6: {six.totals['cycles']:,} cycles, {six.totals['weights (bytes)']:,} bytes of weights")
 
 # %% [markdown]
-# The trained networks as files, rounding and all. Their kernels are stored as codes, int4 for four bits
-# and int8 for six (TFLite has nothing between); LiteRT unpacks them and computes in float32. Biases,
-# and the operators that round, stay as they are. (In a file, as on the engine, a bias is a whole number of
-# the products' steps; during the trainings above it was not. At 4:4:4 that costs a point: 71.7 % where
-# section 8's table has 72.8.)
+# Finally, the trained networks as files, with their rounding. Kernels are stored as codes, int4 for four
+# bits and int8 for six (TFLite has nothing in between); LiteRT unpacks them and computes in float32.
+# Biases, and the operators that round, stay as they are. (In a file, as on the engine, a bias is a whole
+# number of the products' steps; during the trainings above it was not. At 4:4:4 that costs a point: 71.7 %
+# where the table in section 8 has 72.8.)
 
 # %%
 written = [("6:6:6", "squeezenet_cifar10_6bit.tflite"), ("4:4:4", "squeezenet_cifar10_4bit.tflite")]
@@ -1524,9 +1540,9 @@ report = lab.report()
 report[report["bytes"].notna()].dropna(axis=1, how="all")
 
 # %% [markdown]
-# The same on the command line, with images of your own: `labkit net quantize … --resolution 4:4:4
-# --strategy lock --order backward --relax --out folder`, `… evaluate --engine gap8`, and the two that
-# the thesis's tool had as well, with the published network:
+# All of this works on the command line too, with images of your own: `labkit net quantize … --resolution
+# 4:4:4 --strategy lock --order backward --relax --out folder`, `… evaluate --engine gap8`, and two commands
+# that the thesis's tool had as well, here with the published network:
 
 # %%
 def in_terminal(line):
@@ -1546,8 +1562,9 @@ if real_big and full:
 # %% [markdown]
 # ## Published against measured
 #
-# The thesis trained on ImageNet for weeks and we on CIFAR-10 for minutes: compare what is *lost*
-# against the float network of the same source. Without training, on its own task:
+# The thesis trained on ImageNet, twelve days for the float network alone, and we on CIFAR-10 for minutes,
+# so compare what is *lost* against the float network of the same source. First without training, on the
+# thesis's own task:
 
 # %%
 rows = []
@@ -1564,9 +1581,10 @@ for technique, ours in {
 pd.DataFrame(rows).set_index("technique").round(1)
 
 # %% [markdown]
-# With training: points lost, the thesis's by its epochs a level (Tables 10, 12, 13 and 14), ours at
-# 0.015 and 0.06. One msb is rounded down there and here; with a range for each layer ours rounds to the
-# nearest and takes that of least error. (The thesis calls 1,000 iterations an epoch; ours is a pass over 47,500 images.)
+# Next with training: points lost, the thesis's by its epochs a level (Tables 10, 12, 13 and 14), ours after
+# 0.015 and 0.06 epochs a level. One msb is rounded down in both; with a range for each layer ours rounds to
+# the nearest and takes the range of least error. (The thesis calls 1,000 iterations an epoch; ours is a
+# pass over 47,500 images.)
 
 # %%
 rows = {}
@@ -1591,16 +1609,15 @@ for resolution, way in [("8:8:8", "lock, one msb"), ("8:6:6", "lock, one msb"), 
 pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs a level").round(2)
 
 # %% [markdown]
-# What the two tables say. Without training, rounded down with one msb, we lose what the thesis lost:
-# nearly all as soon as the kernels have 8 bits, and 6 points where it lost 7 at 16:8:8. With training, one
-# msb and rounding down stay far from the float network here, too, the more so as ours sees fewer images:
-# 22 points at 8:8:8, where the thesis lost 6, and 43 at 8:6:6, where it lost 45. With a range for each
-# layer we lose 1.0 points at 8:6:6, locked, where it lost 21 to 47, and 8 to 10 at 4:4:4, trained, where
-# nothing was left.
-# Section 7 shows what does most of that: 8:6:6, locked, with its 98 % and rounded down, loses 12.0 points
-# here, with the least error to the nearest 1.1. The rest may be the task: ten classes instead of a
-# thousand, bypasses, and batch normalisation while the float network was trained. Those were not told
-# apart.
+# What the two tables say. Without training, rounded down with one msb, we lose what the thesis lost: nearly
+# everything as soon as the kernels have 8 bits, and 6 points where it lost 7 at 16:8:8. With training, one
+# msb and rounding down stay far from the float network here, too, the more so as ours sees fewer images: 22
+# points at 8:8:8, where the thesis lost 6, and 43 at 8:6:6, where it lost 45. With a range for each layer
+# we lose 1.0 points at 8:6:6, locked, where it lost 21 to 47, and 8 to 10 at 4:4:4, trained, where nothing
+# was left. Section 7 shows what accounts for most of that: 8:6:6, locked, with the thesis's 98 % and
+# rounded down, loses 12.0 points here, and with the least error and to the nearest 1.1. The rest may be due
+# to the task: ten classes instead of a thousand, bypasses, and batch normalisation while the float network
+# was trained. We have not separated these.
 
 # %% [markdown]
 # ## Questions
@@ -1608,17 +1625,15 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs 
 # Answer each in two or three sentences, with the figures that you measured.
 
 # %% [markdown] tags=["written"] question="floor_and_bits" points=5
-# **Why does the network survive 8-bit kernels that are rounded to the nearest, and not those that
-# are rounded down, though the largest error of a weight only doubles? What did the corrected biases
-# show?**
+# **Why does the network survive 8-bit kernels that are rounded to the nearest, but not those that are
+# rounded down, though the largest error of a weight only doubles? What do the corrected biases show?**
 #
 # <!-- BEGIN SOLUTION -->
-# Rounded to the nearest, errors have both signs and cancel in a sum over hundreds of products.
-# Rounded down, all of them have one sign: an output moves by −q/2 times the sum of its inputs, which
-# are not negative behind a ReLU, so the shift grows with the number of inputs and is the same for all
-# filters of a layer. Adding half a step to every weight brings the accuracy back, though every
-# weight still has eight bits; correcting the biases, one number a layer, takes back what the shift is
-# on average, and brought back 45 of 63 %.
+# Rounded to the nearest, errors have both signs and cancel in a sum over hundreds of products. Rounded
+# down, all of them have one sign: an output moves by −q/2 times the sum of its inputs, which are not
+# negative after a ReLU, so the shift grows with the number of inputs and is the same for all filters of a
+# layer. Adding half a step to every weight restores the accuracy, though every weight still has eight bits;
+# correcting the biases, with one number a layer, removes the average shift, and brings back 45 of 63 %.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="lock_or_train" points=4
@@ -1626,38 +1641,38 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs 
 # controls say about the training?**
 #
 # <!-- BEGIN SOLUTION -->
-# At 8:8:8, 8:6:6 and 6:6:6 it does not: the difference is half a point at most, and within its spread over
-# three trainings. At 4:4:4 locked levels lose 14.4 points, trained ones 9.9: what can still adapt gets
-# less with every locked level. After the same training in float the rounding takes 29.0 points, as without
-# (29.3), so that what comes back is learnt through the rounding. Quantised all at once and trained as
-# long the network loses 9.2: the order of levels is not what helps.
+# At 8:8:8, 8:6:6 and 6:6:6 it does not: the difference is half a point at most, about as much as it varies
+# over three trainings. At 4:4:4 locked levels lose 14.4 points and trained ones 9.9: with every locked
+# level less remains that can adapt. After the same training in float the rounding costs 29.0 points, as
+# without (29.3), so what comes back is learnt through the rounding. Quantised all at once and trained as
+# long, the network loses 9.2: the order of levels is not what helps.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="collapse" points=5
-# **A colleague's 4-bit network reads nothing after 100 epochs, and he wants to train for 1,000. What
-# do you measure first, and what do you do in each of the two cases that you may find?**
+# **A colleague's 4-bit network only guesses after 100 epochs, and he wants to train for 1,000. What do you
+# measure first, and what do you do in each of the two cases that you may find?**
 #
 # <!-- BEGIN SOLUTION -->
-# The share of silent channels, layer by layer, and the gradient at each kernel over that of the float
-# network. If it is five powers of ten too small from the first layer on, and whole modules are silent, as
-# with one range for all, rounded down, more epochs change nothing. If it is a hundredth at the beginning
-# and near float's behind, as with a range for each layer, the network learns, and longer training holds
-# more levels; but rounded down it ended at guessing here as well. In both cases the cure is to round to
-# the nearest (10 to 50 % with one range, 10 to 72 with one a layer, in the same training), then the
-# range of each layer, and only then more epochs.
+# The share of silent channels, layer by layer, and the gradient at each kernel relative to that of the
+# float network. If it is five powers of ten too small from the first layer on and whole modules are silent,
+# as with one range for all, rounded down, more epochs change nothing. If it is a hundredth at the beginning
+# and near float's further on, as with a range for each layer, the network learns, and longer training holds
+# more levels; but rounded down it ended at guessing here as well. In both cases the cure is to round to the
+# nearest (from 10 to 50 % with one range, from 10 to 72 with one for each layer, in the same training),
+# then to choose the range of each layer, and only then to train longer.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="engine_gain" points=4
-# **By how much do cycles, energy and bytes of weights change from 16- to 8- and to 4-bit weights? Why
-# are 8 bits the dearest, and why does nothing fall by four?**
+# **By how much do cycles, energy and bytes of weights change from 16- to 8- and to 4-bit weights? Why do 8
+# bits cost most, and why does nothing fall to a quarter?**
 #
 # <!-- BEGIN SOLUTION -->
 # From 16 to 8 bits cycles rise from 725,118 to 893,920 an image (+23 %) and energy from 9–12 to 13–18 µJ;
 # bytes of weights fall from 424,956 to 224,192. With 4 bits it is 550,896 cycles (−24 % against 16 bits),
 # 6–9 µJ and 136,672 bytes. GAP8 computes three maps at once with 16-bit weights in its own 3×3 mode, two
-# with 8-bit and four with 4-bit ones in the vector mode: the pixels pass by half as often again with 8
-# bits, three quarters as often with 4. Nothing falls by four, since the pixels keep 16 bits, the 1×1
-# layers stay on the cores, and words are padded.
+# with 8-bit and four with 4-bit weights in the vector mode: the pixels are read half as often again with 8
+# bits, and three quarters as often with 4. Nothing falls to a quarter, since the pixels keep 16 bits, the
+# 1×1 layers stay on the cores, and words are padded.
 # <!-- END SOLUTION -->
 
 # %% [markdown]
@@ -1667,9 +1682,9 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs 
 #   for.
 # - A fixed-point format is a number of bits and an exponent. Choose the exponent for each layer; below
 #   eight bits by the error.
-# - Rounding down shifts every sum behind a ReLU. With one range for all layers it made 8 bits look
-#   impossible; 4 bits could not be trained through it, with a range for each layer either.
-# - Give every way the same training and the same images, and a control, before you rank them.
+# - Rounding down shifts every sum of products after a ReLU. With one range for all layers it made 8 bits
+#   look impossible; with 4 bits training did not overcome it, even with a range for each layer.
+# - Before you rank strategies, give all of them the same training and the same images, and add a control.
 # - Look at signals and gradients before you train longer.
 # - The engine rounds and saturates after every input channel; 4-bit weights pay off in 3×3 layers,
 #   8-bit ones in memory alone, and neither in the activations.
@@ -1682,7 +1697,8 @@ pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs 
 # weight equalization and bias correction*, ICCV 2019 · M. Nagel et al., *A white paper on neural
 # network quantization*, arXiv:2106.08295 (2021).
 #
-# **Where to go on:** `labkit net --help` does all of this on your own images.
+# **Where to go on:** `labkit net --help` lists the commands that do all of this on your own images; lab 11
+# asks which layers need the bits.
 
 # %% tags=["finish"]
 lab.finish()

@@ -56,6 +56,12 @@ def test_every_item_is_shown():
     assert "first" in message and "do this" in message and "second" not in message
 
 
+def test_a_long_answer_is_cut():
+    long = list(range(500))
+    message = run(lambda c: c.equal("many", long, long[::-1]))
+    assert "[0, 1, 2," in message and "… (500 values)" in message and len(message) < 600
+
+
 def test_unfilled_is_told_apart_from_wrong():
     def unfilled():
         raise NotImplementedError
