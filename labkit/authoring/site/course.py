@@ -166,7 +166,7 @@ def _box(place: tuple[float, float], number: str, title: str, learn: str, link: 
     x, y = place
     texts = [
         f'<text x="{x + _WIDTH / 2:g}" y="{y + 35 + 14 * i:g}">{html.escape(line)}</text>'
-        for i, line in enumerate(textwrap.wrap(learn, 22))
+        for i, line in enumerate(textwrap.wrap(learn, 20))
     ]
     return (
         f'<a href="{html.escape(link)}" aria-label="Lab {number}, {html.escape(title)}">'
