@@ -89,7 +89,7 @@ def _section(
 
 
 def _compared(rows: pd.DataFrame) -> list[str]:
-        first = rows.iloc[0]
+    first = rows.iloc[0]
     floor = "≥ " if first["metric"].endswith("at least") else ""
     return [
         first["technique"],
