@@ -55,6 +55,9 @@ html_theme_options = {
     "show_prev_next": True,
     "back_to_top_button": False,
 }
-html_sidebars = {"index": [], "ledger": [], "published": [], "glossary": []}
+# Pages with no pages below them have nothing to list beside them.
+_ALONE = ("index", "ledger", "published", "overview", "results", "labkit", "instructors", "data")
+_ALONE += ("adding_a_lab", "contributing", "changes", "glossary")
+html_sidebars = {name: [] for name in _ALONE}
 html_context = {"default_mode": "auto"}
 copyright = "the course's authors, Apache 2.0"

@@ -9,22 +9,22 @@
 # %% [markdown]
 # # Lab 11 · Which layers matter?
 #
-# Not every layer of a network needs as many bits as the next one. A thesis of 2022 says how to find out
-# which: estimate how many dimensions the data has before and after each layer, and give many bits to
-# the layers that change it. Its network is small enough for something that no one can do with a large
-# one: here **all** plans are tried, and every way to guess which layers matter is held against what
-# really happened. On the way, most of what the labs before have taught is used once more, on one
-# network, two tasks and several seeds.
+# Not every layer of a network needs as many bits as the next one. A thesis of 2022 proposes a way to find out
+# which layers do: estimate how many dimensions the data has before and after each layer, and give more bits
+# to the layers that change it. Its network is small enough for something that cannot be done with a large
+# one: here **all** plans are tried, and every way of guessing which layers matter is compared with what
+# really happened. On the way most of the techniques of the earlier labs are used once more, on one network,
+# two tasks and several seeds.
 #
 # **You will be able to**
 #
-# - read a table of accuracies and say which of its differences 2,400 test images can tell;
-# - quantise weights to one and two bits, and notice when two bits are one;
-# - estimate an intrinsic dimension from two nearest neighbours, and say when not to believe it;
-# - compute a binary layer with exclusive or and counting, and hold it against Keras;
+# - read a table of accuracies and say which of its differences 2,400 test images can establish;
+# - quantise weights to one and two bits, and notice when two bits are worth no more than one;
+# - estimate an intrinsic dimension from two nearest neighbours, and say when not to trust it;
+# - compute a binary layer with exclusive or and counting, and check it against Keras;
 # - estimate the trace of a Hessian that is never written down;
-# - judge a measure of sensitivity by rank correlation, with an interval and with controls;
-# - design a network backwards from its number of bytes.
+# - judge a measure of sensitivity by its rank correlation, with an interval and with controls;
+# - design a network backwards, from its number of bytes.
 #
 # **Time:** 120 minutes of work; the computer takes 1 minute (`quick`) or 45 (`full`).
 
@@ -32,9 +32,9 @@
 # ## What to hand in
 #
 # This notebook, executed and saved; `quantnet.tflite`, the network as you trained it; and
-# `quantnet_tiny.tflite`, an integer file of at most 50,000 bytes, input and output included, that tells
-# cats from dogs. The course asks for 72 % of hidden images from each and scores the second by its
-# size; you ask that it be within a point of the first.
+# `quantnet_tiny.tflite`, an integer file of at most 50,000 bytes, input and output included, that tells cats
+# from dogs. Both must recognise 72 % of the hidden images, and the second is scored by its size. Set yourself
+# a stricter goal: the small file should stay within one point of the large one.
 
 # %% tags=["parameters"]
 from labkit import runtime
@@ -96,7 +96,7 @@ def answers(network, x):
 
 
 def right_of(network, task=None):
-    """Bool (N,): which test images of a task, cats and dogs without, a Keras model or a file gets right."""
+    """Bool (N,): which test images of a task (cats and dogs by default) a Keras model or a file gets right."""
     task = task or data
     found = answers(network, task.x_test)
     classes = found[:, 0] > 0.5 if found.shape[1] == 1 else found.argmax(axis=1)
@@ -113,12 +113,12 @@ def fitted(network, task, epochs, rate, seed=SEED, **changes):
 # %% [markdown]
 # ## 1 · A network, counted before it is trained
 #
-# *QuantNET*: two convolutions of 3 × 3 with 32 and 64 filters, dense layers of 128 and 16, and one
-# output, the probability of the second class. The thesis gives the parameters of each layer: 896,
-# 18,496, 534,416, 2,064 and 17. It does not say whether there is any pooling.
+# The network is called *QuantNET*: two convolutions of 3 × 3 with 32 and 64 filters, dense layers of 128 and
+# 16 units, and one output, the probability of the second class. The thesis gives the number of parameters of
+# each layer: 896, 18,496, 534,416, 2,064 and 17. It does not say whether there is any pooling.
 #
-# A dense layer of $m$ units behind $n$ numbers has $n\,m + m$ parameters. By hand: 2,064 parameters and 16
-# units are $(2064 - 16)/16 = 128$ inputs, and so it should be, behind a layer of 128.
+# A dense layer of $m$ units that reads $n$ numbers has $n\,m + m$ parameters. By hand: 2,064 parameters and
+# 16 units mean $(2064 - 16)/16 = 128$ inputs, as there should be behind a layer of 128 units.
 
 
 # %% [markdown]
@@ -154,7 +154,7 @@ with check(
     ])
 
 # %% [markdown]
-# So 534,416 is a misprint. One digit away lies a number that comes out:
+# So 534,416 is a misprint. Which numbers that differ from it in a single digit are possible?
 
 # %%
 candidates = {int(text): inputs_of(int(text), 128)
@@ -165,13 +165,12 @@ untrained = quantnet.build()
 untrained.count_params()
 
 # %% [markdown]
-# 4,096 = 8 · 8 · 64 inputs are what *two* poolings leave of 32 × 32 pixels; the other numbers of inputs
-# are no multiple of 64 channels. That is the network here: 545,889 parameters, 96 % of them in one
-# layer.
+# 4,096 = 8 · 8 · 64 inputs are what *two* poolings leave of 32 × 32 pixels; 4,171, the only other candidate,
+# is not a multiple of 64 channels. So this is the network: 545,889 parameters, 96 % of them in one layer.
 #
-# **How much smaller does a plan make it?** The thesis multiplies each layer's parameters by its bits. By
-# hand, two layers of 10 and 90 parameters, the second one in 2 bits: $100 \cdot 32$ bits become
-# $10 \cdot 32 + 90 \cdot 2 = 500$, $6.4$ times less. (That is *not* the mean of 1 and 16.)
+# **How much smaller does a plan make it?** The thesis multiplies the parameters of each layer by its bits. By
+# hand, for two layers of 10 and 90 parameters, the second one in 2 bits: $100 \cdot 32$ bits become $10 \cdot
+# 32 + 90 \cdot 2 = 500$, which is $6.4$ times less. (This is *not* the mean of 1 and 16.)
 
 
 # %% [markdown]
@@ -212,19 +211,20 @@ with check(
 print(f"conv1 alone in one bit: {times_smaller(parameters, {'conv1': 1}):.4f} ×; the thesis has 1.01")
 
 # %% [markdown]
-# All ratios of the thesis come out but one, which should be 1.00. And two things can be read off before
-# any training: whatever is done to the convolutions, the size hardly moves; and whatever is done to the
-# first dense layer, it is the size.
+# All ratios of the thesis are right but one, which should be 1.00. And two things are clear before any
+# training: whatever is done to the convolutions hardly changes the size, and what is done to the first dense
+# layer decides it.
 #
 # ## 2 · What 2,400 images can tell
 #
-# The thesis compares methods by accuracies such as 65.6 and 66.0 %, on 2,400 test images. Two networks
-# are asked about the *same* images, so their difference is a mean over images, of +1 where only the
-# first is right, −1 where only the second is, and 0 where they agree. It has the standard error of a
+# The thesis compares methods by accuracies such as 65.6 and 66.0 %, on 2,400 test images. Two networks are
+# asked about the *same* images, so their difference is a mean over the images: of +1 where only the first
+# network is right, −1 where only the second is, and 0 where they agree. Its standard error is that of any
 # mean, $s/\sqrt N$.
 #
-# By hand: right are $(1, 1, 0, 1)$ and $(1, 0, 0, 1)$. The differences are $(0, 1, 0, 0)$, their mean is
-# $25$ points, their standard deviation $43.3$, and the standard error $43.3/\sqrt 4 = 21.7$ points.
+# By hand: let the first network be right on $(1, 1, 0, 1)$ and the second on $(1, 0, 0, 1)$. The differences
+# are $(0, 1, 0, 0)$; their mean is $25$ points, their standard deviation $43.3$, and the standard error
+# $43.3/\sqrt 4 = 21.7$ points.
 
 
 # %% [markdown]
@@ -271,9 +271,8 @@ with check(
               / np.mean([e for _, e in found]), 0.95, 1.05)
 
 # %% [markdown]
-# **Predict.** Unpaired, on 2,400 images of which two thirds are right, each of the two accuracies has a
-# standard error of 0.97 points. What do the thesis's tables for cats
-# and dogs show?
+# **Predict.** Unpaired, on 2,400 images of which two thirds are classified correctly, each of the two
+# accuracies has a standard error of 0.97 points. What do the thesis's tables for cats and dogs show?
 
 # %%
 my_guess = predict(
@@ -297,8 +296,9 @@ reveal("decidable", my_guess, "none" if beyond == 0 else "up to five" if beyond 
 pd.DataFrame({"below float (points)": told, "standard errors": told / error}).head(5).round(2)
 
 # %% [markdown]
-# The thesis says that its errors are means of 20 runs. That takes the scatter of *training* out, not that
-# of the test images, which are the same in all runs. So: several seeds, and pairs.
+# The thesis says that its figures are means of 20 runs. That averages out the scatter of *training*, but not
+# that of the test images, which are the same in all runs. We therefore take several seeds, and compare in
+# pairs.
 
 # %%
 floats, histories = {}, {}
@@ -322,7 +322,7 @@ def written(technique, content, task=CAT_DOG, seed=SEED, label=None, **options):
     return right_of(content, tasks[task])
 
 
-right = {}  # of each task, technique and seed: which test images are read
+right = {}  # of each task, technique and seed: which test images are right
 for (name, seed), network in floats.items():
     options = {"file": "quantnet.tflite", "hand_in": True} if name == CAT_DOG else {}
     right[name, "float", seed] = written("float", post_training.convert(network, "float"), name, seed,
@@ -350,20 +350,21 @@ pd.DataFrame({
     for name, seed in floats}).T.rename_axis(["network", "seed"]).round(2)
 
 # %% [markdown]
-# **What the table says:** cats and dogs are read at 75.5 to 77.2 %, ten points above the thesis's 66.00;
-# horses and frogs at 96.5 to 97.0 % (thesis 92.35). The network is the same. Mirrored and shifted images are
-# new, and with them the training images are read no better than the test images: nothing was learned by
-# heart.
+# **What the table says:** the networks recognise 75.5 to 77.2 % of the cats and dogs, ten points more than
+# the thesis's 66.00, and 96.5 to 97.0 % of the horses and frogs (thesis: 92.35). The layers are the same.
+# What is new is that the training images are mirrored and shifted; with that the network does no better on
+# its training images than on the test images, so it has learned nothing by heart.
 #
-# Look at the last column, too. The same recipe with three seeds spans 1.7 points, and each figure is
-# uncertain by as much again, because of the images. Differences between *files* of one network will be far
-# smaller than that, and can be told only because the images are the same.
+# Look at the last column, too. Three seeds of one recipe span 1.7 points, and the choice of images makes each
+# figure uncertain by as much again. The differences between *files* of one network will be far smaller than
+# that, and can be measured only because the images are the same.
 
 # %% [markdown]
 # ## 3 · After the training, or in it
 #
-# Tables 4.2 and 4.3. Post-training quantisation in all of TFLite's ways, then QAT (lab 04). **The control**
-# for QAT is as many epochs more without quantisation.
+# This section repeats the thesis's tables 4.2 and 4.3: post-training quantisation in all of TFLite's modes,
+# then QAT (lab 04). **The control** for QAT is a network that is trained for the same number of additional
+# epochs, without quantisation.
 
 # %%
 MODES = {"int8": "int8", "dynamic range": "dynamic_range", "float16": "float16", "16x8": "int16x8"}
@@ -393,17 +394,17 @@ pd.DataFrame({(task, technique): against_float(technique, task)
              ).T.rename_axis(["network", "file"]).astype({"seeds": int}).round(2)
 
 # %% [markdown]
-# **What the table says:** of cats and dogs all post-training files read what their float network reads, to a
-# tenth of a point, with errors of three tenths and less. The thesis loses 2.3 points with int8, and 1.35 even
-# with float16, which here changes one answer in a thousand: what its table shows is something else than
+# **What the table says:** on cats and dogs every post-training file is as accurate as its float network, to a
+# tenth of a point, with errors of three tenths or less. The thesis loses 2.3 points with int8, and 1.35 even
+# with float16, which here changes fewer than one answer in a thousand: whatever its table shows, it is not
 # rounding.
 #
-# QAT seems to gain, $+0.32 \pm 0.60$. The control gains $+0.15 \pm 0.59$ without any quantisation: neither
-# can be told from nothing. On horses and frogs, where the thesis sees QAT win 1.55 points over float, it is
-# $+0.15 \pm 0.31$.
+# QAT seems to gain, $+0.32 \pm 0.60$. But the control gains $+0.15 \pm 0.59$ without any quantisation:
+# neither can be distinguished from zero. On horses and frogs, where the thesis sees QAT win 1.55 points over
+# float, the gain is $+0.15 \pm 0.31$.
 #
-# **Transfer.** A network for cats and dogs is trained on for horses and frogs, or for cats and dogs that are
-# turned, mirrored and zoomed. What the thesis does not show is the control: the same few epochs from nothing.
+# **Transfer.** Now the network for cats and dogs is trained further on horses and frogs, or on cats and dogs
+# that are rotated, mirrored and zoomed. The thesis lacks a control: the same few epochs from scratch.
 
 # %%
 my_guess = predict(
@@ -424,7 +425,7 @@ for name in [task for task in tasks if task != CAT_DOG]:
     moved[name] = fitted(graph.copy_of(floats[CAT_DOG, SEED]), tasks[name], **A_FEW)
     scratch = fitted(quantnet.build(), tasks[name], **A_FEW)
     read = {"without any training": right_of(floats[CAT_DOG, SEED], tasks[name]),
-            "the same epochs from nothing": right_of(scratch, tasks[name]),
+            "the same epochs from scratch": right_of(scratch, tasks[name]),
             "float": written("float", post_training.convert(moved[name], "float"), name, label=label)}
     for technique, mode in MODES.items():
         if full:
@@ -437,39 +438,39 @@ for name in [task for task in tasks if task != CAT_DOG]:
         rows[name, technique] = {"accuracy (%)": 100 * mine.mean(),
                                  "against transfer, float (points)": difference, "± 2 s.e.": 2 * error}
 transfer = pd.DataFrame(rows).T.rename_axis(["to", "network"])
-gain, error = -transfer.loc[(HORSE_FROG, "the same epochs from nothing")].to_numpy()[1:]
+gain, error = -transfer.loc[(HORSE_FROG, "the same epochs from scratch")].to_numpy()[1:]
 reveal("transfer", my_guess,
        "is as good within two standard errors" if abs(gain) <= abs(error) else
        "is better" if gain > 0 else "is worse: it has to unlearn", f"{gain:+.1f} ± {abs(error):.1f} points.")
 transfer.round(2)
 
 # %% [markdown]
-# **What the table says:** after three epochs the network that knew cats and dogs reads 92.9 % of the horses
-# and frogs, the one that knew nothing 91.7 %: better, by a little more than two standard errors. Both are
-# below the 97 % of the network that had 24 epochs, so transfer saves time and not accuracy. (Without any
-# training it reads 26.7 %: to it frogs look like cats and horses like dogs. Exchange the labels, and that is
-# 73 %.)
+# **What the table says:** after three epochs the network that knew cats and dogs recognises 92.9 % of the
+# horses and frogs, and the one that knew nothing 91.7 %: transfer is better, by a little more than two
+# standard errors. Both stay below the 97 % of the network that had 24 epochs, so transfer saves time and does
+# not add accuracy. (Without any training it gets 26.7 % right: it takes frogs for cats and horses for dogs.
+# With the labels exchanged that would be 73 %.)
 #
-# On turned images transfer is worth eleven points. The task is nearly the old one: without any training the
-# old network reads 69.4 % of it. The thesis has 59.40, the accuracy that three epochs *from nothing* reach
-# here.
+# On rotated images transfer is worth eleven points. The task is nearly the old one: without any training the
+# old network is right about 69.4 % of them. The thesis reports 59.40 %, about what three epochs *from
+# scratch* reach here.
 #
-# Quantisation costs nothing here either. QAT gains 0.9 and 0.5 points over the network after transfer, but
-# these are two epochs more, and the network had not learned to the end.
+# Quantisation costs nothing here either. QAT gains 0.9 and 0.5 points over the network after transfer, but it
+# had two more epochs, and that network had not finished learning.
 
 # %% [markdown]
 # ## 4 · One layer at a time, down to one bit
 #
-# Eight bits are easy on every layer. With two or one they are not, and layers begin to differ. The
-# thesis's quantiser: take the mean off the weights, clip them to $[-1, 1]$, round to $2^b$ evenly spaced
-# values *without a zero*, and scale by α. For values $q$ the α of least squared error is
+# Every layer can do with eight bits. With two or one the layers begin to differ. The thesis's quantiser works
+# in four steps: subtract the mean from the weights, clip them to $[-1, 1]$, round to $2^b$ evenly spaced
+# values *without a zero*, and scale by α. For rounded values $q$ the α of least squared error is
 #
 # $$\alpha = \frac{\sum w\,q}{\sum q^2}, \qquad\text{for one bit } \alpha = \operatorname{mean}|w|
 # \quad\text{(XNOR-Net)}.$$
 #
-# By hand: $w = (0.7,\ 0.1,\ -0.3,\ -0.5)$ has the mean 0. In one bit $q = (1, 1, -1, -1)$ and $\alpha =
-# 0.4$. In two bits the values are $-1, -\tfrac13, \tfrac13, 1$; $q = (1, \tfrac13, -\tfrac13,
-# -\tfrac13)$, $\alpha = 1.0/1.333 = 0.75$, and the weights become $(0.75, 0.25, -0.25, -0.25)$.
+# By hand: $w = (0.7,\ 0.1,\ -0.3,\ -0.5)$ has the mean 0. In one bit $q = (1, 1, -1, -1)$ and $\alpha = 0.4$.
+# In two bits the possible values are $-1, -\tfrac13, \tfrac13, 1$; so $q = (1, \tfrac13, -\tfrac13,
+# -\tfrac13)$ and $\alpha = 1.0/1.333 = 0.75$, and the weights become $(0.75, 0.25, -0.25, -0.25)$.
 
 
 # %% [markdown]
@@ -543,17 +544,20 @@ plots.show(
 )
 
 # %% [markdown]
-# **What the figure says:** clipped at ±1, two bits *are* one bit here: no weight of 524,288 is beyond ±2/3,
-# the outer two values stay empty, and the squared error is the same 41 %. Fitted to the weights' spread, four
-# values leave 16 %. A layer that the thesis's table lists with two bits may have had one.
+# **What the figure says:** clipped at ±1, two bits *are* one bit here: none of the 524,288 weights is beyond
+# ±2/3, the outer two values are never used, and the squared error is the same 41 %. Fitted to the spread of
+# the weights, four values leave an error of 16 %. A layer that the thesis's table lists with two bits may
+# have had only one.
 #
-# `mixed_precision.quantize` applies a plan; where nothing else is said, values lie where they fit the spread
-# of the weights (`span="fitted"`), and the inputs of a layer, clipped at ±1, have as many bits as its weights.
-# What clipping cuts off has no gradient, so `within_one` first divides each layer's outputs by their size
-# and multiplies the next layer's weights. (The share that is clipped and the rate were chosen on validation
-# images, `cifar10_pairs.pair("cat", "dog", judged="validation")`, of one seed; epochs are as many as the
-# time allows.) Now one layer at a time, as in the thesis's figure 4.2: at once, and
-# after a short training.
+# `mixed_precision.quantize` applies a plan. Unless told otherwise it puts the values where they fit the
+# spread of the weights (`span="fitted"`), and gives the inputs of a layer, clipped at ±1, as many bits as its
+# weights. What clipping cuts off has no gradient, so `within_one` first divides the outputs of each layer by
+# their size and multiplies the next layer's weights by it. (The share that is clipped and the learning rate
+# were chosen on the validation images, `cifar10_pairs.pair("cat", "dog", judged="validation")`, with one
+# seed; the number of epochs is what time allows.)
+#
+# Now one layer at a time is quantised, as in the thesis's figure 4.2, and tested at once and after a short
+# training.
 
 # %%
 SHORT = {"epochs": {"quick": 0.5, "full": 1}[PROFILE], "rate": {"quick": 5e-4, "full": 3e-4}[PROFILE]}
@@ -591,21 +595,21 @@ plots.show(
 )
 
 # %% [markdown]
-# **What the figure says:** which layer is sensitive depends on what is asked. The weights of `linear1`, 96 %
-# of all, bear one bit at once with a loss of 0.9 points, those of the convolutions do not. With inputs of one
-# bit all layers suffer, and a single epoch of training brings `linear2` back to 1.5 points, `linear1` to 5.2
-# and `conv2` to 13.1.
+# **What the figure says:** which layer is sensitive depends on what is quantised. The weights of `linear1`,
+# 96 % of all, can be reduced to one bit at once with a loss of 0.9 points; those of the convolutions cannot.
+# When the inputs have one bit too, all layers suffer, and a single epoch of training brings `linear2` back to
+# a loss of 1.5 points, `linear1` to 5.2 and `conv2` to 13.1.
 #
-# The first layer stays at guessing for a reason that no training mends: pixels lie between 0 and 1, and of
-# all that are not black the sign is plus. The last layer does not come back in one epoch either. That first
-# and last layers are left in full precision (the thesis, and Lee et al. before) is borne out, and that
-# convolutions suffer more than dense layers, too, in this figure.
+# The first layer stays at the level of guessing for a reason that no training can mend: pixels lie between 0
+# and 1, so the sign of every pixel that is not black is plus. The last layer does not recover in one epoch
+# either. This supports leaving the first and the last layer in full precision, as the thesis does, and Lee et
+# al. before it; and in this figure convolutions do suffer more than dense layers.
 
 # %% [markdown]
 # ## 5 · Weights, neurons and bytes
 #
-# The thesis's figure 4.3: a share of the weights is set to zero, or that share of the neurons, and weights
-# win at every share. That they win at the same *share* is what lab 06 found, too.
+# In the thesis's figure 4.3 a share of the weights is set to zero, or the same share of the neurons, and
+# pruning weights is better at every share. Lab 06 found the same: for an equal *share*, single weights win.
 
 # %%
 my_guess = predict(
@@ -631,7 +635,7 @@ for share in (0.1, 0.25, 0.5, 0.75, 0.9) if full else (0.5, 0.9):
                      "gzip (bytes)": measure.size(content).gzip_bytes})
 pruned = pd.DataFrame(rows)
 level = 100 * right[CAT_DOG, "float", SEED].mean()
-plots.show(plots.over_sparsity(pruned, level), alt="Accuracy over the share of zeros: weights are above neurons up to one half and at guessing from three quarters on, where neurons still read 64 %.")
+plots.show(plots.over_sparsity(pruned, level), alt="Accuracy over the share of zeros: weights are above neurons up to one half and at guessing from three quarters on, where neurons still reach 64 %.")
 plots.show(plots.over_size(pruned, level), alt="Accuracy over bytes after gzip: neurons are above weights at every size below 1.6 MB.")
 
 # %%
@@ -645,17 +649,18 @@ pruned.pivot_table(index="sparsity (%)", columns="pattern", values=["accuracy (%
     {("gzip (bytes)", pattern): int for pattern in ("neurons", "weights")})
 
 # %% [markdown]
-# **What the figures say:** at the same *share*, weights win up to one half (67.9 against 62.8 %), as in the
-# thesis; beyond it they lose, since three quarters of the weights without any training leave nothing but
-# guessing. At the same *bytes* it is the other way round: half of the weights, as zeros, still take 1.2 MB
-# after gzip. Without half of the neurons the first dense layer has half its units and half its inputs, a
-# quarter of the weights, and the file 0.5 MB. What counts as "50 %" decided who won.
+# **What the figures say:** at the same *share* weights win up to one half (67.9 against 62.8 %), as in the
+# thesis. Beyond that they lose: a network that is deprived of three quarters of its weights, and not trained
+# again, can only guess. At the same number of *bytes* it is the other way round. A network of which half of
+# the weights are zero still takes 1.2 MB after gzip. Without half of its neurons the first dense layer has
+# half its units and half its inputs, so a quarter of its weights, and the file takes 0.5 MB. What was meant
+# by "50 %" decided who won.
 
 # %% [markdown]
 # ## 6 · Clusters, and training that keeps them
 #
-# Figure 4.4 and tables 4.4, 4.5. Weights of a layer that are alike share a value (lab 05). The thesis takes
-# sixteen.
+# Now the thesis's figure 4.4 and its tables 4.4 and 4.5: similar weights of a layer share one value (lab 05).
+# The thesis uses sixteen values.
 
 # %%
 CLUSTERED = {"epochs": {"quick": 0.25, "full": 1}[PROFILE], "rate": 2e-4}
@@ -701,38 +706,40 @@ clusters = pd.DataFrame(rows).T.drop(columns=["seeds, from", "to", "seeds"]).ren
 clusters.astype({"gzip (bytes)": int}).round(2)
 
 # %% [markdown]
-# And do the sixteen values survive? Different weights that one output of a layer has, in the files:
+# Do the sixteen values survive? The next table counts the different weights of one output of a layer, in the
+# files:
 
 # %%
 pd.DataFrame({technique: values_of(files[technique]) for technique in files
               if technique in ("16 clusters", "16 clusters, int8", "16 clusters, QAT int8", "16 clusters, CQAT int8")}).T.set_axis(LAYERS, axis=1)
 
 # %% [markdown]
-# **What the tables say:** sixteen values a layer lose $0.4 \pm 0.7$ points, eight lose $1.3 \pm 1.1$, four
-# 3.5: sixteen is where the loss goes below what 2,400 images can tell, and so the thesis's choice is borne
-# out, though not to a value. Post-training quantisation keeps the sixteen values and costs nothing more.
+# **What the tables say:** sixteen values per layer lose $0.4 \pm 0.7$ points, eight lose $1.3 \pm 1.1$, four
+# 3.5. Of the numbers tried sixteen is the smallest whose loss 2,400 images cannot establish, so the thesis's
+# choice is supported. Post-training quantisation keeps the sixteen values and costs nothing more.
 #
-# QAT does not: `linear1` has up to 125 values an output afterwards, and the file grows to 385 kB.
-# Cluster-preserving QAT keeps them, and the file has 279 kB. That is the thesis's table 4.5, in files instead
-# of Keras networks, and its point: what keeping clusters wins is *bytes*. The accuracies (76.67 and 76.83 %)
-# cannot be told apart. Its 0.1922 MB after plain QAT, as small as without QAT, is not what came out here.
+# QAT does not keep them: afterwards `linear1` has up to 125 values per output, and the file grows to 385 kB
+# after gzip. Cluster-preserving QAT (CQAT) does, and the file takes 279 kB. This is what the thesis's table
+# 4.5 shows, here with files instead of Keras networks: keeping the clusters wins *bytes*. The accuracies
+# (76.67 and 76.83 %) cannot be told apart. The thesis's 0.1922 MB after plain QAT, as small as without QAT,
+# could not be reproduced.
 
 # %% [markdown]
 # ## 7 · How many dimensions?
 #
-# 4,096 numbers leave the second convolution for each image; the images do not fill a space of 4,096
-# dimensions. How many *do* they take? By **principal components**: how many explain 99 % of the variance.
-# That counts straight directions: a circle is two of them. By **two nearest neighbours** (Facco et al.,
-# 2017): where points lie evenly on $d$ dimensions, the ratio $\mu = r_2/r_1$ of the distances to the second
-# and the first neighbour has the distribution
+# The second convolution puts out 4,096 numbers for each image, but the images do not fill a space of 4,096
+# dimensions. How many do they fill? There are two ways to estimate it. **Principal components**: how many of
+# them explain 99 % of the variance? This counts straight directions, so a circle counts as two. **Two nearest
+# neighbours**, TwoNN (Facco et al., 2017): where points are spread evenly over $d$ dimensions, the ratio $\mu
+# = r_2/r_1$ of the distances to the second and the first neighbour has the distribution
 #
 # $$F(\mu) = 1 - \mu^{-d}, \qquad\text{so that}\quad -\log(1 - F) = d\,\log\mu,$$
 #
-# a line through the origin whose slope is the dimension. (The thesis prints $d + 1$ for the exponent.)
-# For $N$ ratios in rising order $F = i/N$; the largest tenth, outliers and noise, is left out of the fit.
+# a line through the origin whose slope is the dimension. (The thesis prints $d + 1$ for the exponent.) For
+# $N$ ratios in ascending order $F = i/N$; the largest tenth, outliers and noise, is left out of the fit.
 #
-# By hand: four ratios $1.155, 1.414, 2, 7$ have $F = \tfrac14, \tfrac12, \tfrac34, 1$. With the last one left
-# out, $\log\mu = 0.144, 0.347, 0.693$ and $-\log(1-F) = 0.288, 0.693, 1.386$: twice as much each, $d = 2$.
+# By hand: four ratios $1.155, 1.414, 2, 7$ have $F = \tfrac14, \tfrac12, \tfrac34, 1$. Without the last one
+# $\log\mu = 0.144, 0.347, 0.693$ and $-\log(1-F) = 0.288, 0.693, 1.386$, twice as much each: $d = 2$.
 
 
 # %% [markdown]
@@ -782,8 +789,8 @@ with check(
         c.close(f"{name}, as labkit has it", slope(nearest), dimension.two_nn(points).dimension, tolerance=1e-6)
 
 # %% [markdown]
-# **Before it is used, where does it fail?** Five shapes whose dimension is known, and noise in ever more
-# dimensions, from as many points as the layers will get.
+# **Where does it fail?** Before we use it, we try it on four shapes whose dimension is known and on noise in
+# more and more dimensions, with as many points as the layers will get.
 
 # %%
 COUNT = 5000 if full else 400
@@ -813,24 +820,25 @@ for (name, true), points in clouds.items():
 pd.DataFrame(rows).T.rename_axis(["points", "dimension"]).round(2)
 
 # %% [markdown]
-# **What the table says:** up to five dimensions TwoNN is right within its interval, at ten it reads four to
-# six per cent too low. Of 20 dimensions it reads 17.6, of 50 34, of 100 51, of 1,024 185. The intervals are
-# narrow all the same and do not hold the truth: they know how ratios scatter and nothing of the bias. Half of
-# the points read nearly the same, so that does not give it away either. From eighteen on a reading is a lower
-# bound, good for comparing equally many points, and `dimension.two_nn` warns of it.
+# **What the table says:** up to five dimensions the interval of TwoNN contains the truth; at ten the estimate
+# is four to six per cent too low. For 20 dimensions it is 17.6, for 50 only 34, for 100 51 and for 1,024 185.
+# The intervals are narrow all the same and miss the truth: they measure how the ratios scatter and know
+# nothing of the bias. Half of the points give nearly the same estimate, so that does not reveal the bias
+# either. Above eighteen an estimate is a lower bound, useful for comparing sets of equally many points, and
+# `dimension.two_nn` warns of it.
 #
-# Components count straight directions: exact where the shape is straight, two for the circle, three for the
-# roll, eleven for the sphere of ten.
+# Principal components count straight directions: they are right, or nearly so, where the shape is straight,
+# and give two for the circle, three for the roll and eleven for the sphere of ten dimensions.
 #
-# **Predict.** Ansuini et al. (2019) found that through a trained network the dimension first rises, then
-# falls: a *hunchback*. The thesis sees it in QuantNET, too. Two controls: the same network before its
-# training, and one that has learned random labels by heart.
+# **Predict.** Ansuini et al. (2019) found that along the layers of a trained network the dimension first
+# rises and then falls: a *hunchback*. The thesis sees it in QuantNET, too. We add two controls: the same
+# network before its training, and one that has learned random labels by heart.
 
 # %%
 my_guess = predict(
     "the hunchback",
-    "the dimension behind the second convolution less that of the images, by TwoNN: in the trained network",
-    choices=["rises by a fifth and more, in the untrained one not", "rises in both", "does not rise"],
+    "from the images to what is behind the second convolution, the dimension by TwoNN",
+    choices=["rises by a fifth or more in the trained network, not in the untrained one", "rises in both", "does not rise"],
     answer=None,
 )
 
@@ -866,7 +874,7 @@ mean = profile.xs("mean", axis=1, level=1)
 rise = mean["conv2"] / mean["images"]
 reveal("the hunchback", my_guess,
        "does not rise" if rise["trained"] < 1.2 else "rises in both" if rise["untrained"] >= 1.2 else
-       "rises by a fifth and more, in the untrained one not",
+       "rises by a fifth or more in the trained network, not in the untrained one",
        f"trained × {rise['trained']:.2f}, untrained × {rise['untrained']:.2f}.")
 profile.round(1)
 
@@ -882,26 +890,28 @@ plots.show(
 )
 
 # %% [markdown]
-# **What the figures say:** there is a hunchback. Through the trained networks TwoNN's reading rises from 28
-# to 45 and 51, and falls to 14, 5 and 1; the thesis has 26, 33, 49, 24 and, behind `linear2`, 1. The seeds'
-# standard deviation is below two. The first control passes: before any training nothing rises, 28, 28, 27.
-# The second one does not: a network that has learned 97 % of 1,500 random labels by heart has a hunchback of
-# 42. What rises comes with training, but not with understanding anything. (All readings above eighteen are
-# too low; what is compared is equally many points of the same images.)
+# **What the figures say:** there is a hunchback. In the trained networks TwoNN's estimate rises from 28 to 45
+# and 51, and falls to 14, 5 and 1; the thesis has 26, 33, 49, 24 and, behind `linear2`, 1. The standard
+# deviation over the seeds is below two. The first control confirms it: before any training nothing rises, 28,
+# 28, 27. The second does not: a network that has learned 97 % of 1,500 random labels by heart has a hunchback
+# of 42. So the rise comes with training, but not with understanding anything. (All estimates above eighteen
+# are too low; what we compare are equally many points of the same images.)
 #
-# Components tell another story. They rise without any training as well, and highest there: 79 behind
-# `linear1`. A dense layer of 128 random directions bends its inputs into many straight ones. By components
-# alone "a hunchback" would be a property of the widths of the layers.
+# Principal components tell another story. They rise without any training as well, and highest there: to 79
+# behind `linear1`, where a dense layer of 128 random directions bends its inputs into many straight ones.
+# Judged by components alone, a hunchback would be a property of the layers' widths.
 
 # %% [markdown]
 # ## 8 · Which layers are significant?
 #
-# A layer is *significant* if it changes the dimension: $|ID_l - ID_{l-1}| > \Delta$, says the thesis;
-# Hybrid-Net (Chakraborty et al., 2020) counts increases of principal components alone. The first and the last
-# layer are left in full precision either way; significant ones get two bits, the others one.
+# The thesis calls a layer *significant* if it changes the dimension by more than a threshold: $|ID_l -
+# ID_{l-1}| > \Delta$. Hybrid-Net (Chakraborty et al., 2020) counts only increases, and those of principal
+# components. Both leave the first and the last layer in full precision; of the others the significant ones
+# get two bits and the rest one.
 #
-# By hand: dimensions $20, 50, 45, 10$ of the input and three layers have the changes $30, -5, -35$. With
-# $\Delta = 20$ the first and the third layer are significant by the change, the first one alone by the increase.
+# By hand: the dimensions $20, 50, 45, 10$ of the input and of three layers have the changes $30, -5, -35$.
+# With $\Delta = 20$ the first and the third layer are significant by their change, and the first alone by its
+# increase.
 
 
 # %% [markdown]
@@ -959,9 +969,10 @@ choices = pd.DataFrame(rows)
 choices[choices["Δ from"].le(20) & choices["to"].ge(20)].set_index(["estimator", "rule"])
 
 # %% [markdown]
-# What the table says: from the thesis's own figures. Its two columns of TwoNN, both at Δ = 20, choose
-# different layers: the second one, TwoNN*, chooses *none*. And PCA disagrees with TwoNN because of the rule: by
-# the change instead of the increase it would have chosen `linear2`, too.
+# **What the table says:** these are the thesis's own figures. Its two columns of TwoNN choose different
+# layers at the same Δ = 20: the second one, TwoNN*, chooses *none*. And the rule matters as much as the
+# estimator: by the change instead of the increase, principal components would have chosen `linear2`, too; by
+# the increase instead of the change, TwoNN would have chosen nothing.
 #
 # Now with the dimensions that were measured here:
 
@@ -977,12 +988,13 @@ for estimator, table in measured.items():
 pd.DataFrame(rows).T.rename_axis(["estimator", "rule"])
 
 # %% [markdown]
-# **What the table says:** here `linear1` is the one layer whose change of TwoNN's dimension is above 20, with
-# all three seeds; `linear2`, significant in the thesis, changes it by nine, `conv2` by six. PCA's increase
-# chooses `conv2`, as in the thesis, and by the change it chooses `linear2` too. So the disagreement of the
-# two measures is borne out, and the four rows lead to four different plans.
+# **What the table says:** here `linear1` is the only layer that changes TwoNN's dimension by more than 20,
+# with all three seeds; `linear2`, significant in the thesis, changes it by nine and `conv2` by six. The
+# increase of principal components chooses `conv2`, as in the thesis, and their change chooses `linear2` as
+# well. So the two estimators do disagree, and the four rows lead to four different plans.
 #
-# **Which one do the accuracies bear out?** Table 4.7 once more, every plan of it.
+# **Which one do the accuracies support?** To find out, we train every plan of the thesis's table 4.7, and
+# four variants.
 
 # %%
 pd.set_option("display.max_colwidth", 80)  # plans have long names
@@ -1042,33 +1054,35 @@ for name, plan in PLANS.items():
 pd.DataFrame(rows).T.rename_axis(["task", "plan"]).astype({"seeds": int}).round(2)
 
 # %% [markdown]
-# **What the table says.** *Which layer:* a binary `conv2` costs 8.9 points of cats and dogs, six to thirteen
-# with each of the seeds, a binary `linear1` 2.9. On horses and frogs it is 10.5 against 0.5. That is the
+# **What the table says.** *Which layer?* A binary `conv2` costs 8.9 points on cats and dogs (six to thirteen,
+# depending on the seed), a binary `linear1` 2.9. On horses and frogs it is 10.5 against 0.5. That is the
 # opposite of the thesis's table (65.6 and 65.0 %), and of what TwoNN says, which calls `linear1` significant
-# and `conv2` not. PCA, which calls `conv2` significant, is nearer to it, though its own plan, two bits there
-# and one elsewhere, reads only 58.7 %.
+# and `conv2` not. The increase of principal components, which calls `conv2` significant, comes nearer to it,
+# though its own plan, two bits there and one elsewhere, reaches only 58.7 %.
 #
-# *Two bits or one:* TwoNN's plan, two bits in the dense layers, is 11 points better than one bit everywhere,
-# as the thesis claims; on horses and frogs it is none. But look at what two bits were given to. With **inputs
-# of eight bits** and the same weights, both plans lose three points, one as much as the other: it is the
-# *inputs* of one bit that cost, not the weights, and only the weights are stored. The file is as small with
-# either. Nor do the dense layers' second bits of weight matter: clipped at ±1, where two bits are one, the
-# plan reads 69.0 instead of 67.8 % with that seed.
+# *Two bits or one?* TwoNN's plan, with two bits in the dense layers, is 11 points better than one bit
+# everywhere, as the thesis claims; on horses and frogs no difference can be seen. But look at what was given
+# two bits. With **inputs of eight bits** and the same weights both plans lose three points, one as much as
+# the other: the cost lies in *inputs* of one bit and not in the weights, and only the weights are stored, so
+# the file is as small with either. Nor does the second bit of the dense layers' weights matter: clipped at
+# ±1, where two bits are one, the plan reaches 69.0 % with one seed, against 67.5 % in the mean of three when
+# the values are fitted.
 #
-# Our losses at few-bit inputs are far above the thesis's 1.8 and 0.2 points. They are after four epochs, its
-# training is not described, and ours were still learning: take the order, not the distance. The ratios of
-# size are exact, and a little lower once biases and scales are counted.
+# With inputs of few bits our losses are far above the thesis's 1.8 and 0.2 points. Ours are after four
+# epochs, and the thesis does not say how long it trained: trust the order more than the distance. The ratios
+# of size are exact, and a little lower once biases and scales are counted.
 
 # %% [markdown]
 # ## 9 · One bit is one bit
 #
-# So far one bit was a float of two values. In memory a row of $K$ signs is $K/8$ bytes, a 1 for a plus, and
-# the product of two rows needs no multiplication: where the bits are the same the product is $+1$, elsewhere
-# $-1$, so that
+# So far one bit was a floating-point number with two values. In memory a row of $K$ signs takes $K/8$ bytes,
+# with a 1 for a plus, and the product of two rows needs no multiplication: where the bits agree the product
+# is $+1$, elsewhere $-1$, so that
 #
 # $$a \cdot b = K - 2 \cdot \text{(number of bits that differ)}.$$
 #
-# By hand: $(+,-,-,+) \cdot (+,+,-,-)$, bits 1001 and 1100. They differ in 0101, two places: $4 - 2 \cdot 2 = 0$.
+# By hand: $(+,-,-,+) \cdot (+,+,-,-)$ are the bits 1001 and 1100. Their exclusive or is 0101, so two places
+# differ: $4 - 2 \cdot 2 = 0$.
 
 
 # %% [markdown]
@@ -1092,7 +1106,7 @@ with check(
     "xnor",
     exercise="xnor_products",
     what="the example by hand, 19 signs (three bytes with five idle bits), and `packed.product`.",
-    why="a hundred multiplications become two instructions; that is what one bit is for.",
+    why="64 multiplications become two instructions, an exclusive or and a count: that is what one bit is for.",
 ) as c:
     four = np.packbits(np.array([[1, 0, 0, 1], [1, 1, 0, 0]], np.uint8), axis=1)
     c.equal("by hand", xnor_products(four[:1], four[1:], 4), [[0]], misconceptions=[
@@ -1109,7 +1123,8 @@ with check(
     c.equal("labkit's", xnor_products(bits[:4], bits[4:], 19), packed.product(bits[None, :4], bits[None, 4:], 19))
 
 # %% [markdown]
-# **Does it really?** The first dense layer of a binary network: Keras multiplies floats, you count bits.
+# **Does it really?** We take the first dense layer of a binary network, where Keras multiplies floating-point
+# numbers and you count bits.
 
 # %%
 binary = trained_plans.get(("linear1 binary", CAT_DOG, SEED)) or mixed({"linear1": 1})
@@ -1128,8 +1143,8 @@ print(f"{ours.size:,} outputs, the same to the last bit; the weights are {bits.n
       f"instead of {layer.kernel.numpy().nbytes:,}")
 
 # %% [markdown]
-# Two bits are two planes of signs, $c = s_0 + 2 s_1$, and a product four counts; a convolution's border has no
-# sign at all and is masked. `packed.predict` does both:
+# Two bits are two planes of signs, $c = s_0 + 2 s_1$, and a product takes four counts; the padding of a
+# convolution has no sign at all and is masked. `packed.predict` does both:
 
 # %%
 name, one = list(trained_plans.items())[-1]
@@ -1144,19 +1159,20 @@ pd.DataFrame({layer.name: {"bytes, packed": packed.pack(layer).nbytes,
 # %% [markdown]
 # ## 10 · All plans
 #
-# Three inner layers in one, two or 32 bits are 27 plans. Each of them is applied, trained a little, and
-# tested (with inputs of eight bits: it is the weights that are stored): what usually nobody can know is known here. Then every measure that claims to know beforehand has
-# to predict the order in which they come out.
+# Three inner layers in one, two or 32 bits make 27 plans. Each of them is applied, trained a little and
+# tested, with inputs of eight bits, since only the weights are stored. So here we know what can usually not
+# be known. Then every measure that claims to know it in advance has to predict the order of the plans.
 #
-# The measure of today needs one idea more. Near a minimum of the loss a change $\delta$ of the weights costs
-# about $\tfrac12\,\delta^{\mathsf T} H \delta$, with the Hessian $H$ of second derivatives. HAWQ-V2 takes its mean
-# diagonal for each layer. $H$ has $545{,}889^2$ entries, but $Hv$, for a vector $v$, is the gradient of
-# $v \cdot g$, as cheap as two gradients. And with *random signs* for $v$
+# A more recent measure needs one more idea. Near a minimum of the loss a change $\delta$ of the weights costs
+# about $\tfrac12\,\delta^{\mathsf T} H \delta$, where $H$ is the Hessian, the matrix of second derivatives.
+# HAWQ-V2 takes the mean of its diagonal for each layer. $H$ has $545{,}889^2$ entries, but the product $Hv$
+# with a vector $v$ is the gradient of $v \cdot g$, where $g$ is the gradient of the loss: it costs as much as
+# two gradients. And if $v$ consists of *random signs*,
 #
 # $$\mathbb E\,[v^{\mathsf T} H v] = \sum_{ij} H_{ij}\,\mathbb E[v_i v_j] = \sum_i H_{ii}.$$
 #
-# By hand: $H = \begin{pmatrix}2&1\\1&3\end{pmatrix}$; $v = (1, 1)$ gives $7$, $v = (1, -1)$ gives $3$; their
-# mean is $5$, the trace.
+# By hand: for $H = \begin{pmatrix}2&1\\1&3\end{pmatrix}$ the signs $v = (1, 1)$ give $7$ and $v = (1, -1)$
+# give $3$; their mean is $5$, the trace.
 
 
 # %% [markdown]
@@ -1176,7 +1192,7 @@ def trace(times, size, draws, random):
 with check(
     "trace",
     exercise="trace",
-    what="a diagonal matrix in one draw, a full one in 4,000, and the Hessian of a small loss.",
+    what="a diagonal matrix in one draw, and a full one in 4,000.",
     why="a quantity of 300 billion entries from a few gradients.",
 ) as c:
     diagonal = np.array([2.0, -1.0, 5.0])
@@ -1199,9 +1215,10 @@ with check(
         otherwise="the diagonal was asked entry by entry: that takes as many products as there are weights.")
 
 # %% [markdown]
-# Each measure gives a layer and a width an expected damage; a plan's is their sum. Measures that know layers
-# only (dimensions) are multiplied by what so many bits do to normally distributed weights. **Controls:** all
-# layers alike, the number of weights, and 200 random scores.
+# Each measure assigns an expected damage to a layer and a number of bits; the damage of a plan is the sum.
+# Where a measure knows only layers (the dimensions), its score is multiplied by the error that so many bits
+# leave in normally distributed weights. **Controls:** all layers alike, the number of weights, and 200 random
+# scores.
 
 # %%
 seconds, damage = {}, {}
@@ -1250,8 +1267,9 @@ pd.DataFrame({name: table[1] / table[1].sum() for name, table in damage.items()}
     seconds=pd.Series(seconds).round(1))
 
 # %% [markdown]
-# What one bit in a layer is expected to do there, as a share of all three layers' damage. **Predict**, before
-# the plans come out:
+# The first table shows the mean trace of each layer's Hessian, with its standard error; the second one how
+# much of the damage, if all three layers have one bit, each measure expects from which. **Predict**, before
+# the plans are tested:
 
 # %%
 my_guess = predict(
@@ -1281,14 +1299,14 @@ unbeaten.round({"kB": 1, "accuracy (%)": 2, "cross-entropy": 3}).set_index(INNER
 
 # %% [markdown]
 # **What the table says:** seven plans are beaten by no other in size and accuracy, and `linear1` has one bit
-# in all of them. With `conv2` in full precision the network then reads 76.8 to 77.2 %, as float does, in 144
-# to 152 kB; with `conv2` of one or two bits 72.6 to 73.4 % in half of that. The bits belong into `conv2`, and
-# nowhere else.
+# in all of them. With `conv2` in full precision the network then reaches 76.8 to 77.2 %, as in float, in 144
+# to 152 kB; with one or two bits in `conv2` it reaches 72.6 to 73.4 % in half of that. The bits belong in
+# `conv2`, and nowhere else.
 #
-# A rank correlation (Spearman's: the correlation of the ranks) of 1 is the right order, of 0 none at all. But
-# accuracies on 2,400 images are uncertain, and so is the order. The **bootstrap** says how much: draw as many
-# test images with repetition, take every plan's errors on *those* images, and correlate again; 95 % of what comes
-# out is the interval.
+# A rank correlation (Spearman's: the correlation of the ranks) is 1 if the order is right, and 0 if there is
+# no relation. But accuracies on 2,400 images are uncertain, and so is their order. The **bootstrap** says how
+# uncertain: draw as many test images again, with replacement, take the errors of all plans on *those* images,
+# and correlate again; the middle 95 % of the results are the interval.
 
 
 # %% [markdown]
@@ -1388,29 +1406,30 @@ with plots.style():
 plots.show(figure, alt="Rank correlation of each measure with its interval: PCA's increase 0.88 and the Hessian 0.84 at the top, noise of the outputs 0.62, all layers alike 0.42, random scores 0.39 from 0 to 0.8, the number of weights 0.14, TwoNN's change 0.07.")
 
 # %% [markdown]
-# **What the figure says:** TwoNN's change is at the very bottom, 0.07 with an interval across zero, below the
-# number of weights and below the mean of *random* scores, 0.39. (Random scores are not at 0: they know as
-# well that fewer bits do more harm. That, and no more, is what a measure has to beat.) It gives `linear1` 69
-# % of the damage, which is where one bit does none. A plan chosen by it is 2.3 points below the best one of
-# its size, by chance it would be 1.4.
+# **What the figure says:** TwoNN's change is at the very bottom, at 0.07 with an interval that includes zero,
+# below the number of weights and below the mean of *random* scores, 0.39. (Random scores are not at 0,
+# because they know as well that fewer bits do more harm. A measure has to beat that.) TwoNN expects 69 % of
+# the damage in `linear1`, exactly where one bit does none. A plan chosen by it is 2.25 points below the best
+# one of its size; a plan chosen by chance is 1.35 below.
 #
-# PCA's increase and the Hessian are at the top, 0.88 and 0.84; their intervals hold each other, and one
-# random score in forty reaches 0.79. With another seed's network the Hessian and the noise of the outputs are
-# as good as PCA (and all layers alike are at 0.78, with eight plans), so that the order of these three is not
-# decided. PCA's increase puts all of the damage on one of three layers: with three layers a lucky guess goes
-# far. The noise of the outputs needs neither labels nor a gradient and a quarter of the Hessian's time.
+# PCA's increase and the Hessian are at the top, with 0.88 and 0.84; their intervals overlap almost entirely, and
+# one random score in forty reaches 0.79. With another seed's network the Hessian and the noise of the outputs
+# are as good as PCA (and all layers alike reach 0.78, on eight plans), so the order of these three is not
+# decided. PCA's increase puts all of the damage on one of the layers, and with only three layers a lucky
+# guess goes a long way. The noise of the outputs needs neither labels nor gradients, and a quarter of the
+# Hessian's time.
 
 # %% [markdown]
 # ## 11 · Backwards from the bytes
 #
-# 96 % of the parameters are the first dense layer's, so a plan of bits alone ends at 72 kB. With *fewer units*
-# there, fewer bytes are left for any number of bits. Weights of $b$ bits and biases of 32: for filters $f_1, f_2$
-# and units $u$, 16 and one,
+# 96 % of the parameters belong to the first dense layer, so a plan of bits alone cannot get below 72 kB.
+# *Fewer units* there save bytes at any number of bits. With weights of $b$ bits and biases of 32, for $f_1$
+# and $f_2$ filters, $u$ units, 16 more and one output, the network takes
 #
 # $$\tfrac b8\,(27 f_1 + 9 f_1 f_2 + 64 f_2 u + 16 u + 16) + 4\,(f_1 + f_2 + u + 16 + 1)\ \text{bytes.}$$
 #
-# By hand: $f = (2, 4)$, $b = 8$, 1,000 bytes. Without any unit there are $54 + 72 + 16 + 4 \cdot 23 = 234$ bytes; a
-# unit takes $256 + 16 + 4 = 276$; $(1000 - 234)/276 = 2.8$: two units.
+# By hand: $f = (2, 4)$, $b = 8$, 1,000 bytes. Without any unit there are $54 + 72 + 16 + 4 \cdot 23 = 234$
+# bytes; a unit takes $256 + 16 + 4 = 276$; $(1000 - 234)/276 = 2.8$, so two units fit.
 
 
 # %% [markdown]
@@ -1448,15 +1467,15 @@ with check(
         c.equal(f"{filters}, {bits} bits, a byte less", units_that_fit(size - 1, filters, bits), units - 1)
 
 # %% [markdown]
-# Where do the weights of the small network come from? **Structured pruning** (lab 06) keeps the filters and units
-# of the large one that have the largest norms, and trains them on. The control trains the same small network from
-# nothing, as long.
+# Where do the weights of the small network come from? **Structured pruning** (lab 06) keeps those filters and
+# units of the large one that have the largest norms, and trains on. The control trains the same small network
+# from scratch, for as many epochs.
 
 # %%
 my_guess = predict(
     "cut down",
-    "a network cut out of the trained one, against the same small one from nothing, equal epochs",
-    choices=["the cut one is better", "no difference that 2,400 images can tell", "from nothing is better"],
+    "a network cut out of the trained one, against the same small one from scratch, equal epochs",
+    choices=["the cut one is better", "no difference that 2,400 images can tell", "from scratch is better"],
     answer=None,
 )
 
@@ -1491,25 +1510,24 @@ for design, (budget, filters) in DESIGNS.items():
         if (name, seed) == (CAT_DOG, SEED):
             runtime.set_seed(seed)
             scratch = fitted(quantnet.build(filters, (units, 16)), tasks[name], **TRAIN_ON, seed=seed)
-            right[name, f"{design}, from nothing, float", seed] = right_of(scratch, tasks[name])
+            right[name, f"{design}, from scratch, float", seed] = right_of(scratch, tasks[name])
         tiny[design, name, seed] = len(content)
     for name in tasks:
-        for kind in ("cut, float", "from nothing, float", "int8"):
+        for kind in ("cut, float", "from scratch, float", "int8"):
             if (name, f"{design}, {kind}", SEED) in right:
                 rows[name, design, kind] = {"units": units} | against_float(f"{design}, {kind}", name) | (
                     {"bytes": tiny[design, name, SEED]} if kind == "int8" else {})
-gain, error = paired(right[CAT_DOG, "≤ 50 kB, cut, float", SEED], right[CAT_DOG, "≤ 50 kB, from nothing, float", SEED])
+gain, error = paired(right[CAT_DOG, "≤ 50 kB, cut, float", SEED], right[CAT_DOG, "≤ 50 kB, from scratch, float", SEED])
 reveal("cut down", my_guess, "no difference that 2,400 images can tell" if abs(gain) <= 2 * error else
-       "the cut one is better" if gain > 0 else "from nothing is better", f"{gain:+.1f} ± {2 * error:.1f} points.")
+       "the cut one is better" if gain > 0 else "from scratch is better", f"{gain:+.1f} ± {2 * error:.1f} points.")
 small_ones = pd.DataFrame(rows).T.rename_axis(["task", "design", "network"])
 whole = {name: small_ones[name].map(lambda v: "" if np.isnan(v) else f"{v:,.0f}") for name in ("units", "seeds", "bytes")}
 small_ones.assign(**whole).round(2)
 
 # %% [markdown]
-# **How long?** Six epochs are too few to begin with, and perhaps too few to go on with: the table above has
-# 93.9 % of horses and frogs in 18,704 bytes, with one seed, and one might ask for 94. The number of epochs is a
-# choice, and choices are made on the *validation* images. The test images are asked once, about the number that
-# was chosen.
+# **How long?** Six epochs may be too few. With them the smaller design recognises 93.9 % of the horses and
+# frogs (one seed): do twelve give more? The number of epochs is a choice, and choices are made on the
+# *validation* images. The test images are used once, for the number that was chosen.
 
 # %%
 if full:
@@ -1532,7 +1550,8 @@ if full:
 longer.rename_axis("epochs").round(2).astype(object).where(longer.notna(), "") if full else "the full profile chooses it"
 
 # %% [markdown]
-# **Fewer bits or fewer units?** The same 20,000 bytes, spent on eight bits, on four and on two:
+# **Fewer bits or fewer units?** The same 20,000 bytes can be spent on weights of eight bits, of four or of
+# two:
 
 # %%
 rows = {}
@@ -1549,26 +1568,29 @@ table = pd.DataFrame(rows).T.drop(columns=["seeds, from", "to", "seeds"]).astype
 table.rename_axis(["task", "network"]).round(2) if full else "the full profile trains them"
 
 # %% [markdown]
-# **What the tables say:** backwards from the bytes it works. 47,560 of them hold nine units behind 48
-# filters, and that int8 file reads 76.8 % of cats and dogs, what the float network of two megabytes reads
-# ($+0.3 \pm 1.0$ points), and 96.7 % of horses and frogs. 18,704 bytes read 74.0 and 93.9 % after six epochs;
-# after twelve, chosen on the validation images (95.8 against 95.1 %), $95.8 \pm 0.5$ % of horses and frogs,
-# the mean and deviation of three seeds. The thesis's smallest has 132,100 bytes. A network that was cut out
-# of the trained one is 13 points better than the same one from nothing: six epochs go on where the large one
-# had come to, and are far too few to begin with. That is what the control says, and not that small networks
-# could not be trained from nothing in more.
+# **What the tables say:** designing backwards from the bytes works. A file of 47,560 bytes holds nine units
+# behind 48 filters, and recognises 76.8 % of the cats and dogs, as many as the float network of two megabytes
+# ($+0.3 \pm 1.0$ points), and 96.7 % of the horses and frogs. A file of 18,704 bytes reaches 74.0 and 93.9 %
+# after six epochs. Twelve are better on the validation images (95.8 against 95.1 %), and the test images then
+# give $95.8 \pm 0.5$ % of the horses and frogs, mean and standard deviation of three seeds. The smallest
+# network of the thesis takes 132,100 bytes.
 #
-# Fewer bits or fewer units? The same 20,000 bytes hold 10 units of eight bits, 22 of four or 47 of two. After
-# twelve epochs eight and four bits cannot be told apart on either task (74.0 and 74.3 %, 95.1 and 95.3 %),
-# and two bits read 1.2 to 1.6 points less than either. Four bits are not worth a format that few devices
-# compute in; two are not worth it at all here.
+# A network that was cut out of the trained one is 13 points better than the same one from scratch: six epochs
+# are enough to continue from what the large one has learned, and far too few to begin with. That is all the
+# control says; it does not say that small networks cannot be trained from scratch in more epochs.
+#
+# Fewer bits or fewer units? 20,000 bytes hold 10 units of eight bits, 22 of four or 47 of two. After twelve
+# epochs eight and four bits cannot be told apart on either task (74.0 and 74.3 %, 95.1 and 95.3 %), and two
+# bits are 1.2 to 1.6 points below either. Four bits do not justify a format that few devices compute in, and
+# here two bits are a loss.
 
 # %% [markdown]
 # ## 12 · The final comparison
 #
-# The thesis's table 4.8 ends on two pipelines of its own: significant layers (by TwoNN: the dense ones) in two
-# bits and the other in one; and significant layers by plain QAT, the insignificant one clustered, with the
-# clusters kept. It gives the second one 0.1625 MB, less than the 0.2394 MB with *all* layers clustered.
+# The thesis's table 4.8 ends with two pipelines of its own. The first gives two bits to the significant
+# layers (by TwoNN: the dense ones) and one bit to the other. The second trains the significant layers by
+# plain QAT and clusters the insignificant one, keeping its clusters. The thesis gives the second one 0.1625
+# MB, less than the 0.2394 MB with *all* layers clustered.
 
 # %%
 my_guess = predict(
@@ -1610,14 +1632,16 @@ final = pd.DataFrame(rows).T.astype({"seeds": int}).rename_axis("technique").joi
 
 # %% [markdown]
 # **What the table says:** the last row of the thesis's table keeps its accuracy, $-0.1 \pm 0.7$ points
-# against float, and not its size: 0.419 MB, where 0.1625 are printed. `linear1` is 96 % of the network and
-# not clustered in that plan, so that it cannot come out smaller than with clusters everywhere (0.277 MB
-# here). A layer that is called significant is a layer that is not made smaller.
+# against float, but not its size: 0.419 MB, where the thesis prints 0.1625. In that plan `linear1`, 96 % of
+# the network, is not clustered, so it cannot come out smaller than with clusters everywhere (0.277 MB here).
+# A layer that is called significant is a layer that is not made smaller.
 #
-# Of all rows the smallest that loses nothing is not in the thesis: cut down to nine units, eight bits, 0.040
-# MB after gzip. Its mixed precision has 0.138 MB, and with inputs of eight bits loses three points.
+# Of all rows the smallest without a loss is not in the thesis: cut down to nine units, with eight bits, 0.040
+# MB after gzip. The thesis's mixed precision takes 0.138 MB, and loses three points even with inputs of eight
+# bits.
 #
-# **Ten classes**, which the thesis leaves open: the same network with ten outputs on all of CIFAR-10.
+# **Ten classes.** The thesis leaves open whether its method extends to more classes. Here is the same network
+# with ten outputs, on all of CIFAR-10.
 
 # %%
 if full:
@@ -1636,16 +1660,16 @@ else:
     print("the full profile trains it")
 
 # %% [markdown]
-# **What the table says:** ten classes are read at 75.9 %, with the same layers and twenty epochs, and after
-# QAT at 76.0 % in a quarter of the bytes. (QAT was one epoch more, as in section 3: a tenth of a point is not
-# its merit.) Nothing in the methods is bound to two classes; what the thesis left open was a matter of
-# trying.
+# **What the table says:** with the same layers and twenty epochs the network recognises 75.9 % of the images
+# of ten classes, and 76.0 % after QAT, in a quarter of the bytes. (QAT was one more epoch, as in section 3: a
+# tenth of a point is not its merit.) Nothing in these techniques depends on there being two classes.
 #
 # ### The thesis's claims
 #
-# Most claims are a difference of two accuracies. Measured, it is confirmed or refuted if it is more than two
-# standard errors from zero and has the same sign with every seed, and not decidable otherwise. That something loses
-# so many points against float is confirmed if what is measured here is within two standard errors of it.
+# Most claims are about a difference of two accuracies. We call such a claim confirmed or refuted if the
+# measured difference is more than two standard errors from zero and has the same sign with every seed, and
+# not decidable otherwise. A claim that something loses so many points against float is confirmed if the loss
+# measured here is within two standard errors of it.
 
 # %%
 CLAIMS = [  # what is claimed, the better one, the other one, the thesis's difference (points) if it is printed
@@ -1685,7 +1709,7 @@ for claim, task, better, worse, printed in CLAIMS:
 rows += [{"claim": "a hunchback: the dimension rises up to conv2 (times)", "thesis": 49.48 / 25.61,
           "here": rise["trained"], "verdict": "refuted" if rise["trained"] < 1.2 else "confirmed"
           if rise["untrained"] < 1.2 else "confirmed, but before any training too"},
-         {"claim": "30.42, 14.42 and 15.87 times smaller", "verdict": "confirmed, exactly"},
+         {"claim": "30.42, 14.4 and 15.87 times smaller", "verdict": "confirmed, exactly"},
          {"claim": "conv1 in one bit is 1.01 times smaller", "thesis": 1.01,
           "here": times_smaller(parameters, {"conv1": 1}), "verdict": "refuted: 1.00"},
          {"claim": "TwoNN with kept clusters takes 0.1625 MB", "thesis": 0.1625, "here": packed_size,
@@ -1694,16 +1718,17 @@ claims = pd.DataFrame(rows).set_index("claim")
 claims.astype(object).where(claims.notna(), "").map(lambda v: round(v, 2) if isinstance(v, float) else v)
 
 # %% [markdown]
-# **What the table says:** of the differences that the thesis draws its conclusions from, most are not
-# decidable with 2,400 images, even in pairs and with three seeds: QAT against post-training, sixteen bits of
-# activations, kept against lost clusters, TwoNN with kept clusters against clusters everywhere. Confirmed are
-# the hunchback, the ratios, the first layer's sensitivity, weights before neurons at one half, and two bits
-# before one, where inputs have as few. With inputs of eight bits even that cannot be told, and on horses and
-# frogs not either. Refuted is what the method rests on, that `conv2` is the layer to be made binary and
-# `linear1` the one to be spared; and the losses of post-training files, which have not been seen again.
+# **What the table says:** most of the differences from which the thesis draws its conclusions cannot be
+# decided with 2,400 images, even in pairs and with three seeds: QAT against post-training quantisation,
+# activations of sixteen bits, kept against lost clusters, TwoNN with kept clusters against clusters
+# everywhere. Confirmed are the hunchback, the ratios, the sensitivity of the first layer, weights before
+# neurons at one half, the small losses of clusters, and two bits before one where the inputs have as few;
+# with inputs of eight bits, or on horses and frogs, even that cannot be decided. Refuted is what the method
+# rests on, that `conv2` is the layer to be made binary and `linear1` the one to be spared; so are the losses
+# of post-training files, which did not occur here, and the size of the last pipeline.
 #
-# "Not decidable" is not "wrong". And "refuted" holds for this training: four epochs after quantising, where
-# the thesis does not say how many it had.
+# "Not decidable" does not mean "wrong". And "refuted" holds for this training: four epochs after quantising,
+# where the thesis does not say how many it took.
 
 # %% [markdown]
 # ## The ledger
@@ -1723,9 +1748,9 @@ plots.show(
 )
 
 # %% [markdown]
-# **What the figure says:** nothing between 40 kB and two megabytes reads more than the network that was cut
-# down to nine units, but for a tenth of a point. Clusters and QAT lie beside it at ten times the bytes, plans
-# of one and two bits below it. Fewer units come first, then fewer bits.
+# **What the figure says:** between 40 kB and two megabytes nothing is more accurate than the network that was
+# cut down to nine units, except by a tenth of a point. Clusters and QAT lie beside it at ten times the bytes,
+# and plans of one and two bits below it. Reduce the number of units first, and the number of bits second.
 
 # %% [markdown]
 # ## Published against measured
@@ -1740,13 +1765,13 @@ sides.xs(CAT_DOG, level="model")
 sides.drop(CAT_DOG, level="model").sort_index(level=["model", "technique"]).swaplevel(0, 2)
 
 # %% [markdown]
-# **What the tables say:** the network is the same and reads ten points more of the cats and dogs, four of the
-# horses and frogs, eleven of the turned ones: augmentation, a rate that rises and falls, and early stopping
-# left out are the differences that are known. Post-training files lose 1.2 to 2.3 points in the thesis and
-# nothing here. Sizes of int8 files agree (4.0 and, after gzip, 4.2 times smaller); clustered ones are larger
-# here, since each layer's values are stored at full width and shrink in gzip alone. Plans with few-bit inputs
-# lose far more here. (A file of one seed stands against the mean of three float networks here; in section 6
-# it stands against its own.)
+# **What the tables say:** with the same layers the networks here recognise ten points more of the cats and
+# dogs, four of the horses and frogs, and eleven of the rotated ones. The differences that are known are
+# augmentation, a learning rate that rises and falls, and no early stopping. Post-training files lose 1.2 to
+# 2.3 points in the thesis and nothing here. The sizes of the int8 files agree (4.0 times smaller and, after
+# gzip, 4.2); the clustered ones are larger here, where each weight is stored at full width and only gzip
+# makes use of the clusters. Plans with few-bit inputs lose far more here. (These tables compare a file of one
+# seed with the mean of three float networks; section 6 compares it with its own.)
 
 # %% [markdown]
 # ## Questions
@@ -1754,26 +1779,25 @@ sides.drop(CAT_DOG, level="model").sort_index(level=["model", "technique"]).swap
 # Answer each in two or three sentences, with the figures that you measured.
 
 # %% [markdown] tags=["written"] question="noise" points=4
-# **A table shows 65.6 and 66.0 %, on 2,400 images, means of 20 runs. What can be concluded? What would you ask the
-# author for?**
+# **A table shows 65.6 and 66.0 %, on 2,400 images, as means of 20 runs. What can be concluded? What would you
+# ask the author for?**
 #
 # <!-- BEGIN SOLUTION -->
-# Not which of the two is better. At 66 % of 2,400 images one accuracy has a standard error of 0.97 points and
-# the difference of two independent ones 1.37; 0.4 is a third of that. A mean of 20 runs takes out the scatter
-# of training, not that of the images, which all runs share. I would ask for the images that only one of the
-# two networks reads, so that the difference can be paired (here its errors are then 0.1 to 0.4 points), and
-# for the spread over the runs.
+# Not which of the two is better. At 66 % of 2,400 images one accuracy has a standard error of 0.97 points,
+# and the difference of two independent ones has 1.37; 0.4 is a third of that. A mean of 20 runs averages out
+# the scatter of training, but not that of the images, which all runs share. I would ask how many images only
+# one of the two networks gets right, so that the difference can be paired (here its standard error is then
+# 0.04 to 0.4 points), and for the spread over the runs.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="two_bits" points=4
 # **Why are two bits, clipped at ±1, hardly better than one in this network, and what are two ways out?**
 #
 # <!-- BEGIN SOLUTION -->
-# The weights of `linear1` have a standard deviation of 0.03, and to become one of the outer two values a
-# weight has to be beyond ±2/3: none of 524,288 is. Two of the four values are never taken, and the squared
-# error is 41 %, as with one bit. Two ways out: put the values where the weights are (fitted to their spread:
-# 16 %), or bring the weights to the size of the grid before they are rounded, layer by layer or channel by
-# channel.
+# The weights of `linear1` have a standard deviation of 0.03, and only a weight beyond ±2/3 takes one of the
+# outer two values: none of 524,288 does. Two of the four values are never used, and the squared error is 41
+# %, as with one bit. Two ways out: put the values where the weights are (fitted to their spread: 16 %), or
+# bring the weights to the size of the grid before they are rounded, layer by layer or channel by channel.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="worth" points=5
@@ -1788,24 +1812,28 @@ sides.drop(CAT_DOG, level="model").sort_index(level=["model", "technique"]).swap
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="hunchback" points=4
-# **Does QuantNET have a hunchback? What do the two controls say, and what do readings above 20 mean at all?**
+# **Does QuantNET have a hunchback? What do the two controls say, and what do estimates above 20 mean at
+# all?**
 #
 # <!-- BEGIN SOLUTION -->
-# Yes: by TwoNN 28, 45, 51, 14, 5 and 1, alike with three seeds. Untrained it reads 28, 28 and 27: the
-# hunchback comes with training. With random labels, learned by heart, it reads 42 behind `conv2`: it does not
-# come with knowing what a cat is. Readings above 20 are too low, noise of 50 dimensions reads 34: 51 may
-# stand for a hundred. They compare equally many points of the same images, and no more.
+# Yes: TwoNN gives 28, 45, 51, 14, 5 and 1, alike with three seeds. Untrained it gives 28, 28 and 27: the
+# hunchback comes with training. With random labels, learned by heart, it gives 42 behind `conv2`: it does not
+# come with knowing what a cat is. Estimates above 20 are too low, and noise of 100 dimensions gives 51 as
+# well: 51 may stand for a hundred. They serve to compare equally many points of the same images, and no more.
 # <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary
 #
-# - Two networks on the same images differ by a mean over images: its standard error says what a table can tell.
-# - Bits add up, ratios do not; one layer of 96 % decides the size whatever is done to the others.
-# - Where values lie counts as much as how many there are: two bits can be one.
-# - TwoNN reads curved shapes that principal components cannot, and reads high dimensions too low.
-# - A measure of sensitivity is a prediction: rank it against the truth, against trivial scores, with an interval.
-# - A budget is met backwards, by arithmetic; then comes the training.
+# - Two networks are compared on the same images, and the standard error of the mean difference says what a
+#   table can establish.
+# - Bits add up, ratios do not; a layer with 96 % of the weights decides the size, whatever is done to the
+#   others.
+# - Where the values of a quantiser lie matters as much as how many there are: two bits can be worth one.
+# - TwoNN measures curved shapes, which principal components cannot, and underestimates high dimensions.
+# - A measure of sensitivity is a prediction: rank it against the truth and against trivial scores, with an
+#   interval.
+# - A budget of bytes is met by arithmetic, backwards; training comes after that.
 #
 # **Further reading:** E. Facco et al., *Estimating the intrinsic dimension of datasets by a minimal neighborhood
 # information*, Scientific Reports 7 (2017) · A. Ansuini et al., *Intrinsic dimension of data representations in deep
@@ -1814,8 +1842,8 @@ sides.drop(CAT_DOG, level="model").sort_index(level=["model", "technique"]).swap
 # al., *XNOR-Net*, ECCV 2016 · Z. Dong et al., *HAWQ-V2: Hessian aware trace-weighted quantization of neural networks*,
 # NeurIPS 2020 · Anirudh S, *Optimal compression of convolutional neural networks for edge devices*, IIT Madras, 2022.
 #
-# **Where to go on:** lab 10 takes numbers with a fixed point to a convolution engine of PULP; lab 09 asks which of
-# many small networks is the best, and how much of that is luck.
+# **Where to go on:** lab 10 takes fixed-point numbers to PULP's convolution engine; lab 09 asks which of many
+# small networks is the best, and how much of that is luck.
 
 # %% tags=["finish"]
 lab.finish()

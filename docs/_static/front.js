@@ -70,7 +70,7 @@
   for (const figure of figures) {
     const tip = document.createElement("p");
     tip.className = "front-tip";
-    const rest = "Point at a circle, or touch it: here stands which file it is.";
+    const rest = "Point at a circle or touch it to see which file it is.";
     tip.textContent = rest;
     figure.querySelector("svg").after(tip);
     const circles = [...figure.querySelectorAll("circle")];

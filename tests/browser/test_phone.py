@@ -108,7 +108,7 @@ def test_it_says_what_it_is_and_what_it_weighs(page, site):
     body = page.find_element(By.TAG_NAME, "body").text
     assert f"A network of {size:,} bytes" in body and "built without lab 08's files" in body
     assert "This network recognises all of them." in body
-    assert "works without a network from now on" in text(page, "status")
+    assert "works offline from now on" in text(page, "status")
     assert text(page, "runtime").endswith("MB")
     assert page.execute_script("return document.documentElement.scrollWidth") <= 390
     page.find_element(By.LINK_TEXT, "← The course")

@@ -192,10 +192,11 @@ def test_the_map_has_a_box_a_lab_and_a_line_a_need(table):
     drawn = course.svg(table, names, {number: f"{number}.html" for number in table.labs})
     assert drawn.count("<rect") == len(table.labs)
     assert drawn.count('class="line"') == sum(len(lab.needs) for lab in table.labs.values())
-    boxes = re.findall(r'<rect x="([-\d.]+)" y="([-\d.]+)" width="(\d+)"', drawn)
-    places = sorted((float(y), float(x)) for x, y, _ in boxes)
-    for (y, x), (other_y, other_x) in itertools.pairwise(places):
-        assert y != other_y or other_x - x >= float(boxes[0][2])  # no box lies on another
+    width = float(re.search(r'<rect [^>]*width="(\d+)"', drawn)[1])
+    places = course._places(table)
+    assert {"07", "07 to 08 in row 6"} <= set(places)
+    for (x, y), (other_x, other_y) in itertools.combinations(places.values(), 2):
+        assert y != other_y or abs(other_x - x) >= width  # no box lies on another, or on a line
     for number, lab in table.labs.items():
         assert all(table.depth(before) < table.depth(number) for before in lab.needs)
 

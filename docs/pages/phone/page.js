@@ -117,7 +117,7 @@ async function allowed() {
 
 async function useSensors() {
   if (!globalThis.isSecureContext || !("DeviceMotionEvent" in globalThis)) {
-    say("This browser gives a page no motion sensors here: they need an https address. Replay a recording.");
+    say("Here the browser does not let a page use the motion sensors: that takes an https address. Replay a recording.");
     return;
   }
   if (!(await allowed())) {
@@ -133,7 +133,7 @@ async function useSensors() {
     sign.move(event);
     const values = sample(event, $("wearing").value, sign.value);
     if (!values) return;
-    if (!heard) say("The sensors speak. Put the phone where you wear it.");
+    if (!heard) say("The sensors are working. Put the phone where you wear it.");
     heard = true;
     const time = event.timeStamp / 1000;
     const found = rate.push(time);
@@ -154,7 +154,7 @@ async function useSensors() {
     stop();
     $("label").textContent = "no sensors";
     $("sure").textContent = "Replay a recording instead.";
-    say("This device has no motion sensors, or keeps them from the page.");
+    say("This device has no motion sensors, or does not let the page use them.");
   }, 3000);
 }
 
@@ -282,7 +282,7 @@ async function start() {
   $("save").addEventListener("click", save);
   addEventListener("resize", draw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  say(kept ? "Ready. It works without a network from now on." : "Ready.");
+  say(kept ? "Ready. It works offline from now on." : "Ready.");
 }
 
 const runs = (id) => $(id).classList.contains("running");

@@ -109,7 +109,7 @@ def _replayed(chosen: network.HandNetwork, recorded: np.ndarray) -> str:
     for label, recording in zip(labels, recorded, strict=True):
         answers = model.predict(chosen.pipeline.windows(recording)).argmax(axis=1)
         read = labels[np.bincount(answers).argmax()]
-        wrong += [f"{label} as {read}"] * (read != label)
+        wrong += [f"{label} for {read}"] * (read != label)
     if wrong:
         return f"This network mostly takes {', '.join(wrong)}; the others it recognises."
     return "This network recognises all of them."

@@ -119,7 +119,7 @@ def svg(course: Course, titles: dict[str, str], links: dict[str, str]) -> str:
     """
     places = _places(course)
     lines = [
-        _line(places[before], places[number])
+        _line([places[stop] for stop in _way(course, before, number)])
         for number, lab in course.labs.items()
         for before in lab.needs
     ]
@@ -135,30 +135,48 @@ def svg(course: Course, titles: dict[str, str], links: dict[str, str]) -> str:
     )
 
 
+def _way(course: Course, before: str, number: str) -> list[str]:
+    """What a line goes through: a lab, a stop in each row that it passes, the lab that needs it."""
+    passed = range(course.depth(before) + 1, course.depth(number))
+    return [before, *(f"{before} to {number} in row {depth}" for depth in passed), number]
+
+
 def _places(course: Course) -> dict[str, tuple[float, float]]:
-    """Left upper corners: a row a depth, each lab as nearly as can be below those that it needs."""
+    """Left upper corners: a row a depth, each lab as nearly as can be below those that it needs.
+
+    The stops of the lines that pass a row have places in it, as labs have: no box lies on a line.
+    """
+    rows: dict[int, dict[str, list[str]]] = {}  # of each row's labs and stops, what is above them
+    for number, lab in course.labs.items():
+        rows.setdefault(course.depth(number), {}).setdefault(number, [])
+        for before in lab.needs:
+            way = itertools.pairwise(_way(course, before, number))
+            for depth, (above, stop) in enumerate(way, course.depth(before) + 1):
+                rows.setdefault(depth, {}).setdefault(stop, []).append(above)
     places: dict[str, tuple[float, float]] = {}
-    rows = itertools.groupby(sorted(course.labs, key=course.depth), course.depth)
-    for depth, numbers in rows:
-        wanted = {}
-        for number in numbers:
-            above = [places[before][0] for before in course.labs[number].needs]
-            wanted[number] = sum(above) / len(above) if above else 0.0
+    for depth, row in sorted(rows.items()):
+        wanted = {
+            stop: sum(places[name][0] for name in above) / len(above) if above else 0.0
+            for stop, above in row.items()
+        }
         at: list[float] = []
         for x in sorted(wanted.values()):
             at.append(max(x, at[-1] + _WIDTH + _ACROSS) if at else x)
         moved = (sum(at) - sum(wanted.values())) / len(at)
-        for number, x in zip(sorted(wanted, key=wanted.__getitem__), at, strict=True):
-            places[number] = (x - moved, depth * (_HEIGHT + _DOWN))
+        for stop, x in zip(sorted(wanted, key=wanted.__getitem__), at, strict=True):
+            places[stop] = (x - moved, depth * (_HEIGHT + _DOWN))
     left = min(x for x, _ in places.values())
-    return {number: (x - left, y) for number, (x, y) in places.items()}
+    return {stop: (x - left, y) for stop, (x, y) in places.items()}
 
 
-def _line(start: tuple[float, float], end: tuple[float, float]) -> str:
-    x, y = start[0] + _WIDTH / 2, start[1] + _HEIGHT
-    to_x, to_y = end[0] + _WIDTH / 2, end[1]
-    middle = (y + to_y) / 2
-    curve = f"M{x:g} {y:g}C{x:g} {middle:g} {to_x:g} {middle:g} {to_x:g} {to_y:g}"
+def _line(stops: list[tuple[float, float]]) -> str:
+    """From the foot of the first box to the head of the last, straight through the stops."""
+    curve = ""
+    for (x, y), (to_x, to_y) in itertools.pairwise(stops):
+        x, y, to_x = x + _WIDTH / 2, y + _HEIGHT, to_x + _WIDTH / 2
+        middle = (y + to_y) / 2
+        curve += f"V{y:g}" if curve else f"M{x:g} {y:g}"
+        curve += f"C{x:g} {middle:g} {to_x:g} {middle:g} {to_x:g} {to_y:g}"
     return f'<path class="line" d="{curve}"/>'
 
 
@@ -166,7 +184,7 @@ def _box(place: tuple[float, float], number: str, title: str, learn: str, link: 
     x, y = place
     texts = [
         f'<text x="{x + _WIDTH / 2:g}" y="{y + 35 + 14 * i:g}">{html.escape(line)}</text>'
-        for i, line in enumerate(textwrap.wrap(learn, 22))
+        for i, line in enumerate(textwrap.wrap(learn, 20))
     ]
     return (
         f'<a href="{html.escape(link)}" aria-label="Lab {number}, {html.escape(title)}">'

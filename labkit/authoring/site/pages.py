@@ -129,7 +129,7 @@ def _labs(executed: list[Stored], course: Course) -> str:
     for lab in executed:
         entry = course.labs[lab.number]
         rows.append([_link(lab), entry.learn, lab.source.time, " ".join(entry.needs) or "nothing"])
-    head = ("lab", "what it is about", "time", "before it")
+    head = ("lab", "what it is about", "time", "builds on")
     return _table(head, rows, [lab.source.name for lab in executed])
 
 

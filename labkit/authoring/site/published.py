@@ -74,7 +74,7 @@ def _section(
     side_by_side = (
         tables.write(f"{document.short}: published and measured", _COMPARED, pairs)
         if pairs
-        else "<p>The lab holds its own figures against these in tables of its own.</p>\n"
+        else "<p>The lab compares these figures with its own in tables of its own.</p>\n"
     )
     return (
         f"## {document.short}\n\n*{title}.* {document.about}\n\n"
@@ -90,10 +90,11 @@ def _section(
 
 def _compared(rows: pd.DataFrame) -> list[str]:
     first = rows.iloc[0]
+    floor = "≥ " if first["metric"].endswith("at least") else ""
     return [
         first["technique"],
         first["published_model"],
-        f"{first['published']:g} {first['unit']}",
+        f"{floor}{first['published']:g} {first['unit']}",
         _range(rows["published_lost"].iloc[:1]),
         first["lab"],
         f"{_range(rows['measured'])} {first['unit']}",
@@ -104,5 +105,6 @@ def _compared(rows: pd.DataFrame) -> list[str]:
 
 def _range(values: pd.Series) -> str:
     """One value, or from the least to the largest of those of several networks."""
-    texts = [f"{value:.4g}".replace("-", "−") for value in values.dropna().sort_values()]
+    values = values.dropna().sort_values() + 0  # no −0
+    texts = [f"{value:.4g}".replace("-", "−") for value in values]
     return " to ".join(dict.fromkeys((texts[0], texts[-1]))) if texts else ""

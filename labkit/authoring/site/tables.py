@@ -102,7 +102,7 @@ def write(
         marks: of each row the labs and techniques that a script filters by, as `mark` writes them.
     """
     heads = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
-    number = re.compile(r"[−\d]")
+    number = re.compile(r"[−≥\d]")
     lines = []
     for row, mark in itertools.zip_longest(rows, marks, fillvalue=""):
         first, *others = map(html.escape, row)
