@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -289,11 +290,11 @@ class _Box:
         c = self.check
         rows = "".join(
             f"<tr><td>{'✓' if i.passed else '✗'}</td><td style='text-align:left'>"
-            f"{html.escape(i.label)}</td><td>{html.escape(i.expected)}</td>"
+            f"{_marked(i.label)}</td><td>{html.escape(i.expected)}</td>"
             f"<td>{html.escape(i.got)}</td></tr>"
             + (
                 f"<tr><td></td><td colspan='3' style='text-align:left'><b>Hint:</b> "
-                f"{html.escape(i.hint)}</td></tr>"
+                f"{_marked(i.hint)}</td></tr>"
                 if i.hint
                 else ""
             )
@@ -306,14 +307,14 @@ class _Box:
             else ""
         )
         lines = [
-            f"<b>{name}:</b> {html.escape(text)}<br>"
+            f"<b>{name}:</b> {_marked(text)}<br>"
             for name, text in (("What is tested", c.what), ("Why it matters", c.why))
             if text
         ]
-        problem = f"<b>{html.escape(self.problem)}</b>" if self.problem else ""
+        problem = f"<b>{_marked(self.problem)}</b>" if self.problem else ""
         return (
             f"<div style='border-left:5px solid {_EDGES[self.status]};padding:0.3em 0.9em'>"
-            f"<b>{_WORDS[self.status]}: {html.escape(c.title)}</b><br>{''.join(lines)}{table}"
+            f"<b>{_WORDS[self.status]}: {_marked(c.title)}</b><br>{''.join(lines)}{table}"
             f"{problem}</div>"
         )
 
@@ -327,11 +328,16 @@ class _Note:
         return "\n".join([self.title, *self.lines])
 
     def _repr_html_(self) -> str:
-        body = "<br>".join(html.escape(line) for line in self.lines)
+        body = "<br>".join(map(_marked, self.lines))
         return (
             "<div style='border-left:5px solid #0072B2;padding:0.3em 0.9em'>"
-            f"<b>{html.escape(self.title)}</b><br>{body}</div>"
+            f"<b>{_marked(self.title)}</b><br>{body}</div>"
         )
+
+
+def _marked(text: str) -> str:
+    """A text as HTML, what stands between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _plain(c: check, status: str, problem: str) -> str:

@@ -181,6 +181,16 @@ def test_the_box_is_escaped(capsys):
     assert "<i>" not in html and "✗" in html
 
 
+def test_code_in_a_text_looks_like_code():
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "display", shown.append)
+        run(lambda c: c.equal("`f(x)`", "`a`", "b", misconceptions=[("`a`", "call `f<g>`")]))
+    html = shown[0]._repr_html_()
+    assert "<code>f(x)</code>" in html and "call <code>f&lt;g&gt;</code>" in html
+    assert "`a`" in html  # an answer is shown as it is
+
+
 def test_the_last_run_counts():
     run(lambda c: c.equal("x", 1, 2))
     run(lambda c: c.equal("x", 2, 2))
