@@ -898,7 +898,6 @@ plots.show(
 # On the harder images, in the mean of three trainings, QAT lies 1.2 points below its control and 0.4 below
 # int8 without any training. Single networks differ by 2.1 points on these images (lab 01), so three trainings
 # do not prove that QAT does harm. But it does not help: **at eight bits there is nothing for QAT to win here.**
-# Without the control, which got better by training on, one would not even have seen how little that is.
 
 # %%
 with check(
