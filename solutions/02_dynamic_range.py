@@ -364,7 +364,7 @@ with check(
     small = dynamic_range_matmul(x, np.array([[100], [50]], np.int8), 0.01)
     c.close("a row a thousand times smaller", small[1] / small[0], [0.001], tolerance=1e-6,
             misconceptions=[
-                ([0.0], "Both rows share a range: the small one has vanished. One range a row."),
+                ([0.0], "Both rows share a range: the small one has vanished. Each row needs its own."),
             ])
     columns = dynamic_range_matmul(x, np.array([[100, 100], [50, 50]], np.int8), np.array([0.01, 1]))
     c.close("a scale for each column", columns[:, 1] / columns[:, 0], [100, 100])
@@ -399,7 +399,7 @@ pd.DataFrame(
             "sums that differ": int(np.count_nonzero(np.round((theirs - guess) / steps))),
             "largest difference (steps)": float(np.abs((theirs - guess) / steps).max()),
         }
-        for name, guess in [("yours: q − Z, a range a row", mine), ("floats", floats),
+        for name, guess in [("yours: q − Z, a range for each row", mine), ("floats", floats),
                             ("symmetric inputs", np.array(symmetric))]
     }
 ).T.rename_axis(f"guess, {mine.size:,} sums").round(3)
@@ -417,7 +417,7 @@ for image, output in zip(x, theirs):
     codes, scale, zero_point = quantize_asymmetric(image)
     sums = tf.nn.conv2d((codes.astype(np.float64) - zero_point)[None], kernel, 1, "VALID")[0]
     off.append(np.abs(output / (scale * w.scales) - sums).max())
-print(f"convolution: {theirs.size:,} sums, one range an image; largest difference "
+print(f"convolution: {theirs.size:,} sums, a range for each image; largest difference "
       f"{max(off):.3f} steps")
 with check(
     "the runtime's arithmetic",
@@ -490,7 +490,7 @@ harder = data.corrupted(noise=0.03)
 shown = [int(np.flatnonzero(data.y_test == k)[0]) for k in range(24)]
 plots.show(
     plots.montage(harder.x_test[shown], data.y_test[shown], data.class_names),
-    alt="Twenty-four test images with faint noise in each pixel; the hands can still be told.",
+    alt="Twenty-four test images with faint noise in each pixel; the hands can still be recognised.",
 )
 
 # %%
@@ -512,7 +512,7 @@ reveal("changed answers", my_guess, answer,
        f"{changed:.1f} of {len(harder.y_test):,} images, mean over the seeds.")
 
 # %% [markdown]
-# Now the bytes. By which factor did the file shrink, and where are the missing ones?
+# Now the bytes. By which factor has the file shrunk, and what keeps it from a quarter?
 
 # %%
 inspection = measure.inspect(lab.path("sign_mnist_quant_dyn.tflite"))
@@ -520,8 +520,8 @@ inspection.weights.drop(columns="tensor")
 
 # %% [markdown]
 # The converter leaves tensors of fewer than 1,024 numbers in float; biases are not quantised in this
-# mode. For each quantised tensor the file keeps a scale (four bytes) and a zero point (eight) a
-# channel, although all these zero points are 0.
+# mode. For each channel of a quantised tensor the file keeps a scale (four bytes) and a zero point (eight),
+# although all these zero points are 0.
 
 # %%
 channels = sum(len(t.scales) for t in inspection.graph.tensors if t.is_constant)

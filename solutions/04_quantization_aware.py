@@ -20,7 +20,7 @@
 # - write a fake-quantisation node and a gradient for it: the straight-through estimator;
 # - compute a convolutional network in integers alone, as in Jacob et al. (2018), and get LiteRT's codes;
 # - fine-tune a network quantisation-aware, convert it, and compare it with the other files;
-# - tell what training through the rounding wins from what merely training on wins.
+# - distinguish what training through the rounding wins from what longer training alone wins.
 #
 # **Time:** 90 minutes of work; the computer takes 1 minute (`quick`) or 10 (`full`, with the
 # baselines of lab 01; 3 more without).
@@ -1108,7 +1108,8 @@ lab.compare("dynamic range", "int8", "16x8", "QAT int8", "QAT before conversion"
 # or propagating gradients through stochastic neurons*, arXiv:1308.3432 (2013) · M. Nagel et al.,
 # *Up or down? Adaptive rounding for post-training quantization*, ICML 2020.
 #
-# **Where to go on:** `labkit report` prints the figures of all labs beside each other.
+# **Next:** lab 05 lets many weights share few values. `labkit report` prints the figures of all labs beside
+# each other.
 
 # %% tags=["finish"]
 lab.finish()
