@@ -172,7 +172,7 @@ WRONG = {
             (
                 "q, s, z = quantize_asymmetric(x)\n"
                 "return s * w_scale * ((q.astype(int) - z) @ w_codes.astype(int))",
-                "One range a row",
+                "Each row needs its own",
             ),
             (
                 "r = [quantize_asymmetric(row) for row in x]\n"
