@@ -1150,7 +1150,7 @@ for name in ("LSTM", "residual bidirectional LSTM"):
  .astype({"bytes": int}) if rows else "in the full profile")
 
 # %% [markdown]
-# What the table says: the LSTM loses nothing in integers. The residual network loses four points, and
+# What the table says: the LSTM loses nothing in integers. The residual network loses half a point, and
 # with dynamic range it does not shrink by a single byte: the converter leaves tensors of fewer than
 # 1,024 weights as they are, and all of this network's are smaller.
 #
