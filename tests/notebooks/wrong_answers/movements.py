@@ -7,7 +7,7 @@ WRONG = {
                 "people = np.unique(groups)\n"
                 "drawn = np.random.default_rng(seed).permutation(people)[: round(share * len(people))]\n"
                 "return np.isin(people, drawn)",
-                "an answer a person",
+                "one answer for each person",
             ),
             (
                 "people = np.unique(groups)\n"
