@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 from scipy.spatial import KDTree
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from labkit import runtime
 from labkit.errors import LabkitError

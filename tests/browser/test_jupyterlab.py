@@ -23,9 +23,11 @@ from labkit.authoring.source import BEGIN, END, solution_lines, sources, tagged
 TOKEN = "labkit-test"
 SECOND = 1000
 #: How long a cell may take on a busy machine, ms.
-PATIENCE = 300 * SECOND
+PATIENCE = 600 * SECOND
 SOURCES = sources(root=course.root())
+#: Outputs that JupyterLab colours red.
 ERROR = "[data-mime-type='application/vnd.jupyter.error']"
+WARNING = "[data-mime-type='application/vnd.jupyter.stderr']"
 
 #: By lab, a wrong answer to the first exercise, and what the hint says.
 MISTAKES = {
@@ -61,7 +63,11 @@ MISTAKES = {
         "people = np.unique(groups)\nreturn np.isin(groups, people[: round(share * len(people))])",
         "every seed gives the same people.",
     ),
-    "09": ("return room.noise", "Hertz divided by hertz a metre."),
+    "09": (
+        "ends = simulator.oscillators(room, np.array([distance - step, distance + step]))\n"
+        "return room.noise * abs((ends[1] - ends[0]) / (2 * step))",
+        "Hertz divided by hertz a metre.",
+    ),
     "10": (
         "return channels * squeeze + 10 * squeeze * expand",
         "Each filter has a bias: one more parameter a filter.",
@@ -246,12 +252,10 @@ def test_a_first_exercise(lab, open_notebook, source):
         outcome.get_by_text(verdict).first.wait_for()
         lab.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
         seen[attempt] = outcome.inner_text()
-        if os.environ.get("SHOTS"):
-            lab.screenshot(path=f"{os.environ['SHOTS']}/{source.number}_{attempt}.png")
-            print(attempt, seen[attempt], panel.locator(".jp-RenderedText").evaluate_all("(e) => e.map((n) => [n.dataset.mimeType, n.innerText.slice(0, 99)])"))
-        if attempt != "right":
+        if attempt == "blank":
             shown = {re.sub(r"\s+", " ", line) for line in panel.inner_text().splitlines()}
             assert shown & solution_lines(source) == set()
+        if attempt != "right":
             assert check.locator(".jp-InputPlaceholder").is_visible()
             assert check.locator(".cm-content").count() == 0
             assert outcome.locator(ERROR).count() == 1
@@ -259,35 +263,35 @@ def test_a_first_exercise(lab, open_notebook, source):
     assert "What is tested: " in seen["blank"] and "Why it matters: " in seen["blank"]
     assert "Hint: " in seen["wrong"] and hint in seen["wrong"]
     assert "Hint" not in seen["right"] and "CheckFailed" not in seen["right"]
-    assert panel.locator(ERROR).count() == 0
-    above = panel.locator(".jp-Cell-outputArea").first.inner_text()
-    assert re.search(r"profile quick|quick", above) and "synthetic" in above
+    said = "\n".join(panel.locator(".jp-Cell-outputArea").all_inner_texts())
+    assert "synthetic" in said and "quick" in said and "Traceback" not in said
+    assert panel.locator(ERROR).or_(panel.locator(WARNING)).count() == 0
     assert lab.locator(".jp-Dialog").count() == 0
-    assert [fault for fault in lab.faults if "Plugin" not in fault] == []
 
 
 @pytest.mark.parametrize(
     "source", [s for s in SOURCES if with_view(s)], ids=lambda source: source.name
 )
 def test_a_view_follows_its_controls(lab, open_notebook, source):
-    """In the quick profile, on synthetic data, from the statements that the view depends on."""
+    """Whose picture is drawn anew: behind the statements alone that it depends on, all solved.
+
+    Profile and data are those of the test before; what is trained is trained for an epoch.
+    """
     panel = open_notebook(f"view_of_{source.number}")
     run(lab, "Run All Cells")
     picture = panel.locator(".jupyter-widgets img")
     picture.wait_for()
     pictures, texts = [picture.get_attribute("src")], [picture.get_attribute("alt")]
-    for control in panel.locator(".widget-toggle-buttons, .widget-slider").all():
-        handle = control.locator(".noUi-handle")
-        if handle.count():
-            handle.press("ArrowLeft")
+    for control in panel.locator(".widget-toggle-buttons, .noUi-handle").all():
+        buttons = control.locator("button")
+        if buttons.count():
+            buttons.last.click()
         else:
-            control.locator("button").last.click()
-        lab.wait_for_function("(old) => !document.querySelector(`img[src='${old}']`)", arg=pictures[-1])
+            control.press("ArrowLeft")
+        unlike = "(old) => document.querySelector('.jupyter-widgets img').src !== old"
+        lab.wait_for_function(unlike, arg=pictures[-1])
         pictures.append(picture.get_attribute("src"))
         texts.append(picture.get_attribute("alt"))
-        if os.environ.get("SHOTS"):
-            lab.screenshot(path=f"{os.environ['SHOTS']}/{source.number}_view_{len(texts)}.png")
-            print(texts)
     images = [base64.b64decode(src.split(",")[1]) for src in pictures]
     assert len(set(images)) == len(set(texts)) == len(texts) >= 3
     assert all(image.startswith(b"\x89PNG") for image in images)
