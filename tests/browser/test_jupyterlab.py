@@ -25,9 +25,8 @@ SECOND = 1000
 #: How long a cell may take on a busy machine, ms.
 PATIENCE = 600 * SECOND
 SOURCES = sources(root=course.root())
-#: Outputs that JupyterLab colours red.
-ERROR = "[data-mime-type='application/vnd.jupyter.error']"
-WARNING = "[data-mime-type='application/vnd.jupyter.stderr']"
+#: What JupyterLab colours red: errors, and what was written to standard error.
+RED = "[data-mime-type='application/vnd.jupyter.stderr']"
 
 #: By lab, a wrong answer to the first exercise, and what the hint says.
 MISTAKES = {
@@ -258,14 +257,14 @@ def test_a_first_exercise(lab, open_notebook, source):
         if attempt != "right":
             assert check.locator(".jp-InputPlaceholder").is_visible()
             assert check.locator(".cm-content").count() == 0
-            assert outcome.locator(ERROR).count() == 1
+            assert panel.locator(RED).count() == outcome.locator(RED).count() == 1
     assert f"not filled in yet: exercise {name}" in seen["blank"]
     assert "What is tested: " in seen["blank"] and "Why it matters: " in seen["blank"]
     assert "Hint: " in seen["wrong"] and hint in seen["wrong"]
     assert "Hint" not in seen["right"] and "CheckFailed" not in seen["right"]
     said = "\n".join(panel.locator(".jp-Cell-outputArea").all_inner_texts())
     assert "synthetic" in said and "quick" in said and "Traceback" not in said
-    assert panel.locator(ERROR).or_(panel.locator(WARNING)).count() == 0
+    assert panel.locator(RED).count() == 0
     assert lab.locator(".jp-Dialog").count() == 0
 
 
@@ -296,4 +295,4 @@ def test_a_view_follows_its_controls(lab, open_notebook, source):
     assert len(set(images)) == len(set(texts)) == len(texts) >= 3
     assert all(image.startswith(b"\x89PNG") for image in images)
     assert VIEWS[source.number][1] in texts[-1]
-    assert panel.locator(ERROR).count() == 0
+    assert panel.locator(RED).count() == 0
