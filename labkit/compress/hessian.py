@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from labkit import runtime
 from labkit.compress.kernels import CompressionError, prunable

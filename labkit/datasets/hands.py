@@ -15,7 +15,7 @@ towards the viewer.
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from labkit import runtime
 

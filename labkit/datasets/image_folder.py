@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from labkit import files, runtime
 from labkit.datasets import DataError, silhouettes

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from labkit import runtime
 

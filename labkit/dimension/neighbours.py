@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 from scipy.spatial import KDTree
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from labkit import runtime
 from labkit.errors import LabkitError

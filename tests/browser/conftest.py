@@ -1,46 +1,70 @@
-"""One browser for all tests of a process; without one they are skipped, but never in CI."""
+"""Chromium, for all tests of a module; without it they are skipped, but never in CI."""
 
+import contextlib
 import http.server
 import os
 import shutil
 import threading
 from functools import partial
+from importlib import resources
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--window-size=1400,1600",
-    "--proxy-server=direct://",
-    "--disable-dev-shm-usage",
-)
+#: What a page shows that stands in somebody's way, an example of each kind.
+AXE = """
+async () => {
+  const found = await axe.run(document, { resultTypes: ["violations"], preload: false });
+  return found.violations.map((v) => [v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 120))]);
+}
+"""
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    if not (CHROMIUM and DRIVER):
+@pytest.fixture(scope="module")
+def chromium():
+    """A module's, not the session's: while it runs, no other test may start an event loop."""
+    if not CHROMIUM:
         if os.environ.get("CI"):
             pytest.fail("CI needs Chromium: tests/browser/install.sh installs it")
-        pytest.skip("there is no Chromium with its driver: tests/browser/install.sh installs both")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+        pytest.skip("there is no Chromium: tests/browser/install.sh installs it on Debian")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(chromium):
+    """For a `with`: opened(**options) is an empty page, and what goes wrong on it its `faults`."""
+
+    @contextlib.contextmanager
+    def page_of(**options):
+        context = chromium.new_context(**options)
+        page = context.new_page()
+        page.faults = []
+        page.on("console", lambda m: m.type in ("error", "warning") and page.faults.append(m.text))
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        # A page that is left gives up what it still waits for: no fault.
+        page.on(
+            "requestfailed",
+            lambda r: "ABORTED" in (r.failure or "") or page.faults.append(r.url),
+        )
+        page.on("response", lambda r: r.status >= 400 and page.faults.append(f"{r.status} {r.url}"))
+        try:
+            yield page
+        finally:
+            context.close()
+
+    return page_of
+
+
+@pytest.fixture
+def open_page(opened):
+    """A function that opens such a page until the end of the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(opened(**options))
 
 
 class Site:
@@ -79,16 +103,12 @@ def serve():
 
 @pytest.fixture(scope="session")
 def violations():
-    """What axe-core finds on a page: violations(browser, "dark")."""
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
-    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    """What axe-core finds on a page as it is: violations(page), by the names of its rules."""
+    pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+    script = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
-    def find(browser, scheme):
-        media = [{"name": "prefers-color-scheme", "value": scheme}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-        browser.execute_cdp_cmd("Runtime.evaluate", {"expression": script})
-        return browser.execute_async_script(
-            "axe.run().then((r) => arguments[0](r.violations), (e) => arguments[0]([String(e)]))"
-        )
+    def find(page):
+        page.evaluate(script)
+        return dict(page.evaluate(AXE))
 
     return find

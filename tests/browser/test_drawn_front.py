@@ -5,9 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select
 
 from labkit.authoring.pages import explorer
 from labkit.measure import pareto
@@ -27,7 +24,7 @@ HANDS = [
 
 
 @pytest.fixture(scope="module")
-def site(browser, serve, tmp_path_factory):
+def site(chromium, serve, tmp_path_factory):
     rows = [("a data set", "accuracy (%)", 1, *row) for row in HANDS]
     rows += [("a room", "average distance error (m)", -1, *row) for row in HANDS]
     names = ["data", "metric", "sign", "technique", "value", "bytes", "gzip (bytes)"]
@@ -39,66 +36,56 @@ def site(browser, serve, tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, site):
-    screen = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    browser.get_log("browser")
-    browser.get(f"{site.address}/explorer/index.html")
-    yield browser
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    errors = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
-    assert [e for e in errors if "favicon" not in e] == []
+def page(open_page, site):
+    """The page on a phone."""
+    screen = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
+    page = open_page(is_mobile=True, **screen)
+    page.goto(f"{site.address}/explorer/index.html")
+    yield page
+    assert page.faults == []
 
 
-def text(browser, name):
-    return browser.find_element(By.ID, name).text
+def text(page, name):
+    return page.locator(f"#{name}").inner_text()
 
 
-def choose(browser, name, option):
-    browser.execute_script(
-        "document.querySelector(`#${arguments[0]} input[value='${arguments[1]}']`).click()",
-        name,
-        option,
-    )
+def choose(page, name, option):
+    page.locator(f"#{name} input[value='{option}']").dispatch_event("click")
 
 
-def names_on(browser, column):
+def names_on(page, column):
     """Files of the table that have this in their last cell."""
-    rows = browser.find_elements(By.CSS_SELECTOR, "#seen tbody tr")
-    ends = [
-        [row.find_element(By.CSS_SELECTOR, f":{end}-child").text for end in ("first", "last")]
-        for row in rows
-    ]
+    rows = page.locator("#seen tbody tr").all()
+    ends = [row.locator("> :is(:first-child, :last-child)").all_inner_texts() for row in rows]
     return [first for first, last in ends if column in last]
 
 
-def see_everything(browser):
+def see_everything(page):
     for weights in ("float, 16 bits", "8 bits", "ternary"):
-        choose(browser, "weights", weights)
-    choose(browser, "weights", "8 bits")
+        choose(page, "weights", weights)
+    choose(page, "weights", "8 bits")
     for clusters in ("4", "16", "none"):
-        choose(browser, "clusters", clusters)
-    how = Select(browser.find_element(By.ID, "how"))
-    how.select_by_visible_text("QAT int8 (lab 05)")
+        choose(page, "clusters", clusters)
+    page.select_option("#how", label="QAT int8 (lab 05)")
     for sparsity in ("90 %", "95 %"):
-        choose(browser, "sparsity", sparsity)
+        choose(page, "sparsity", sparsity)
 
 
 def test_with_the_keyboard(page):
     assert text(page, "now").startswith("float: 99.00 %, 1,000 bytes, 900 after gzip")
     for expected in ("float16: 99.00 %, 520 bytes", "int8: 98.90 %, 300 bytes"):
-        page.find_element(By.CSS_SELECTOR, "#weights input:checked").send_keys(Keys.ARROW_RIGHT)
+        page.locator("#weights input:checked").press("ArrowRight")
         assert text(page, "now").startswith(expected)
     assert "3.2 times less than “float”" in text(page, "now")
 
 
 def test_what_no_lab_has_made_cannot_be_chosen(page):
-    able = "return [...document.querySelectorAll('#sparsity input:enabled')].map((e) => e.value)"
-    assert page.execute_script(able) == ["none"]
+    able = "[...document.querySelectorAll('#sparsity input:enabled')].map((e) => e.value)"
+    assert page.evaluate(able) == ["none"]
     choose(page, "weights", "8 bits")
-    assert page.execute_script(able) == ["none", "90 %", "95 %"]
+    assert page.evaluate(able) == ["none", "90 %", "95 %"]
     choose(page, "clusters", "4")
-    assert page.execute_script(able) == ["none"]
+    assert page.evaluate(able) == ["none"]
     assert text(page, "now").startswith("4 clusters, dynamic range: 97.00 %")
 
 
@@ -107,41 +94,42 @@ def test_what_no_lab_has_made_cannot_be_chosen(page):
 def test_fronts_are_the_ledger_s(page, size, sign):
     """Of accuracies and of errors, over both sizes."""
     if sign < 0:
-        Select(page.find_element(By.ID, "task")).select_by_visible_text("a room")
+        page.select_option("#task", label="a room")
     choose(page, "size", size)
     see_everything(page)
-    page.find_element(By.ID, "reveal").click()
+    page.click("#reveal")
     costs = np.array([(row[3] if size == "gzip" else row[2], -sign * row[1]) for row in HANDS])
     best = {HANDS[i][0] for i in np.flatnonzero(pareto.beaten(costs) == 0)}
     assert set(names_on(page, "the labs'")) == set(names_on(page, "yours")) == best
     count = f"has {len(best)}: you have found {len(best)} of them"
     assert f"seen {len(HANDS)} of {len(HANDS)} files" in text(page, "verdict")
     assert count in text(page, "verdict")
-    assert len(page.find_elements(By.CSS_SELECTOR, "#picture .seen-file")) == len(HANDS)
+    assert page.locator("#picture .seen-file").count() == len(HANDS)
 
 
 def test_the_labs_front_is_hidden_until_it_is_asked_for(page):
-    assert page.find_elements(By.CSS_SELECTOR, "#picture .theirs, #picture .unseen-file") == []
-    page.find_element(By.ID, "reveal").click()
-    assert len(page.find_elements(By.CSS_SELECTOR, "#picture .unseen-file")) == len(HANDS) - 1
+    assert page.locator("#picture .theirs, #picture .unseen-file").count() == 0
+    page.click("#reveal")
+    assert page.locator("#picture .unseen-file").count() == len(HANDS) - 1
     assert "you have found" in text(page, "verdict")
-    page.find_element(By.ID, "anew").click()
-    page.find_element(By.ID, "reveal").click()
-    assert page.find_elements(By.CSS_SELECTOR, "#picture .theirs, #picture .unseen-file") == []
+    page.click("#anew")
+    page.click("#reveal")
+    assert page.locator("#picture .theirs, #picture .unseen-file").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_stands_in_a_reader_s_way(page, violations, scheme):
     see_everything(page)
-    page.find_element(By.ID, "reveal").click()
-    page.find_element(By.CSS_SELECTOR, "summary").click()
-    assert violations(page, scheme) == []
-    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    page.click("#reveal")
+    page.click("summary")
+    page.emulate_media(color_scheme=scheme)
+    assert violations(page) == {}
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_it_also_works_as_a_file(page, site):
-    page.get((site.folder / "explorer" / "index.html").as_uri())
+    page.goto((site.folder / "explorer" / "index.html").as_uri())
     choose(page, "weights", "ternary")
     assert text(page, "now").startswith("ternary: 90.00 %, 100 bytes")
-    known = page.find_element(By.ID, "files").get_attribute("textContent")
+    known = page.locator("#files").text_content()
     assert len(json.loads(known)) == 2

@@ -1,27 +1,129 @@
-"""A student's first minute: JupyterLab opens a notebook in a browser, and its first cells run."""
+"""A student in JupyterLab: the first exercise of every lab, and every view that can be moved."""
 
+import ast
+import base64
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 
+import nbformat
 import pytest
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from labkit import course
+from labkit.authoring import dependencies
+from labkit.authoring.source import BEGIN, END, solution_lines, sources, tagged
 
 TOKEN = "labkit-test"
+SECOND = 1000
+#: How long a cell may take on a busy machine, ms.
+PATIENCE = 600 * SECOND
+SOURCES = sources(root=course.root())
+#: What JupyterLab colours red: errors, and what was written to standard error.
+RED = "[data-mime-type='application/vnd.jupyter.stderr']"
+
+#: By lab, a wrong answer to the first exercise, and what the hint says.
+MISTAKES = {
+    "00": (
+        "return float(np.mean(np.argmax(probabilities, axis=0) == labels))",
+        "Take it over the classes: axis=1.",
+    ),
+    "01": ("return labels", "The hole is still there: K must become 9."),
+    "02": (
+        "scale = np.abs(w).max() / 128\nreturn np.round(w / scale).astype(np.int8), scale",
+        "divide by 127, not 128.",
+    ),
+    "03": (
+        "every = [np.ravel(batch) for batch in batches]\n"
+        "return min(map(np.min, every)), max(map(np.max, every))",
+        "The range must contain zero: start from 0.",
+    ),
+    "04": (
+        "scale = (high - low) / 255\n"
+        "return scale, int(np.clip(round(-128 - low / scale), -128, 127))",
+        "Zero must be in the range: widen it to [0, 6] first.",
+    ),
+    "05": (
+        "return np.argmin(weights[:, None] - centroids, axis=1)",
+        "The distance has no sign: np.abs.",
+    ),
+    "06": ("return np.zeros(weights.shape, bool)", "which ones does the mask keep?"),
+    "07": (
+        "step = 2.0 ** (integer - bits + 1)\nreturn np.clip(np.round(x / step), -7, 7)",
+        "Those are the codes: multiply by the step",
+    ),
+    "08": (
+        "people = np.unique(groups)\nreturn np.isin(groups, people[: round(share * len(people))])",
+        "every seed gives the same people.",
+    ),
+    "09": (
+        "ends = simulator.oscillators(room, np.array([distance - step, distance + step]))\n"
+        "return room.noise * abs((ends[1] - ends[0]) / (2 * step))",
+        "Hertz divided by hertz a metre.",
+    ),
+    "10": (
+        "return channels * squeeze + 10 * squeeze * expand",
+        "Each filter has a bias: one more parameter a filter.",
+    ),
+    "11": ("return parameters // units", "A bias for each unit is among them."),
+}
+
+#: By lab that has a view: what shortens the training before it, which is no matter of the view, and
+#: what the picture's text says when every control has been moved.
+VIEWS = {
+    "09": (
+        "EPOCHS = CNN_EPOCHS = LSTM_EPOCHS = 1",
+        "3 bits for weights and 3 for activations",
+    ),
+    "10": (
+        "squeezenet.RECIPES[PROFILE] = squeezenet.RECIPES[PROFILE].but(epochs=1)",
+        "the engine ideal with 4-bit weights",
+    ),
+}
+
+
+def with_view(source):
+    return any("widgets." in c.source for c in source.notebook.cells if c.cell_type == "code")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The address of a JupyterLab on a copy of the notebooks."""
-    folder = tmp_path_factory.mktemp("course")
-    shutil.copytree(course.root() / "notebooks", folder / "notebooks")
+def folder(tmp_path_factory):
+    """The notebooks, and those that lead to the views."""
+    folder = tmp_path_factory.mktemp("course") / "notebooks"
+    shutil.copytree(course.root() / "notebooks", folder)
+    for source in filter(with_view, SOURCES):
+        nbformat.write(to_the_view(source), folder / f"view_of_{source.number}.ipynb")
+    return folder
+
+
+def to_the_view(source):
+    """A notebook of the statements that a lab's view depends on, the exercises' solutions too."""
+    shorter = VIEWS[source.number][0]
+    statements = []
+    for cell in (c for c in source.notebook.cells if c.cell_type == "code"):
+        for statement in ast.parse(cell.source).body:
+            statements.append(nbformat.v4.new_code_cell(ast.unparse(statement)))
+            if isinstance(statement, ast.Expr) and statements[-1].source.startswith("widgets."):
+                statements[-1].metadata.tags = ["view"]
+        if tagged(cell, "setup"):
+            statements.append(nbformat.v4.new_code_cell(shorter))
+    needed = [statements[i].source for i in sorted(dependencies.needed(statements, ["view"]))]
+    assert shorter in needed
+    cells = ["\n".join(needed[:-1]), needed[-1]]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
+    notebook.metadata = source.notebook.metadata
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def server(chromium, folder):
+    """The address of a JupyterLab in the folder; its kernels know that somebody is watching."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -35,29 +137,34 @@ def server(tmp_path_factory):
         "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={TOKEN}",
         "--allow-root",
-        f"--ServerApp.root_dir={folder / 'notebooks'}",
-        "--LabApp.news_url=",
-        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        f"--ServerApp.root_dir={folder}",
     ]
+    silent = {"fetchNews": "false", "checkForUpdates": False}
+    overrides = folder.parent / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True)
+    overrides.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": silent}))
     settings = {
         "LABKIT_PROFILE": "quick",
         "LABKIT_DATA_MODE": "synthetic",
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "LABKIT_OUT": str(folder / "out"),
+        "LABKIT_QUIET": "",
+        "JUPYTER_CONFIG_DIR": str(folder.parent / "config"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder.parent / "workspaces"),
     }
-    log = (folder / "log").open("w")
+    said = folder.parent / "log"
+    log = said.open("w")
     process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
     address = f"http://127.0.0.1:{port}"
+    end = time.monotonic() + 300
     try:
-        for _ in range(240):
+        while True:
             try:
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5)
                 break
             except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
+                assert process.poll() is None, said.read_text()
+                assert time.monotonic() < end, f"JupyterLab does not answer: {said.read_text()}"
                 time.sleep(0.25)
-        else:
-            pytest.fail(f"JupyterLab does not answer: {(folder / 'log').read_text()}")
         yield address
     finally:
         process.terminate()
@@ -65,27 +172,127 @@ def server(tmp_path_factory):
         log.close()
 
 
-def test_the_first_cells_run(browser, server):
-    browser.get(f"{server}/lab/tree/00_start_here.ipynb?token={TOKEN}")
-    wait = WebDriverWait(browser, 60, poll_frequency=0.5)
-    wait.until(lambda b: "Lab 00" in b.find_element(By.TAG_NAME, "body").text)
-    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, ".jp-CodeCell .cm-content"))
-    idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
-    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, idle))
-    # Run the cells down to the first one that has output: title, texts, parameters, set-up.
-    run = browser.find_element(
-        By.CSS_SELECTOR, "[data-command='notebook:run-cell-and-select-next']"
+@pytest.fixture(scope="module")
+def lab(opened, server):
+    """JupyterLab as `make lab` opens it."""
+    with opened(viewport={"width": 1400, "height": 1600}) as page:
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{server}/lab?token={TOKEN}")
+        yield page
+
+
+@pytest.fixture
+def open_notebook(lab):
+    """A function that opens a notebook, which has a kernel until the end of the test."""
+
+    def opening(name):
+        lab.locator(".jp-DirListing-item", has_text=name).dblclick()
+        panel = lab.locator(".jp-NotebookPanel")
+        panel.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+        return panel
+
+    yield opening
+    lab.keyboard.press("Escape")
+    lab.keyboard.press("Control+s")
+    lab.keyboard.press("Control+Shift+q")  # Close and Shut Down Notebook
+    lab.locator(".jp-Dialog .jp-mod-accept").click()
+    lab.locator(".jp-NotebookPanel").wait_for(state="detached")
+
+
+def run(lab, command):
+    """A command of the menu Run."""
+    lab.get_by_role("menuitem", name="Run", exact=True).click()
+    lab.get_by_role("menuitem", name=command, exact=True).click()
+
+
+def write(lab, cell, text):
+    """Type a text in place of a cell's own."""
+    editor = cell.locator(".cm-content")
+    editor.click()
+    lab.keyboard.press("Control+a")
+    lab.keyboard.insert_text(text)
+    assert editor.locator(".cm-line").all_text_contents() == text.split("\n")
+
+
+def answered(exercise, answer=None):
+    """An exercise's code with an answer; without one, with its solution."""
+    before, solution, after = re.split(rf" *### (?:{BEGIN}|{END})\n?", exercise.source)
+    if answer is not None:
+        solution = textwrap.indent(answer, "    ") + "\n"
+    return (before + solution + after).rstrip()
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=[s.name for s in SOURCES])
+def test_a_first_exercise(lab, open_notebook, source):
+    """Left blank, answered wrongly, solved: what a student sees of each."""
+    cells = source.notebook.cells
+    place = next(i for i, cell in enumerate(cells) if tagged(cell, "exercise"))
+    name = cells[place].metadata["exercise"]
+    mistake, hint = MISTAKES[source.number]
+    panel = open_notebook(source.name)
+    exercise, check = (
+        panel.locator(f".jp-Cell[data-windowed-list-index='{i}']") for i in (place, place + 1)
     )
-    for _ in range(5):
-        run.click()
-        time.sleep(0.3)
-    wait.until(lambda b: "synthetic images, drawn by labkit" in output(b))
-    assert "quick" in output(browser)
-    assert [dialog.text for dialog in browser.find_elements(By.CSS_SELECTOR, ".jp-Dialog")] == []
-    assert "Traceback" not in output(browser)
+    outcome = check.locator(".jp-Cell-outputArea")
+    seen = {}
+    for attempt, verdict, text in (
+        ("blank", "… not filled in yet: ", None),
+        ("wrong", "✗ not yet: ", answered(cells[place], mistake)),
+        ("right", "✓ passed: ", answered(cells[place])),
+    ):
+        if text:
+            write(lab, exercise, text)
+        else:
+            exercise.locator(".cm-content").click()
+            run(lab, "Run All Above Selected Cell")
+            exercise.locator(".cm-content").click()
+        lab.keyboard.press("Shift+Enter")
+        lab.keyboard.press("Shift+Enter")
+        outcome.get_by_text(verdict).first.wait_for()
+        lab.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+        seen[attempt] = outcome.inner_text()
+        if attempt == "blank":
+            shown = {re.sub(r"\s+", " ", line) for line in panel.inner_text().splitlines()}
+            assert shown & solution_lines(source) == set()
+        if attempt != "right":
+            assert check.locator(".jp-InputPlaceholder").is_visible()
+            assert check.locator(".cm-content").count() == 0
+            assert panel.locator(RED).count() == outcome.locator(RED).count() == 1
+    assert f"not filled in yet: exercise {name}" in seen["blank"]
+    assert "What is tested: " in seen["blank"] and "Why it matters: " in seen["blank"]
+    assert "Hint: " in seen["wrong"] and hint in seen["wrong"]
+    assert "Hint" not in seen["right"] and "CheckFailed" not in seen["right"]
+    said = "\n".join(panel.locator(".jp-Cell-outputArea").all_inner_texts())
+    assert "synthetic" in said and "quick" in said and "Traceback" not in said
+    assert panel.locator(RED).count() == 0
+    assert lab.locator(".jp-Dialog").count() == 0
 
 
-def output(browser):
-    """The text of all outputs on the page."""
-    areas = browser.find_elements(By.CSS_SELECTOR, ".jp-Cell-outputArea")
-    return "\n".join(area.text for area in areas)
+@pytest.mark.parametrize(
+    "source", [s for s in SOURCES if with_view(s)], ids=lambda source: source.name
+)
+def test_a_view_follows_its_controls(lab, open_notebook, source):
+    """Whose picture is drawn anew: behind the statements alone that it depends on, all solved.
+
+    Profile and data are those of the test before; what is trained is trained for an epoch.
+    """
+    panel = open_notebook(f"view_of_{source.number}")
+    run(lab, "Run All Cells")
+    picture = panel.locator(".jupyter-widgets img")
+    picture.wait_for()
+    pictures, texts = [picture.get_attribute("src")], [picture.get_attribute("alt")]
+    for control in panel.locator(".widget-toggle-buttons, .noUi-handle").all():
+        buttons = control.locator("button")
+        if buttons.count():
+            buttons.last.click()
+        else:
+            control.press("ArrowLeft")
+        unlike = "(old) => document.querySelector('.jupyter-widgets img').src !== old"
+        lab.wait_for_function(unlike, arg=pictures[-1])
+        pictures.append(picture.get_attribute("src"))
+        texts.append(picture.get_attribute("alt"))
+    images = [base64.b64decode(src.split(",")[1]) for src in pictures]
+    assert len(set(images)) == len(set(texts)) == len(texts) >= 3
+    assert all(image.startswith(b"\x89PNG") for image in images)
+    assert VIEWS[source.number][1] in texts[-1]
+    assert panel.locator(RED).count() == 0

@@ -6,8 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from labkit.authoring.pages import PageError, phone
 from labkit.datasets import har_simulator
@@ -23,7 +21,7 @@ TO_PHONE = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
 
 
 @pytest.fixture(scope="module")
-def site(browser, serve, tmp_path_factory):
+def site(chromium, serve, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     try:
         phone.build(folder / "phone", home="../index.html")
@@ -35,50 +33,50 @@ def site(browser, serve, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(browser, site):
+def page(opened, site):
     """The page as a phone shows it, loaded."""
-    screen = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    browser.get_log("browser")  # of other tests
-    browser.get(f"{site.address}/phone/index.html")
-    until(browser, lambda: text(browser, "status").startswith("Ready"))
-    yield browser
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    screen = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
+    with opened(is_mobile=True, **screen) as page:
+        page.goto(f"{site.address}/phone/index.html")
+        until(page, lambda: text(page, "status").startswith("Ready"))
+        yield page
 
 
-def until(browser, condition, seconds=30):
-    def met(_):
-        return condition()
-
-    wait = WebDriverWait(browser, seconds, poll_frequency=0.1)
-    wait.until(met, f"the page says {text(browser, 'status')!r}, {text(browser, 'label')!r}")
-
-
-def text(browser, name):
-    return browser.find_element(By.ID, name).text
+def until(page, condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        said = f"the page says {text(page, 'status')!r}, {text(page, 'label')!r}"
+        assert time.monotonic() < end, said
+        page.wait_for_timeout(100)
 
 
-def press(browser, name):
-    browser.find_element(By.ID, name).click()
+def text(page, name):
+    return page.locator(f"#{name}").inner_text()
 
 
-def windows(browser):
-    return int(text(browser, "windows"))
+def press(page, name):
+    page.click(f"#{name}")
 
 
-def replay(browser, activity):
+def windows(page):
+    return int(text(page, "windows"))
+
+
+def replay(page, activity):
     """Label and history after two windows of a recording."""
-    Select(browser.find_element(By.ID, "recording")).select_by_visible_text(activity)
-    press(browser, "replay")
-    until(browser, lambda: windows(browser) >= 2)
+    page.select_option("#recording", label=activity)
+    press(page, "replay")
+    until(page, lambda: windows(page) >= 2)
     # At once: a recording that has ended meanwhile would begin anew.
-    return browser.execute_script(
+    return page.evaluate(
         """
-        const [button, label, history] = ["replay", "label", "history"].map(
-          (id) => document.getElementById(id));
-        const found = [label.textContent, history.textContent];
-        if (button.textContent === "Stop") button.click();
-        return found;
+        () => {
+          const [button, label, history] = ["replay", "label", "history"].map(
+            (id) => document.getElementById(id));
+          const found = [label.textContent, history.textContent];
+          if (button.textContent === "Stop") button.click();
+          return found;
+        }
         """
     )
 
@@ -90,28 +88,37 @@ def worn(activity, seconds):
     return samples[:, :3] @ TO_PHONE.T * 9.80665, samples[:, 3:] @ TO_PHONE.T
 
 
-def sensors(browser, enabled):
-    for kind in SENSORS:
-        options = {"enabled": enabled, "type": kind, "metadata": {"available": True}}
-        browser.execute_cdp_cmd("Emulation.setSensorOverrideEnabled", options)
+@pytest.fixture
+def feel(page):
+    """A function that gives Chromium's virtual sensors a reading: acceleration, turning."""
+    tools = page.context.new_cdp_session(page)
 
+    def enable(enabled):
+        for kind in SENSORS:
+            options = {"enabled": enabled, "type": kind, "metadata": {"available": True}}
+            tools.send("Emulation.setSensorOverrideEnabled", options)
 
-def feel(browser, acceleration, turning):
-    for kind, xyz in zip(SENSORS, (acceleration, 0 * acceleration, turning), strict=True):
-        reading = {"xyz": dict(zip("xyz", map(float, xyz), strict=True))}
-        given = {"type": kind, "reading": reading}
-        browser.execute_cdp_cmd("Emulation.setSensorOverrideReadings", given)
+    def give(acceleration, turning):
+        for kind, xyz in zip(SENSORS, (acceleration, 0 * acceleration, turning), strict=True):
+            reading = {"xyz": dict(zip("xyz", map(float, xyz), strict=True))}
+            given = {"type": kind, "reading": reading}
+            tools.send("Emulation.setSensorOverrideReadings", given)
+
+    enable(True)
+    yield give
+    enable(False)
+    tools.detach()
 
 
 def test_it_says_what_it_is_and_what_it_weighs(page, site):
     size = (site.folder / "phone" / "har_micro.tflite").stat().st_size
-    body = page.find_element(By.TAG_NAME, "body").text
+    body = page.locator("body").inner_text()
     assert f"A network of {size:,} bytes" in body and "built without lab 08's files" in body
     assert "This network recognises all of them." in body
     assert "works offline from now on" in text(page, "status")
     assert text(page, "runtime").endswith("MB")
-    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
-    page.find_element(By.LINK_TEXT, "← The course")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.get_by_role("link", name="← The course").is_visible()
 
 
 def test_without_sensors_it_says_so_and_replays(page, site):
@@ -120,19 +127,19 @@ def test_without_sensors_it_says_so_and_replays(page, site):
     asked = len(site.asked)
     label, history = replay(page, "walking")
     assert label == "walking" and re.match(r"So far: walking \d s", history)
-    assert page.find_element(By.ID, "heard").get_attribute("textContent") == "walking"
+    assert page.locator("#heard").text_content() == "walking"
     assert len(site.asked) == asked
 
 
 def test_whoever_refuses_the_sensors_is_told(page):
     """As iOS asks for them; Chromium does not ask."""
-    page.execute_script("DeviceMotionEvent.requestPermission = async () => 'denied'")
+    page.evaluate("DeviceMotionEvent.requestPermission = async () => 'denied'")
     try:
         press(page, "sensors")
         until(page, lambda: "did not allow" in text(page, "status"))
         assert text(page, "sensors") == "Use the sensors"
     finally:
-        page.execute_script("delete DeviceMotionEvent.requestPermission")
+        page.evaluate("delete DeviceMotionEvent.requestPermission")
 
 
 def test_walking_and_lying_as_events_tell(page, site):
@@ -145,10 +152,9 @@ def test_walking_and_lying_as_events_tell(page, site):
         at = [np.interp(time_of_event, np.arange(500) / 50, column) for column in both.T]
         rows.append(np.column_stack(at).tolist())
     press(page, "sensors")
-    labels = page.execute_async_script(
+    labels = page.evaluate(
         """
-        const [activities, done] = arguments;
-        (async () => {
+        async (activities) => {
           const { recogniser } = await import("./page.js");
           const labels = [];
           let time = performance.now();
@@ -167,7 +173,7 @@ def test_walking_and_lying_as_events_tell(page, site):
             labels.push(document.getElementById("label").textContent);
           }
           return labels;
-        })().then(done, (error) => done(String(error)));
+        }
         """,
         rows,
     )
@@ -181,29 +187,25 @@ def test_walking_and_lying_as_events_tell(page, site):
     assert len(site.asked) == asked, "the page has asked its server for something"
 
 
-def test_walking_and_lying_with_the_browser_s_sensors(page):
+def test_walking_and_lying_with_the_browser_s_sensors(page, feel):
     """From Chromium's virtual sensors on, in real time."""
-    sensors(page, True)
-    try:
-        press(page, "sensors")
-        acceleration, turning = worn(LAYING, 1)
-        feel(page, acceleration[0], turning[0])
-        until(page, lambda: windows(page) >= 2)
-        assert text(page, "label") == "laying"
-        acceleration, turning = worn(WALKING, 40)
-        start = time.monotonic()
-        readings = 0
-        while text(page, "label") != "walking":
-            for _ in range(20):
-                passed = time.monotonic() - start
-                assert passed < 40, f"walking is taken for {text(page, 'label')}"
-                feel(page, acceleration[int(50 * passed)], turning[int(50 * passed)])
-                readings += 1
-            if passed > 5 and readings < 30 * passed:
-                pytest.skip(f"{readings / passed:.0f} readings a second are no walk: too slow here")
-        press(page, "sensors")
-    finally:
-        sensors(page, False)
+    press(page, "sensors")
+    acceleration, turning = worn(LAYING, 1)
+    feel(acceleration[0], turning[0])
+    until(page, lambda: windows(page) >= 2)
+    assert text(page, "label") == "laying"
+    acceleration, turning = worn(WALKING, 40)
+    start = time.monotonic()
+    readings = 0
+    while text(page, "label") != "walking":
+        for _ in range(20):
+            passed = time.monotonic() - start
+            assert passed < 40, f"walking is taken for {text(page, 'label')}"
+            feel(acceleration[int(50 * passed)], turning[int(50 * passed)])
+            readings += 1
+        if passed > 5 and readings < 30 * passed:
+            pytest.skip(f"{readings / passed:.0f} readings a second are no walk: too slow here")
+    press(page, "sensors")
 
 
 def test_it_gives_what_python_gives_on_a_thousand_windows(page, site):
@@ -214,10 +216,9 @@ def test_it_gives_what_python_gives_on_a_thousand_windows(page, site):
     whole = np.concatenate([_windows(rows, pipeline) for rows in pipeline.filtered(recordings)])
     recordings.tofile(folder / "recordings_of_the_test.bin")
     whole.tofile(folder / "windows_of_the_test.bin")
-    different, answers = page.execute_async_script(
+    different, answers = page.evaluate(
         """
-        const [length, done] = arguments;
-        (async () => {
+        async (length) => {
           const { recogniser } = await import("./page.js");
           const { Recogniser } = await import("./recogniser.js");
           const read = async (name) => (await fetch(`${name}_of_the_test.bin`)).arrayBuffer();
@@ -239,7 +240,7 @@ def test_it_gives_what_python_gives_on_a_thousand_windows(page, site):
             await mine.queue;
           }
           return [different, answers.map((a) => [a.index, a.confidence, ...a.probabilities])];
-        })().then(done, (error) => done([String(error), []]));
+        }
         """,
         recordings.shape[1],
     )
@@ -263,28 +264,26 @@ def _windows(rows, pipeline):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_stands_in_a_reader_s_way(page, violations, scheme):
-    assert violations(page, scheme) == []
+    page.emulate_media(color_scheme=scheme)
+    assert violations(page) == {}
 
 
 def test_everything_is_reached_with_the_keyboard(page):
-    script = (
-        "return [...document.querySelectorAll('a, button:enabled, select')].map((e) => e.tabIndex)"
-    )
-    assert set(page.execute_script(script)) == {0}
-    assert len(page.execute_script(script)) >= 6
+    script = "[...document.querySelectorAll('a, button:enabled, select')].map((e) => e.tabIndex)"
+    order = page.evaluate(script)
+    assert set(order) == {0} and len(order) >= 6
 
 
 def test_it_works_without_network(page, site):
     """Last: the server is gone after it."""
     assert all(address.startswith("/") for address in site.asked)
-    origins = page.execute_script(
-        "return performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)"
+    origins = page.evaluate(
+        "performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)"
     )
     assert set(origins) == {site.address}
     site.stop()
     shutil.rmtree(site.folder)
-    page.refresh()
+    page.reload()
     until(page, lambda: text(page, "status").startswith("Ready"))
     assert replay(page, "laying")[0] == "laying"
-    errors = [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
-    assert [message for message in errors if site.address in message] == []
+    assert page.faults == []

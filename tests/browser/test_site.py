@@ -1,118 +1,61 @@
 """The site in a browser: desktop and phone, with and without a server, a script, a network."""
 
-import functools
-import http.server
-import os
-import shutil
-import threading
-from importlib import resources
-
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM and not os.environ.get("CI"),
-    reason="there is no Chromium: tests/browser/install.sh installs it on Debian",
-)
-
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-#: A page of each kind, for the examination that takes a second a page.
+#: A page of each kind.
 KINDS = (
     *("index", "ledger", "published", "glossary", "search", "labs/index", "labs/00_start_here"),
     *("techniques/clustering", "api/files", "instructors"),
 )
-WIDTHS = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture(scope="module")
-def address(site):
+def address(chromium, site, serve):
     """Where the site is served: axe asks for style sheets, which a file:// page may not."""
-    handler = functools.partial(_Quiet, directory=str(site))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    assert CHROMIUM, "CI needs Chromium: tests/browser/install.sh installs it"
-    with playwright.sync_playwright() as run:
-        browser = run.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with serve(site) as server:
+        yield server.address
 
 
 @pytest.fixture
-def open_page(chromium):
-    """A function that opens an empty page; whatever goes wrong on it is in its `faults`."""
-    contexts = []
+def wrong(site, address, open_page, violations):
+    """A function that finds what is wrong on pages in a window and a colour scheme, by page."""
 
-    def opened(**options):
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.faults = []
-        page.on("console", lambda m: m.type in ("error", "warning") and page.faults.append(m.text))
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        # A page that is left gives up what it still waits for: no fault.
-        page.on(
-            "requestfailed",
-            lambda r: "ABORTED" in (r.failure or "") or page.faults.append(r.url),
-        )
-        page.on("response", lambda r: r.status >= 400 and page.faults.append(f"{r.status} {r.url}"))
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-
-
-def names(site):
-    found = sorted(path for path in site.rglob("*.html") if "_static" not in path.parts)
-    return [path.relative_to(site).as_posix() for path in found]
-
-
-@WIDTHS
-def test_no_page_has_a_fault_or_scrolls_sideways(site, address, open_page, size):
-    page = open_page(viewport=size)
-    wrong = {}
-    for name in names(site):
-        page.goto(f"{address}/{name}", wait_until="load")
-        page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise")
-        wide = page.evaluate("document.documentElement.scrollWidth") - size["width"]
-        missing = page.evaluate(
-            "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
-        )
-        if page.faults or wide > 0 or missing:
-            wrong[name] = [*page.faults, *missing, wide]
+    def find(size, scheme, names):
+        page = open_page(viewport=size, color_scheme=scheme)
+        found = {}
+        for name in names:
+            page.goto(f"{address}/{name}.html", wait_until="load")
+            page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise")
+            wide = page.evaluate("document.documentElement.scrollWidth") - size["width"]
+            missing = page.evaluate(
+                "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+            )
+            faults = [*page.faults, *missing, *violations(page).items()]
             page.faults.clear()
-    assert wrong == {}
+            if faults or wide > 0:
+                found[name] = [*faults, f"{wide} px too wide"]
+        return found
+
+    return find
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@WIDTHS
-def test_axe_finds_nothing(address, open_page, size, scheme):
-    if size is PHONE and scheme == "dark":
-        pytest.skip("the colours of the desktop")
-    axe = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
-    page = open_page(viewport=size, color_scheme=scheme)
-    found = {}
-    for name in KINDS:
-        page.goto(f"{address}/{name}.html", wait_until="load")
-        page.evaluate(axe)
-        options = "{resultTypes: ['violations'], preload: false}"
-        for violation in page.evaluate(f"axe.run(document, {options})")["violations"]:
-            shown = [node["html"][:120] for node in violation["nodes"][:3]]
-            found[name, violation["id"]] = shown
-    assert found == {}
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"]
+)
+def test_nothing_is_wrong_on_any_page(site, wrong, size, scheme):
+    pages = sorted(path for path in site.rglob("*.html") if "_static" not in path.parts)
+    names = [path.relative_to(site).with_suffix("").as_posix() for path in pages]
+    assert set(KINDS) < set(names)
+    assert wrong(size, scheme, names) == {}
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(DESKTOP, "dark"), (PHONE, "light")], ids=["desktop", "phone"]
+)
+def test_nothing_is_wrong_in_the_other_colours(wrong, size, scheme):
+    """On a page of each kind."""
+    assert wrong(size, scheme, KINDS) == {}
 
 
 def test_it_works_from_a_folder_without_a_network(site, open_page):
