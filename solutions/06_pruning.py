@@ -1406,9 +1406,9 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 # The HAR network's Keras file shrinks to a third under gzip, which is about what 70 % zeros in float32 give.
 # Its accuracy falls by eleven points in the TFLite file with float16 weights, which sixteen bits do
 # not explain: lab 03 measured no loss from float16, and here not even eight bits cost anything (lab 08
-# looks for such points, and finds them). The QKeras row, 298.67 KB for a network that is 90 % zeros, is a Keras file of a wrapped
-# training model that was not stripped, with masks and optimiser. And the DPF network of the slides has
-# *more* parameters than the dense one (6.79 million instead of 1.47), for which they give no reason.
+# looks for such points, and finds them). The QKeras row, 298.67 KB for a network that is 90 % zeros, is a
+# Keras file of a wrapped training model that was not stripped, with masks and optimiser. And the DPF network
+# of the slides has *more* parameters than the dense one (6.79 million instead of 1.47), for which they give no reason.
 # **Measure the file that goes to the device.**
 
 # %% [markdown]
