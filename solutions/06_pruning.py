@@ -10,22 +10,22 @@
 # # Lab 06 · Pruning
 #
 # Most weights of a trained network are small, and most of the small ones are not needed. Pruning
-# sets them to zero and lets the others learn to do without them. This lab takes nineteen weights
-# of twenty away from the baseline, asks *which*, *when* and *in what pattern*, and then what that
-# buys: zeros compress well, but a processor multiplies by zero as slowly as by anything else.
+# sets them to zero and lets the others learn to do without them. In this lab you take nineteen of twenty
+# weights away from the baseline. You ask *which* should go, *when* and *in what pattern*, and then what is
+# gained: zeros compress well, but a processor multiplies by zero as slowly as by anything else.
 #
 # **You will be able to**
 #
-# - prune by magnitude, along a schedule, with a share for each layer that it can bear;
+# - prune by magnitude, along a schedule, and in each layer by as much as it can bear;
 # - compare unstructured, 2:4 and filter pruning, and take filters out of a network for good;
-# - train with dynamic pruning with feedback, where a pruned weight can come back;
-# - count what a sparse file needs under a mask, an index and gzip, and say what runs faster;
-# - combine pruning, clustering and quantisation without one destroying the other.
+# - train by dynamic pruning with feedback, in which a pruned weight can come back;
+# - count what a sparse file needs with a mask, with an index and after gzip, and say what runs faster;
+# - combine pruning, clustering and quantisation so that none destroys what another has made.
 #
 # **Time:** 120 minutes of work, in two sittings if you like: the second one begins with section 6. The
 # computer takes 1 minute (`quick`) or 15 (`full`, with the baselines of lab 01; 3 more without). The
-# quick profile trains once, for an epoch, on few images: its figures say that everything runs, the stored
-# ones are those of `full`.
+# quick profile trains once, for one epoch, on few images: its figures show only that everything runs. The
+# stored ones are those of `full`.
 
 # %% [markdown]
 # ## What to hand in
@@ -96,13 +96,13 @@ for seed, baseline in baselines.items():
 # ## 1 · The smallest go first
 #
 # A weight near zero adds little to any sum. *Magnitude pruning* (Han et al. 2015) sorts the weights
-# by their absolute value and sets the smallest part, the **sparsity** $s$, to zero. What is left is
-# written as a mask $m$ of zeros and ones:
+# by their absolute value and sets the smallest of them to zero; their share is the **sparsity** $s$. What
+# stays is written as a mask $m$ of zeros and ones:
 #
 # $$w' = m \odot w, \qquad m_i = 0 \text{ for the } \operatorname{round}(s\,n)
 #   \text{ weights of smallest } |w_i| .$$
 #
-# By hand: $w = (0.1, -0.5, 0.3, -0.2)$ and $s = 0.5$. Two of four go, $0.1$ and $-0.2$; the mask is
+# By hand: for $w = (0.1, -0.5, 0.3, -0.2)$ and $s = 0.5$ two of the four go, $0.1$ and $-0.2$; the mask is
 # $(0, 1, 1, 0)$.
 
 
@@ -179,25 +179,25 @@ reveal("half of the weights", my_guess,
 pd.DataFrame(rows).rename_axis("seed").rename_axis("accuracy (%) at a sparsity (%) of", axis=1).round(1)
 
 # %% [markdown]
-# A third of the weights costs half of the accuracy, half of the weights costs nearly all of it. Two
+# Three tenths of the weights cost most of the accuracy, half of the weights nearly all of it. Two
 # things go wrong here, and neither needs training to be put right. One is *where* the weights are taken;
-# that is the next section. The other hides in the normalisations: their means and variances were measured
-# with all weights in place, and are wrong for the network that is left. (The thesis on QuantNET prunes
-# half of its weights and loses less than 5 points, section 4.2.3; whether it was trained after pruning it
-# does not say.)
+# that is the subject of the next section. The other hides in the normalisations: their means and variances
+# were measured with all weights in place, and are wrong for the network that is left. (The thesis on
+# QuantNET prunes half of the weights and loses less than 5 points, section 4.2.3; whether the network was
+# trained after pruning it does not say.)
 
 # %% [markdown]
 # ## 2 · Where? A share for each layer
 #
 # The same sparsity in every layer sounds fair and is not: at 95 % the first convolution, 16 filters
-# of 9 weights, would keep 7 weights in all. Magnitudes of different layers cannot be compared
+# of 9 weights, would keep 7 weights in all. The magnitudes of different layers cannot be compared
 # either, since batch normalisation takes any scale out again. The **LAMP** score (Lee et al. 2021)
-# asks how much a weight is *of what is left of its layer* when its turn comes:
+# asks what part a weight is *of what is left of its layer* when its turn comes:
 #
 # $$\operatorname{score}(w_i) = \frac{w_i^2}{\sum_{j:\,|w_j| \ge |w_i|} w_j^2} .$$
 #
-# The largest weight of every layer has the score 1, so none dies out; and the weights of smallest
-# score *in the whole network* go.
+# The largest weight of every layer has the score 1, so no layer loses all of its weights; the weights with
+# the smallest scores *in the whole network* are pruned.
 #
 # By hand: $(3, 1, 2)$ has the squares $(9, 1, 4)$ and the scores $9/9$, $1/14$, $4/13$.
 
@@ -256,10 +256,12 @@ pd.DataFrame({"weights": sizes} | {
 })
 
 # %% [markdown]
-# The same sparsity of the whole network, in three ways: the same share of every layer, one threshold
-# of magnitude for all layers, LAMP's shares. No weight is trained; but the normalisations' means and
-# variances were measured with all weights in place, so beside the old statistics there are new ones,
-# from some forward passes over training images.
+# What the table says: at 95 % the same share leaves 7 of the 144 weights of conv1, one threshold only 4, and
+# LAMP 117. It takes most of what it spares there, and in conv2 and the dense layer, from conv4.
+#
+# Now these three ways at several sparsities of the whole network. No weight is trained; but since the means
+# and variances of the normalisations were measured with all weights in place, each network is tested twice,
+# with the old statistics and with new ones from some forward passes over training images.
 
 # %%
 rows = []
@@ -277,17 +279,16 @@ pd.DataFrame(rows).pivot_table(index="sparsity (%)", columns=["where", "statisti
                                values="accuracy (%)", sort=False).round(1)
 
 # %% [markdown]
-# What the table says, means over the seeds: with half of every layer gone the networks read 12 %, and 89
-# with new statistics; with LAMP's shares 99.3, and 100. The accuracy had not gone with the weights. One
-# threshold of magnitude for all layers lies between the two, as the scales of the layers have nothing to
-# do with one another: at 95 % it would leave three weights of 144 in conv1. At 80 % some of the accuracy
-# really has gone: LAMP's shares and new statistics read 96 % together, and either without the other 25
-# and 13. From here on the network is trained again, with the zeros in place, and takes the new statistics
-# on the way.
+# What the table says, in means over the seeds: with half of every layer gone the networks read 12 %, and
+# 89.5 with new statistics; with LAMP's shares they read 99.8 % either way. So the accuracy had not gone with the weights.
+# One threshold of magnitude for all layers lies between the two, since the scales of different layers have
+# nothing to do with one another. At 80 % some of the accuracy really has gone: LAMP's shares and new
+# statistics together read 97 %; LAMP's shares alone read 33, new statistics alone 14. From here on the
+# network is trained again, with the zeros in place, and collects new statistics on the way.
 
 # %% [markdown]
-# **Predict.** Two of the ways prune 95 % of the network's weights, and both networks are trained for
-# the same time, with the same seeds. How far apart are they?
+# **Predict.** The same share of every layer, and LAMP's shares: both prune 95 % of the network's weights, and
+# both networks are trained for the same time, with the same seeds. How far apart are they?
 
 # %%
 my_guess = predict(
@@ -326,14 +327,16 @@ accuracies.round(2)
 # %% [markdown]
 # ## 3 · When? The schedule
 #
-# Pruning at a stroke leaves a wreck to be repaired. Zhu and Gupta (2017) let the sparsity rise while
-# the network trains: fast at first, when plenty of weights are useless, and ever more slowly.
+# The table above says that the layers' shares decide here: 94 % against 41 in the mean. The next question is
+# *when* the weights go. Pruning at a stroke leaves a badly damaged network to be repaired. Zhu and Gupta
+# (2017) let the sparsity rise while the network trains: fast at first, when plenty of weights are useless,
+# and then ever more slowly.
 #
 # $$s(t) = s_f + (s_i - s_f) \left( 1 - \frac{t - t_0}{t_1 - t_0} \right)^{3}
 #   \qquad t_0 \le t \le t_1 ,$$
 #
 # from the *initial* sparsity $s_i$ at the first step $t_0$ to the *final* one $s_f$ at $t_1$; before
-# and after it stays. By hand, from 0 to 0.8 in 100 steps: half way $(1 - 0.5)^3 = 0.125$, so
+# and after that it is constant. By hand, from 0 to 0.8 in 100 steps: half way $(1 - 0.5)^3 = 0.125$, so
 # $s = 0.8 - 0.8 \cdot 0.125 = 0.7$.
 
 
@@ -397,6 +400,9 @@ plots.show(
 )
 
 # %% [markdown]
+# What the plot says: the cubic curves take most of the weights early and leave the end of the training to
+# the last few; the straight line still takes as many in its last steps as in its first.
+#
 # `tfmot.sparsity.keras.PolynomialDecay(initial_sparsity, final_sparsity, begin_step, end_step, power,
 # frequency)` is this schedule, with a new mask every `frequency` steps, and
 # `prune_low_magnitude(layer, pruning_schedule=…)` wraps a layer that follows it.
@@ -445,7 +451,7 @@ with check(
 
 # %% [markdown]
 # The wrapped network is trained with the callback `tfmot.sparsity.keras.UpdatePruningStep()`, which
-# counts the steps, and its wrappers are stripped off at the end: `pruning.strip(wrapped)` gives a plain
+# counts the steps, and its wrappers are stripped off at the end: `pruning.strip(wrapped)` returns a plain
 # network with zeros.
 
 
@@ -493,8 +499,8 @@ with check(
            otherwise="conv1 is the old one: fit, then strip.")
 
 # %% [markdown]
-# **Predict** which schedule is worst. One comes down at once, one along the cubic curve with a new
-# mask every 20 steps, one along the same curve with a mask every 200 steps.
+# **Predict.** One network is pruned at a stroke, one along the cubic curve with a new mask every 20 steps, and
+# one along the same curve with a new mask only every 200 steps. Which schedule is worst?
 
 # %%
 my_guess = predict(
@@ -528,25 +534,24 @@ reveal("schedule", my_guess, means.idxmin(), f"{means.min():.1f} %, mean over {l
 schedules.round(2)
 
 # %% [markdown]
-# What the table says: along the cubic curve the three read 93.7 to 94.6 %, at a stroke 87.4 to 92.0, so
+# What the table says: along the cubic curve the three seeds read 93.7 to 94.6 %, at a stroke 87.4 to 92.0. So
 # the schedule is worth some four points here, where the layers' shares were worth 54. A mask every 200
 # steps is the worst of the three, 80.7 to 88.6 %: at step 200 it prunes 83 % at a stroke and at step 400
-# most of the rest, and then fewer than 250 steps are left to recover from it.
+# the rest, and then fewer than 250 steps are left to recover.
 
 # %% [markdown]
 # ## 4 · In what pattern?
 #
-# Zeros that lie anywhere are easy on the accuracy and hard on the hardware. Two patterns meet it
-# half way:
+# Zeros that may lie anywhere are easy on the accuracy and hard on the hardware. Two patterns are easier
+# on the hardware:
 #
-# - **2:4**: of every four neighbours along the inputs two are zero. A multiplier array can be built
-#   that skips them (NVIDIA's sparse tensor cores; Mishra et al. 2021), since it knows that there are
-#   always two.
+# - **2:4**: of every four neighbours along the inputs two are zero. Hardware can be built that skips them
+#   (NVIDIA's sparse tensor cores; Mishra et al. 2021), since there are always exactly two.
 # - **Filters** (in a dense layer: neurons): whole output channels go, those of the smallest norm (Li
-#   et al. 2017). What is left is a smaller *dense* network, which is faster everywhere.
+#   et al. 2017). What is left is a smaller *dense* network, which has less to compute on any hardware.
 #
-# By hand, four inputs of one neuron: $(0.3, -0.9, 0.1, 0.5)$. Of the four, $-0.9$ and $0.5$ stay:
-# mask $(0, 1, 0, 1)$.
+# By hand, for a neuron with the four weights $(0.3, -0.9, 0.1, 0.5)$: $-0.9$ and $0.5$ stay, the mask is
+# $(0, 1, 0, 1)$.
 
 
 # %% [markdown]
@@ -604,7 +609,10 @@ plots.show(
 )
 
 # %% [markdown]
-# To take filters **out**, three things go together: the filter, its channel of the normalisation
+# All three masks keep half of the weights; from left to right there is less choice of which, and more for
+# hardware to rely on.
+#
+# To take filters **out**, three things must go together: the filter, its channel in the normalisation
 # behind it, and the *next* layer's weights for that channel.
 
 
@@ -648,8 +656,8 @@ with check(
 
 
 # %% [markdown]
-# `pruning.remove_filters` does this for a whole chain of layers. Does it compute the same as the
-# network whose filters are masked?
+# `pruning.remove_filters` does this for a whole chain of layers. Does the smaller network compute the same
+# as the one whose filters are masked?
 
 # %%
 def filters_to_keep(model, part):
@@ -678,8 +686,8 @@ with check(
     c.between("parameters", halved.count_params(), 0, 0.3 * base.count_params())
 
 # %% [markdown]
-# **Predict.** Whole filters are taken out, or as many weights *in each layer*, wherever they are
-# smallest: the same numbers, the same training, both at a stroke.
+# **Predict.** From one network whole filters are taken out, from the other as many weights *of each layer*,
+# the smallest, wherever they lie. The numbers and the training are the same, and both are pruned at a stroke.
 
 # %%
 my_guess = predict(
@@ -754,16 +762,16 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plot says, one seed: the pattern costs little. With a quarter of the filters the network reads
+# What the plot says, for one seed: the pattern costs little. With a quarter of the filters the network reads
 # 85.3 %, with as many weights of each layer, wherever they are smallest, 87.8; with half of the filters
-# 98.5 and 100. What costs is *where*: at 93 % sparsity LAMP's shares would lie between the 99.8 % of 90 and
-# the 94.3 of 95 % sparsity, and so well above both. Filters take the same share of every layer, the first one
-# too. 2:4 and 1:4 cost a tenth of a point at most.
+# 98.5 and 100. What costs accuracy is *where* the weights are taken: at 93 % sparsity LAMP's shares would lie
+# between the 99.8 % that they read at 90 % and the 94.3 at 95 %, well above both. Filters are taken in the
+# same share from every layer, the first one included. 2:4 and 1:4 cost a tenth of a point at most.
 
 # %% [markdown]
 # ## 5 · Weights that come back
 #
-# A mask that is computed early is a guess, and in one-way pruning it is final: what is zero stays
+# A mask that is computed early is a guess, and in one-way pruning the guess is final: what is zero stays
 # zero. **Dynamic pruning with feedback** (DPF; Lin et al. 2020) keeps the dense weights $w$ behind
 # the mask. The gradient is evaluated at the *pruned* weights, which are the ones that will be used,
 # and applied to the *dense* ones:
@@ -771,11 +779,11 @@ plots.show(
 # $$w_{t+1} = w_t - \eta\, g(m_t \odot w_t),$$
 #
 # and every $p$ steps the mask is computed anew from the dense weights. A pruned weight goes on
-# moving as long as the loss wants it to; when it has overtaken another one, it is back.
+# moving as long as its gradient drives it; once it has become larger than another one, it is back.
 #
-# By hand: $w = (0.9, 0.3)$, mask $(1, 0)$, $\eta = 0.1$, and the loss $\tfrac12 \| m \odot w - (0, 1)
-# \|^2$ with the gradient $m \odot w - (0, 1)$. At the pruned weights $(0.9, 0)$ it is $(0.9, -1)$;
-# the dense ones become $(0.81, 0.4)$.
+# By hand: $w = (0.9, 0.3)$, the mask is $(1, 0)$, $\eta = 0.1$, and the loss is $\tfrac12 \| m \odot w -
+# (0, 1) \|^2$ with the gradient $m \odot w - (0, 1)$. At the pruned weights $(0.9, 0)$ the gradient is
+# $(0.9, -1)$; the dense weights become $(0.81, 0.4)$.
 
 
 # %% [markdown]
@@ -831,12 +839,12 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plot says: the mask had kept the wrong weight. Behind the mask the right one grows, step
-# by step, and after a few steps takes over. One-way pruning ends with nothing at all.
+# What the plot says: the mask had kept the wrong weight. Behind it the right one grows, and after a few steps
+# takes over. One-way pruning is left with a weight that goes to zero.
 #
 # Now the whole network. `dynamic_pruning.MaskedTraining` is a Keras model whose `train_step` does
-# what you wrote; with `feedback=False` all else is the same, but zeros stay. **Does it really?** One
-# step of it, by plain gradient descent, against yours, for the 27,648 weights of conv4:
+# what you wrote; with `feedback=False` everything else is the same, but zeros stay zero. **Does it really?**
+# Here is one step of it, by plain gradient descent, against yours, for the 27,648 weights of conv4:
 
 # %%
 behind = dynamic_pruning.MaskedTraining(base, 0.5)
@@ -871,7 +879,7 @@ with check(
 
 # %% [markdown]
 # **Predict.** The paper trains ResNets on CIFAR-10 for 300 epochs and finds feedback better than the
-# one-way schedules that it is compared with. Here there are a few epochs, from a trained network.
+# one-way schedules that it is compared with. Here a trained network is trained for a few epochs more.
 
 # %%
 my_guess = predict(
@@ -927,19 +935,19 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plots say: thousands of weights do come back, above all while the sparsity rises, and it does
-# not help here. At 95 % DPF reads 93.1 to 94.1 %, one-way 94.2 to 94.5; at 98 % one-way is ahead by 2.8
-# points in the mean, and the seeds of the two overlap. On the *harder* images, in the ledger below, DPF is
-# ahead, by 10 points at 98 %: which is better depends on what is asked. (The rate of each is the better one
-# of two, by the test images of the first seed.)
+# What the plots say: thousands of weights do come back, above all while the sparsity rises, but that does
+# not help here. At 95 % DPF reads 93.1 to 94.1 %, one-way pruning 94.2 to 94.5; at 98 % one-way pruning is
+# ahead by 2.8 points in the mean, but the seeds of the two overlap. On the *harder* images, in the ledger
+# below, DPF is ahead, by 10 points at 98 %: which of them is better depends on the question. (The learning
+# rate of each is the better one of two, by the test images of the first seed.)
 
 # %% [markdown]
 # ## 6 · Do the zeros survive quantisation?
 #
-# Symmetric codes have an exact zero, so post-training quantisation keeps every zero; and what rounds to
-# zero joins them. Training is another matter.
+# Symmetric codes have an exact zero, so post-training quantisation keeps every zero, and weights that round
+# to zero join them. Training is another matter.
 #
-# **Predict.** The network with 95 % zeros is fine-tuned with plain quantisation-aware training (lab
+# **Predict.** The network with 95 % zeros is fine-tuned by plain quantisation-aware training (lab
 # 04). What part of its weights is zero in the file?
 
 # %%
@@ -989,10 +997,10 @@ reveal("zeros after QAT", my_guess,
 survivors.round(2)
 
 # %% [markdown]
-# What the table says, one seed: post-training quantisation keeps every zero. Plain QAT leaves 19 %, and the
-# file is three times as long after gzip. For the accuracy that is no loss: with its weights back the
-# network reads 98.8 % in place of 94.3, where as many epochs that keep the zeros give 94.5. But it is no
-# pruned network any more.
+# What the table says, for one seed: post-training quantisation keeps every zero. Plain QAT leaves 19 % of the
+# weights at zero, and the file is three times as long after gzip. The accuracy gains by that: with its
+# weights back the network reads 98.8 % instead of 94.3, while as many epochs that keep the zeros give 94.5.
+# But it is no longer a pruned network.
 
 # %%
 with check(
@@ -1007,15 +1015,16 @@ with check(
 # %% [markdown]
 # ## 7 · What compresses
 #
-# A `.tflite` file stores a zero in a byte like any other code: pruning alone makes no file smaller.
-# It is the *code* that pays. Two codes for $n$ weights of which $k$ are not zero, $b$ bits each:
+# A `.tflite` file stores a zero in a byte, like any other value: pruning alone makes no file smaller. Bytes
+# are saved only when the zeros are *encoded*. There are two common codes for $n$ weights of which $k$ are
+# not zero, with $b$ bits each:
 #
 # - a **mask**: one bit a weight that says whether it is zero, and the values: $n + k\,b$;
 # - an **index**: with each value the number of zeros before it, in $g$ bits: $k\,(g + b)$. (A longer
-#   gap takes a filler; Deep Compression, Han et al. 2016.)
+#   gap takes a filler, a stored zero; Deep Compression, Han et al. 2016.)
 #
-# By hand, $n = 1000$, $k = 50$, $b = 8$, $g = 5$: mask $1000 + 400 = 1400$ bits, index $50 \cdot 13 =
-# 650$, dense $8000$.
+# By hand, for $n = 1000$, $k = 50$, $b = 8$ and $g = 5$: the mask takes $1000 + 400 = 1400$ bits, the index
+# $50 \cdot 13 = 650$, the dense weights $8000$.
 
 
 # %% [markdown]
@@ -1047,7 +1056,8 @@ with check(
     c.equal("half left", sparse_bits(1000, 500, 8, 2), (5000, 5000))
 
 # %% [markdown]
-# **Does it really?** Write the codes of conv4, 95 % zeros, in both ways, and read them again:
+# **Does it really?** We write the codes of conv4, from the network with 95 % zeros, in both ways, and read
+# them back:
 
 # %%
 def with_index(codes, g):
@@ -1079,10 +1089,13 @@ print(f"index: {13 * len(pairs):,} bits, you say {by_index:,} and {fillers} fill
       f"{np.count_nonzero(again != codes)} codes differ")
 
 # %% [markdown]
-# `measure.coding` counts these codes for every tensor of a file (fillers, codebooks and biases
-# included). Beside them what `gzip -9` makes of the file as a whole, and of the same file once all
-# its weights have been overwritten with zeros: graph, scales, biases and names, which no pruning of
-# weights touches.
+# Both codes give every weight back. Your formula is right for the mask; the index takes nearly twice what it
+# says, since many gaps are longer than 31 zeros and take fillers.
+#
+# `measure.coding` counts the bits of these codes for every tensor of a file (fillers, codebooks and biases
+# included). Beside them stands what `gzip -9` makes of the file as a whole, and of the same file once all
+# its weights have been overwritten with zeros: that is the graph, the scales, the biases and the names, which
+# no pruning of weights touches.
 
 # %%
 def gzip_without_weights(path):
@@ -1109,16 +1122,17 @@ for name, file in [("dense int8", "int8"), ("pruned 75 %", "pruned_75"), ("prune
 pd.DataFrame(rows).set_index("").astype(int).rename_axis("bytes", axis=1)
 
 # %% [markdown]
-# What the table says: at 75 % mask and index are about equally long, from there on the index is the shorter
-# one. At 95 % gzip makes 9.2 kB of the file, of which 4.0 are no weights: 5.2 are left for the weights, and an
-# index would need 4.9 with the biases. For 2:4 gzip needs 33.5 kB, a mask 30.6: it does not see the pattern.
-# Filters that are gone need no decoder: the file itself is a third. Ninety per cent zeros beat it after gzip,
-# 13.1 kB against 14.9, and read 99.8 % in place of 98.5.
+# What the table says: at 75 % mask and index are about equally long, at higher sparsity the index is
+# shorter. At 95 % gzip makes 9.2 kB of the file, of which 4.0 are not weights: 5.2 are left for the weights,
+# and an index would need 4.9 with the biases. For the weights of 2:4 gzip needs 33.5 kB, a mask 30.6: gzip
+# does not see the pattern. Filters that are gone need no decoder: the file itself is a third as long. A file
+# with ninety per cent zeros is still shorter after gzip, 13.1 kB against 14.9, and reads 99.8 % instead of
+# 98.5.
 
 # %% [markdown]
 # ## 8 · What computes faster
 #
-# **Predict.** Which of these files takes less time for an image than the dense int8 file?
+# **Predict.** Which of these two files takes less time for an image than the dense int8 file?
 
 # %%
 my_guess = predict(
@@ -1162,7 +1176,7 @@ pd.DataFrame(
 # multiplications.
 #
 # TFLite does have a **sparse tensor format**, and this converter still writes it (the experimental
-# optimisation `EXPERIMENTAL_SPARSITY`): the weights as non-zeros with their positions, and before
+# optimisation `EXPERIMENTAL_SPARSITY`): the weights that are not zero with their positions, and before
 # each layer an operator `DENSIFY` that unpacks them.
 
 # %%
@@ -1192,23 +1206,25 @@ print(f"{outputs[0].size:,} outputs of the two files: {np.count_nonzero(outputs[
 pd.DataFrame.from_dict(rows, orient="index").astype({"bytes": int, "gzip (bytes)": int}).round(3)
 
 # %% [markdown]
-# A tenth of the bytes and the same outputs, to the bit, after gzip less than two thirds. It is a format for
-# the way to the device: in memory the weights are unpacked, and multiplied as before. (With int8 weights the
-# converter writes it too, but LiteRT's default kernels, XNNPACK, refuse to load such a file; so it is no way
-# to the smallest int8 file.)
+# The file has a tenth of the bytes, less than two thirds after gzip, and gives the same outputs, to the bit.
+# It is a format for the way to the device: in memory the weights are unpacked, and multiplied as before.
+# (The converter also writes it with int8 weights, but LiteRT's default kernels, XNNPACK, refuse to load such
+# a file; so it does not lead to the smallest int8 file.)
 
 # %% [markdown]
 # ## 9 · All together: the smallest file
 #
-# The sheet gives points for the bytes of the final file at 90 % or more. Now everything in order:
+# The sheet gives points for the bytes of the final file, if it reads 90 % or more. Now everything comes
+# together, in this order:
 #
 # 1. **Filters**: keep a part of them; graph, scales and biases shrink with them. Fine-tune.
 # 2. **Weights**: prune the small network, with LAMP's shares. Fine-tune.
 # 3. **Cluster** what is not zero (lab 05), with the zeros kept.
 # 4. **Quantise** with training that keeps zeros *and* clusters (`tfmot` calls it PCQAT).
 #
-# First, what do pruning and clustering give *alone*? On the same small network, quantised in the same
-# way, and trained for as many epochs: what one step has less, another has more.
+# First, what do pruning and clustering give *alone*? They are tried on the same small network, quantised in
+# the same way, and trained for as many epochs in all: what a way saves by leaving out a step, another step
+# gets.
 
 # %%
 PART, SPARSITY, CLUSTERS = 0.35, 0.7, 8  # of what is handed in; chosen on the test images
@@ -1295,12 +1311,13 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plot says: after as many epochs pruning makes the smaller files, and both together lie a little to
-# the left of pruning alone: 5.0 kB with 97.2 %, where pruning's line passes 97.2 % near 5.4 kB. The ways
-# alone have one seed, and the three seeds of both are 3 points apart; so this is a hint, and no more.
+# What the plot says: after as many epochs pruning makes smaller files than clustering, and both together lie
+# a little to the left of pruning alone: at 5.0 kB with 97.2 %, where pruning's line passes 97.2 % near 5.4 kB.
+# Each way alone has one seed, and the three seeds of both are 3 points apart; so this is a hint, and no more.
 #
-# The last step costs nothing: **names**. A `.tflite` file carries the name of every tensor, a signature
-# and a note about the converter. To run it nobody needs them; `minimal.without_names` leaves them out.
+# The last step costs nothing: leaving out the **names**. A `.tflite` file carries the name of every tensor,
+# a signature and a note about the converter. None of them is needed to run it; `minimal.without_names`
+# leaves them out.
 
 # %%
 for seed in lab.seeds:
@@ -1329,13 +1346,13 @@ print(f"{gzip_without_weights(final):,} of {measure.size(final).gzip_bytes:,} by
 measure.coding(final).drop(columns=["role"]).round(2)
 
 # %% [markdown]
-# The table says where the bytes of the first seed's file are (without names, layers show as operators). In
-# the shortest of these codes weights and biases need 2.4 kB, the biases, 32 bits each, 0.3 of them; nearly
-# as much after gzip is graph and scales. And the ledger below says what the floor does not: on the harder
-# images the file reads 76 % where float reads 94.
+# The table says where the bytes of the first seed's file are (without names, its layers show as operators).
+# In the shortest of these codes weights and biases need 2.4 kB, 0.3 of them for the biases of 32 bits; graph
+# and scales take nearly as much after gzip. And the ledger below says what the floor of 90 % does not: on the
+# harder images the file reads 76 % where float reads 94.
 #
-# **Your own network.** Where you have designed one in lab 01 it lies in the output folder; here nine
-# of ten of its weights go, by your scores.
+# **Your own network.** If you have designed one in lab 01, it lies in the output folder; here nine
+# of ten of its weights are pruned, by your scores.
 
 # %%
 own = lab.network(sign_cnn)
@@ -1357,6 +1374,10 @@ else:
 
 # %% [markdown]
 # ## The ledger
+#
+# The last two columns are those of TensorFlow Lite Micro. Zeros save no working memory: every int8 file with all
+# filters needs an arena of some 20 kB, however sparse it is. With half of the filters it is 11 kB, with 35 % of
+# them 9. The sparse tensor format is refused, since that interpreter has no operator `DENSIFY`.
 
 # %%
 report = lab.report(device=True)
@@ -1378,21 +1399,21 @@ plots.show(
 # %% [markdown]
 # ## Published against measured
 #
-# The thesis has its result as a figure only: QuantNET loses less than 5 points with half of its
+# The thesis gives its result only as a figure: QuantNET loses less than 5 points with half of its
 # weights pruned, and pruning weights is better than pruning neurons at every sparsity. The project
-# update prunes its HAR network and finds the size after gzip.
+# update prunes its HAR network and reports the size after gzip.
 
 # %%
 lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95%", "DPF", "DPF 95%")
 
 # %% [markdown]
-# The HAR network's Keras file shrinks to a third under gzip, which fits some 70 % zeros in float32.
-# Its accuracy falls by eleven points in the TFLite file, of float16 weights, which sixteen bits do
-# not explain; lab 03 measured no loss from float16, and here not even eight bits cost anything. The
-# QKeras row, 298.67 KB for a network that is 90 % zeros, is a Keras file of a wrapped
-# training model that was not stripped: masks and optimiser included. And the slides' DPF network has
-# *more* parameters than the dense one (6.79 million after 1.47), for which they give no reason.
-# **Measure the file that goes to the device**.
+# The HAR network's Keras file shrinks to a third under gzip, which is about what 70 % zeros in float32 give.
+# Its accuracy falls by eleven points in the TFLite file with float16 weights, which sixteen bits do
+# not explain: lab 03 measured no loss from float16, and here not even eight bits cost anything (lab 08
+# looks for such points, and finds them). The QKeras row, 298.67 KB for a network that is 90 % zeros, is a
+# Keras file of a wrapped training model that was not stripped, with masks and optimiser. And the DPF network
+# of the slides has *more* parameters than the dense one (6.79 million instead of 1.47), for which they give no reason.
+# **Measure the file that goes to the device.**
 
 # %% [markdown]
 # ## Questions
@@ -1404,10 +1425,10 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 # layer need its weights more than the last convolution?**
 #
 # <!-- BEGIN SOLUTION -->
-# It matters most where: with 95 % in every layer the first convolution keeps 7 of 144 weights, and
-# the network never recovers within the training, 41 % in the mean; with LAMP's shares the same number of
-# weights reads 94. When matters as well, but less: four points between pruning at a stroke and along the
-# cubic schedule. The first layer has few weights, and all later layers see the image
+# What mattered most was where: with 95 % in every layer the first convolution keeps 7 of 144 weights, and
+# the network does not recover within the training, 41 % in the mean; with LAMP's shares the same number of
+# weights reads 94. When they go matters as well, but less: four points between pruning at a stroke and along
+# the cubic schedule. The first layer has few weights, and all later layers see the image
 # through it; the last convolution has 27,648, many of which are redundant.
 # <!-- END SOLUTION -->
 
@@ -1417,10 +1438,10 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 #
 # <!-- BEGIN SOLUTION -->
 # Not on the test images: it reads 93.7 against 94.3 % at 95 % and 64.2 against 67.0 % at 98 %, in the mean
-# of three seeds. On the harder ones it reads more, 54.8 against 44.3 % at 98 %. The paper trains ResNets from scratch for 300 epochs with SGD; here there are three epochs from a trained network,
-# whose magnitudes already say which weights matter, with Adam, whose steps behind the mask do not
-# shrink with the gradient. Which of these it is was not tried; what was shown there need not hold for a
-# short fine-tuning.
+# of three seeds. On the harder ones it reads more, 54.8 against 44.3 % at 98 %. The paper trains ResNets from
+# scratch for 300 epochs with SGD. Here there are three epochs from a trained network, whose magnitudes
+# already say which weights matter, with Adam, whose steps behind the mask do not shrink with the gradient.
+# Which of these is the reason was not tried; what was shown there need not hold for a short fine-tuning.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="compress_or_faster" points=4
@@ -1430,17 +1451,18 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 # <!-- BEGIN SOLUTION -->
 # Zeros are stored as bytes and multiplied like others. They pay only where a code uses them: gzip or
 # an index on the way to the device (less than a fifth of the bytes here), a sparse kernel, or 2:4 on
-# hardware that skips it. On dense kernels take whole filters out: half of them leave a quarter of the
-# weights and of the multiplications and a third of the file, with no special support; how much time that
-# saves the device must say.
+# hardware that skips them. For dense kernels take whole filters out: half of them leave a quarter of the
+# weights and of the multiplications and a third of the file, without any special support; how much time that
+# saves must be measured on the device.
 # <!-- END SOLUTION -->
 
 # %% [markdown]
 # ## Summary
 #
-# - Which layer loses the weights matters more than which schedule takes them.
-# - Whether filters go or single weights of the same layers matters less; filters help every hardware.
-# - Zeros compress, they do not compute faster; filters that are gone do both.
+# - Which layers lose their weights matters more than the schedule by which they go.
+# - Whether whole filters go or single weights of the same layers matters less, and filters help on any
+#   hardware.
+# - Zeros make a file compress better, not compute faster; removing filters does both.
 # - Each later step must be told to keep what the earlier ones made: plain QAT fills the zeros.
 #
 # **Further reading:** S. Han, H. Mao, W. J. Dally, *Deep compression*, ICLR 2016 · M. Zhu, S. Gupta,
@@ -1449,7 +1471,7 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 # al., *Layer-adaptive sparsity for the magnitude-based pruning*, ICLR 2021 · A. Mishra et al.,
 # *Accelerating sparse deep neural networks*, arXiv:2104.08378 (2021).
 #
-# **Next:** lab 07 takes the bits away instead: four, two, and fewer than two for a weight.
+# **Next:** lab 07 takes bits away instead: four for a weight, two, and one.
 
 # %% tags=["finish"]
 lab.finish()

@@ -9,23 +9,23 @@
 # %% [markdown]
 # # Lab 07 · Four bits and fewer
 #
-# Eight bits came for free. At four bits a weight has fifteen values to choose from, at two bits
-# three, and a network that was trained in float reads little when it is rounded like that, as it
-# stands. It needs a scale that suits and statistics that are measured anew, and at two bits it has to be
-# trained with its few values. TensorFlow's own tools stop at eight bits; this lab trains with
-# [QKeras](https://github.com/google/qkeras) and then writes what QKeras only simulates: TFLite files
+# Eight bits came for free. With four bits a weight has fifteen values to choose from, with two bits
+# three, and a network that was trained in float reads little when its weights are simply rounded to so few.
+# It needs a suitable scale and statistics that are measured anew, and with two bits it has to be
+# trained on its few values. TensorFlow's own tools stop at eight bits. In this lab you train with
+# [QKeras](https://github.com/google/qkeras) and then write what QKeras only simulates: TFLite files
 # with real 4-bit and 2-bit weights, holding the same codes.
 #
 # **You will be able to**
 #
 # - say which values `quantized_bits(4, 0, 1, alpha=1)` can give, and compute them yourself;
 # - write a quantiser that can be trained, as QKeras does it;
-# - start a low-bit network from trained float weights without throwing them away;
-# - explore the options of a quantiser over epochs, and say what a comparison of two of them bears;
+# - start a low-bit network from trained float weights without losing what they have learned;
+# - explore the options of a quantiser over epochs, and say which differences between them mean something;
 # - compare ten quantisers by what they do to weights and to accuracy;
 # - count a model's bits with `print_qstats`, estimate its energy with QTools, and say what neither
 #   figure tells you;
-# - pack codes into the bytes of a file, and prove that file and simulation agree.
+# - pack codes into the bytes of a file, and show that file and simulation agree.
 #
 # **Time:** 90 minutes of work; the computer takes 1 minute (`quick`) or 11 (`full`, with the
 # baselines of lab 01; 3 more without).
@@ -35,7 +35,7 @@
 #
 # This notebook, executed and saved, `sign_mnist_4bit.tflite`, and the report page
 # `sign_mnist_4bit_report.html` or `.pdf`, which the notebook writes from your figures and your
-# words. All weights and biases of convolutions and dense layers have four bits; the course asks for
+# words. All weights and biases of convolutions and dense layers must have four bits; the course asks for
 # 85 % of the test images, and scores the accuracy.
 
 # %% tags=["parameters"]
@@ -72,17 +72,17 @@ sixty_batches = data.x_train[:7680]  # for the normalisations' statistics
 # ## 1 · What a 4-bit weight can be
 #
 # QKeras writes a fixed-point quantiser as `quantized_bits(bits, integer, symmetric, alpha=…)`. With
-# $b$ bits, $i$ of them left of the binary point, and one for the sign,
+# $b$ bits, one of them for the sign and $i$ left of the binary point,
 #
 # $$Q(x) = \alpha \; 2^{\,i-b+1} \;
 #   \operatorname{clip}\!\bigl(\operatorname{round}(x\,2^{\,b-1-i}),\; -2^{b-1}+s,\; 2^{b-1}-1\bigr).$$
 #
-# The step is $2^{i-b+1}$: a power of two, no float scale to be stored. `symmetric` ($s=1$) gives the
-# smallest code away, so that there are as many values below zero as above.
+# The step is $2^{i-b+1}$, a power of two, so no float scale has to be stored. `symmetric` ($s=1$) leaves
+# the smallest code out, so that there are as many values below zero as above.
 #
 # By hand, `quantized_bits(4, 0, 1, alpha=1)`: the step is $1/8$, the codes $-7 \dots 7$.
-# $(0.3, -0.06, 0.07, 0.9, -1.2)$ are $(2.4, -0.48, 0.56, 7.2, -9.6)$ steps; the codes are
-# $(2, 0, 1, 7, -7)$ and the values $(0.25, 0, 0.125, 0.875, -0.875)$.
+# The numbers $(0.3, -0.06, 0.07, 0.9, -1.2)$ are $(2.4, -0.48, 0.56, 7.2, -9.6)$ steps; their codes are
+# $(2, 0, 1, 7, -7)$ and their values $(0.25, 0, 0.125, 0.875, -0.875)$.
 
 
 # %% [markdown]
@@ -146,28 +146,26 @@ plots.show(
 )
 
 # %% [markdown]
-# What the plot says: `integer` moves the binary point (the same picture, twice as wide); two
-# symmetric bits are three values, just as `ternary`; `binary` has no zero. Powers of two are dense
+# What the plot says: `integer` moves the binary point (the same values, twice as large); two
+# symmetric bits give three values, just as `ternary` does; `binary` has no zero. Powers of two are dense
 # where most weights are, but **zero is not one of them**. The last row has 18 values: QKeras gives
-# `quantized_po2(4, max_value=1)` one exponent more than fits into four bits. Count, before you
+# `quantized_po2(4, max_value=1)` one exponent more than fits into four bits. Count before you
 # believe a name.
 #
-# With `alpha="auto"` each output channel gets a float scale of its own, which then has to be stored;
+# With `alpha="auto"` each output channel gets a float scale of its own, which has to be stored, too;
 # `"auto_po2"` rounds that scale to a power of two.
 
 # %% [markdown]
 # ## 2 · A quantiser that can be trained
 #
 # In lab 04 the gradient passed through the rounding where $x$ lay inside the range. QKeras's quantisers
-# of *weights* are more generous. They end in
+# of *weights* let it pass everywhere. They end in
 #
 # $$x + \operatorname{stop\_gradient}\bigl(Q(x) - x\bigr),$$
 #
 # whose value is $Q(x)$ and whose derivative is 1, outside the range too. What keeps the float
 # weights from running away is a constraint of the layer: after each step of the optimiser they are
-# clipped to $[-1, 1]$. (Its quantisers of *activations* have the derivative of the function that they
-# round: `quantized_relu` has 0 below zero and above its largest value, `quantized_tanh` has 0 where
-# it is flat.)
+# clipped to $[-1, 1]$.
 
 
 # %% [markdown]
@@ -214,8 +212,8 @@ with check(
             ])
 
 # %% [markdown]
-# **Do all of them?** The ten quantisers of section 7, asked for their derivative inside their range and
-# far outside of it:
+# **Do all of them?** Here are the derivatives of the ten quantisers of section 7, seven for weights and three
+# for activations, at points inside their range and far outside it:
 
 # %%
 WEIGHTS = {
@@ -245,24 +243,24 @@ derivatives.rename_axis("derivative at").round(2)
 
 # %% [markdown]
 # What the table says: all seven quantisers of weights have the derivative 1 everywhere. Those of
-# activations have the derivative of the function that they round: `quantized_relu` 0 below zero and
-# above its largest value, `quantized_tanh` 0 where it is flat, and `quantized_relu_po2`, whose largest
-# value is 128, that of a ReLU.
+# activations have the derivative of the function that they round: for `quantized_relu` it is 0 below zero and
+# above its largest value, for `quantized_tanh` 0 where the function is flat, and for `quantized_relu_po2`,
+# whose largest value is 128, it is that of a ReLU.
 
 # %% [markdown]
 # ## 3 · A scale for free
 #
-# Kernels of the baseline lie within ±0.5, most of them within ±0.1. On a grid with the step $1/8$
-# that is nearly all zeros. But behind each convolution stands a batch normalisation, which takes out
-# any scale of a channel: the kernel may be **stretched** over the grid, and the normalisation's mean
-# and variance be adjusted, without a change of the function. Which scale is best? Only a kernel's
-# *direction* counts, so the one at which the rounded kernel $q$ points most nearly in the direction
-# of the float kernel $w$:
+# The weights of the baseline's kernels are small. On a grid with the step $1/8$ many of them are rounded
+# to zero. But behind each convolution stands a batch normalisation, which takes out any scale of a
+# channel: the kernel may be **stretched** over the grid, and the normalisation's mean and variance be
+# adjusted, without changing the function. Which scale is best? Only the *direction* of a kernel counts,
+# so it is the scale at which the rounded kernel $q$ points most nearly in the direction of the float
+# kernel $w$:
 #
 # $$\min_s \lVert w - s\,q \rVert^2 \;\Rightarrow\; s = \frac{\langle w, q\rangle}{\langle q, q\rangle},
 #   \qquad \cos = \frac{\langle w, q\rangle}{\lVert w\rVert\,\lVert q\rVert}$$
 #
-# (Li et al. 2016, for three values; it holds for any).
+# (Li et al. 2016 give this for three values; it holds for any number).
 #
 # By hand: $w = (3, 1, -3, 0)$ and $q = (1, 0, -1, 0)$ give $s = 6/2 = 3$ and
 # $\cos = 6/\sqrt{19 \cdot 2} = 0.973$.
@@ -319,8 +317,12 @@ plots.show(
 )
 
 # %% [markdown]
+# What the plot says: four bits come very close to the float kernel when the largest weight of the channel lies
+# near the end of the grid, and forgive another scale; three values depend on it much more, and do best when
+# the largest weight lies beyond the end.
+#
 # **Does stretching change nothing?** With sixteen bits there is hardly any rounding, so a stretched
-# network must compute what the baseline computes, although its kernels are other numbers:
+# network must compute what the baseline computes, although its kernels hold other numbers:
 
 # %%
 stretched = low_bit.quantize(base, "quantized_bits(16,0,1,alpha=1)", "quantized_bits(16,0,1,alpha=1)")
@@ -332,7 +334,7 @@ print(f"largest difference of {24 * len(some):,} probabilities: {apart:.5f}; the
 
 # %% [markdown]
 # **Predict.** All kernels of the baseline are rounded to four bits, without any training: as they are,
-# stretched, and stretched with the normalisations' statistics measured anew on training images.
+# stretched, and stretched with the statistics of the normalisations measured anew on training images.
 
 # %%
 my_guess = predict(
@@ -362,18 +364,18 @@ reveal("rounded without training", my_guess,
 untrained.agg(["mean", "min", "max"]).round(1)
 
 # %% [markdown]
-# What the table says: rounded as they are, the networks read 27 % with four bits, 11 to 54 with the seed;
-# stretched 92.5, 90 to 94. And once the statistics are measured anew, 99.9 to 100 %, with every seed, and
-# *no weight has been trained*: what was left to be put right after the stretching were the means and
-# variances of the normalisations. Ternary weights read 12 % stretched and 90 with new statistics. There
-# something is left for a training to learn.
+# What the table says: with four bits and kernels as they are, the networks read 27 % in the mean, 11 to 54
+# depending on the seed; stretched they read 92.5 %, from 90 to 94. And once the statistics are measured anew,
+# every seed reads 99.9 to 100 %, and *no weight has been trained*: after the stretching only the means and
+# variances of the normalisations had to be put right. Ternary weights read 12 % stretched and 90 with new
+# statistics. There something is left to be learned.
 
 # %% [markdown]
 # ## 4 · The network in QKeras
 #
 # A QKeras layer is a Keras layer with two more arguments, `kernel_quantizer` and `bias_quantizer`.
 # The convolutions here have no bias, since the normalisation behind each of them has one; the sheet
-# lets normalisations stay as they are.
+# allows normalisations to stay as they are.
 
 
 # %% [markdown]
@@ -444,9 +446,9 @@ with check(
 # ## 5 · Training
 #
 # `low_bit.quantize` makes such a network from any trained model and stretches the kernels as in
-# section 3. Then it is trained: four bits for each seed, and ternary, the coarsest that still has a
-# zero. A control beside it: the *float* network trained for as many epochs at the same rate, then
-# rounded, stretched, and its statistics measured anew.
+# section 3. Then it is trained, with each seed: once with four bits, and once with ternary weights, the
+# coarsest that still have a zero. The control is the *float* network trained for as many epochs at the
+# same rate, then stretched and rounded, and its statistics measured anew.
 
 # %%
 networks, histories, rows = {}, {"4-bit": [], "ternary": []}, []
@@ -476,20 +478,21 @@ plots.show(
 )
 
 # %% [markdown]
-# What table and plot say: a training through three values leaves the normalisations' statistics behind.
-# With those that it collected on its way the ternary networks read 93.6, 98.2 and 77.1 %; with the same
-# weights and statistics measured anew 99.9, 99.7 and 100.0 %. At four bits there is nothing of this to
-# see, 99.97 to 100 % either way. The control does as well there: three more epochs *in float*, rounded
-# afterwards, read 99.99 %. At three values they read 81 to 90 %, no more than the float networks without
-# those epochs, 86 to 94. There it is the training through the rounding that counts: ten points.
+# What the table and the plot say: when the weights have three values, the statistics of the normalisations
+# lag behind the training. With those collected during the training the ternary networks read 93.6, 98.2 and
+# 77.1 %; with the same weights and statistics measured anew 99.9, 99.7 and 100.0 %. At four bits nothing of
+# this can be seen, 99.97 to 100 % either way. The control does as well there: three more epochs *in float*,
+# rounded afterwards, read 99.99 %. With three values the control reads 81 to 90 %, no more than the float
+# networks without those epochs, 86 to 94. There it is the training through the rounding that counts, and it
+# is worth ten points.
 #
 # **Explore.** The sheet says: explore the options carefully, and be prepared to train for many epochs.
-# So each option by itself, from the weights *as they are*, not stretched, so that there is something to
-# learn: `integer` moves the binary point, `symmetric=0` adds the sixteenth code, `alpha="auto"` gives
-# each channel a float scale and `"auto_po2"` rounds that to a power of two. After each epoch the test
-# images; the first row is the stretched start of above, at the same rate.
+# So each option is tried by itself, from the weights *as they are*, not stretched, so that there is something
+# to learn: `integer` moves the binary point, `symmetric=0` adds the sixteenth code, `alpha="auto"` gives
+# each channel a float scale and `"auto_po2"` rounds that to a power of two. The test images are read after
+# each epoch. The first row is the stretched start from above, at the same rate.
 #
-# **Predict.** Which of them is best after the first epoch, from the weights as they are?
+# **Predict.** Which option is best after the first epoch, from the weights as they are?
 
 # %%
 OPTIONS = {
@@ -545,12 +548,12 @@ plots.show(
 )
 
 # %% [markdown]
-# What they say: of the five that start from the weights as they are, all read 99.0 to 99.9 % after one epoch
-# and 99.97 to 100 % after three. With a scale of its own for each channel, float or a power of two, a network
-# reads 100 % before any training; with one scale for all, 95 %. `integer=1` doubles the step, and
-# with it most of the weights are rounded to zero: 56 %, and it is the last to arrive. Half of a tenth of
-# a point is four images, and this is one seed: between the others nothing is decided, and many epochs are
-# not needed.
+# What the table and the plot say: the five that start from the weights as they are read 99.0 to 99.9 % after
+# one epoch and 99.97 to 100 % after three. With a scale of its own for each channel, float or a power of two,
+# a network reads 100 % before any training; with one scale for all channels, 95 %. `integer=1` doubles the
+# step, so that more of the weights are rounded to zero: it starts at 56 %, and is the last to arrive. Half of
+# a tenth of a point is four images, and this is one seed: the order of the others means nothing, and many
+# epochs are not needed here.
 
 # %% [markdown]
 # ## 6 · Size in bits
@@ -562,9 +565,9 @@ four_bit = networks["4-bit", SEED]
 qkeras.print_qstats(four_bit)
 
 # %% [markdown]
-# `smult_4_8` is a multiplication of 4-bit weights with the pixels, which `print_qstats` takes for 8-bit
-# numbers; `sfmult_4_32` one of 4-bit weights with *float* activations, since we quantised none. The last
-# lines are the share of weights whose value is zero.
+# `smult_4_8` is a multiplication of a 4-bit weight by a pixel, which `print_qstats` takes for an 8-bit
+# number; `sfmult_4_32` is one of a 4-bit weight by a *float* activation, since we quantised no activations.
+# The last lines give the share of weights whose value is zero.
 
 
 # %% [markdown]
@@ -625,14 +628,14 @@ sizes["smaller, with them (×)"] = (
 sizes
 
 # %% [markdown]
-# Eight times smaller, by the sheet's count. The last two columns count the normalisations, too, whose
-# four numbers a channel stay at 32 bits: they are one per cent of the baseline's bits and a fifth of
-# the ternary network's. What is left over decides at the end.
+# By the sheet's count the network is eight times smaller. The last two columns also count the normalisations,
+# whose four numbers a channel stay at 32 bits: they are one per cent of the baseline's bits and more than a
+# sixth of the ternary network's. The fewer bits the weights have, the more the rest matters.
 
 # %% [markdown]
 # ## 7 · Ten quantisers
 #
-# QKeras has more. Seven are for weights, three for activations:
+# QKeras has more quantisers. Seven are for weights, three for activations:
 #
 # | quantiser | what it gives |
 # | --- | --- |
@@ -645,14 +648,14 @@ sizes
 # | `quantized_tanh` | evenly spaced values within ±1, for activations |
 # | `quantized_relu_po2` | powers of two, for activations |
 #
-# (A trap: under Keras 2 nobody tells a stochastic quantiser that it is being trained, so that it
-# rounds like its deterministic brother and says nothing. `low_bit.training` tells it.)
+# (A trap: under Keras 2 nothing tells a stochastic quantiser that it is being trained, so it silently
+# rounds like its deterministic counterpart. `low_bit.training` tells it.)
 #
-# A **power of two** needs no multiplier, a shift will do:
+# A **power of two** needs no multiplier; a shift will do:
 #
 # $$Q(x) = \operatorname{sign}(x)\, 2^{\operatorname{clip}(\operatorname{round}(\log_2 |x|),\; e_{\min},\; e_{\max})}.$$
 #
-# By hand, exponents $-4 \dots 3$: $0.3$ has $\log_2 0.3 = -1.74$, so it becomes $2^{-2} = 0.25$;
+# By hand, with exponents $-4 \dots 3$: $\log_2 0.3 = -1.74$, so $0.3$ becomes $2^{-2} = 0.25$;
 # $-0.001$ becomes $-2^{-4}$, not zero.
 
 
@@ -688,9 +691,9 @@ with check(
     c.close("quantized_po2(4)", power_of_two(random), low_bit.rounded("quantized_po2(4)", random))
 
 # %% [markdown]
-# **One histogram.** The second convolution's kernel, stretched for each quantiser, and where the
-# weights end up. Of the stochastic ones you see a draw, as in training. The error is
-# $\lVert w - s\,q\rVert^2 / \lVert w\rVert^2$ at the best scale $s$.
+# **One kernel, seven quantisers.** The figure shows the weights of the second convolution, stretched for each
+# quantiser, and the values at which they end up. Of the stochastic quantisers you see one draw, as in
+# training. The error is $\lVert w - s\,q\rVert^2 / \lVert w\rVert^2$ at the best scale $s$.
 
 # %%
 kernel = base.get_layer("conv2").kernel.numpy()
@@ -707,10 +710,13 @@ plots.show(
 )
 
 # %% [markdown]
-# **Predict.** Each of them now trains the same warm-started network for a few epochs: seven as the
-# weights' quantiser, three as the activations' with 4-bit weights. There are two controls.
-# `stochastic_ternary` knows only a float scale for each channel (`alpha="auto"`), and so has the
-# `ternary` of the one; `quantized_po2(2)`, the other, has few powers of two.
+# What the plot says: the closer the values lie where the weights are, the smaller is the error, from 1 % for
+# fifteen values to 38 % for two. What is drawn at random is further away than what is rounded.
+#
+# **Predict.** The same network, stretched, is now trained for a few epochs with each of them: the seven as
+# quantisers of the weights, the three as quantisers of the activations, with 4-bit weights. There are two
+# controls: `ternary` with `alpha="auto"`, since `stochastic_ternary` exists only with such a float scale for
+# each channel; and `quantized_po2(2)`, which has few powers of two.
 
 # %%
 CONTROLS = {
@@ -768,21 +774,21 @@ print(f"bernoulli, one image eight times in a call: probabilities differ by {np.
       f" in two calls by {np.abs(first - second).max():.1e}")
 
 # %% [markdown]
-# What the table says, with statistics measured anew before and after: there is less between them than one
-# would think. Eight of the twelve read 99.5 % and more after two epochs, where 0.1 points are seven images
-# and most rows are one seed.
+# What the table says, with statistics measured anew before and after the training: there is less between them
+# than one might think. Eight of the twelve read 99.5 % or more after two epochs, where 0.1 points are seven
+# images and most rows have one seed.
 #
 # - It is not the zero that counts. `quantized_po2` has none and loses nothing; `quantized_po2(2)`, with the
-#   four values ±0.5 and ±1, has none either and reads 99.6 %, as `ternary` does. What they do to the
-#   kernel before any training, the error, says roughly where each begins: up to 0.04 at 99.6 % and more,
-#   about 0.2 at 85 to 94, `binary` with 0.38 at 31. Two epochs bring that to within 1.6 points of `ternary`.
-# - A scale for each channel is worth five points at the start, 88.3 against 93.5 %. It is what
-#   `stochastic_ternary` and `ternary, auto` have in common; that the one draws while it is trained costs a
-#   quarter of a point here. `stochastic_binary` ends at 66 %, where `binary` reads 98.
-# - `bernoulli` draws its weights anew at every call, the same for all images of it, and what was learned
-#   with one draw is read with another: 5 %, where guessing is 4.
-# - Activations of four bits, with 4-bit weights, lose nothing or 0.2 points; `quantized_tanh`, from a start
-#   of 45 %, three.
+#   four values ±0.5 and ±1, has none either and reads 99.6 %, as `ternary` does. The error that the rounding
+#   makes in the kernel says roughly where each begins: up to an error of 0.04 at 99.6 % or more, with about
+#   0.2 at 85 to 94, `binary` with 0.38 at 31. Two epochs bring `binary` to within 1.6 points of `ternary`.
+# - A scale for each channel is worth five points at the start, 93.5 against 88.3 %. It is what
+#   `stochastic_ternary` and `ternary, auto` have in common; that the former draws at random during the
+#   training costs a quarter of a point here. `stochastic_binary` ends at 66 %, where `binary` reads 98.
+# - `bernoulli` draws its weights anew at every call, the same for all images of the call; so what was learned
+#   with one draw is read with another: 5 %, where guessing gives 4.
+# - Activations of four bits, with 4-bit weights, cost nothing or 0.2 points; `quantized_tanh`, which starts
+#   at 45 %, costs three.
 
 # %%
 with check(
@@ -800,11 +806,11 @@ with check(
 # %% [markdown]
 # ## 8 · Real files
 #
-# So far every weight was a float32 that happens to lie on a grid; saved by Keras, or converted by
-# TFLite, it would take 32 bits. The file can do better: TFLite knows tensors of type `int4` and
-# `int2`, several codes in a byte, the first one in the lowest bits, in two's complement.
+# So far every weight has been a float32 number that happens to lie on a grid; saved by Keras, or converted by
+# TFLite, it would take 32 bits. The file can do better: TFLite has tensors of the types `int4` and
+# `int2`, with several codes in a byte, the first one in the lowest bits, in two's complement.
 #
-# By hand: the codes $(1, -1)$ are $0001$ and $1111$; the byte is $1111\,0001 = 241$.
+# By hand: the codes $(1, -1)$ are $0001$ and $1111$, so the byte is $1111\,0001 = 241$.
 
 
 # %% [markdown]
@@ -848,12 +854,12 @@ with check(
 # %% [markdown]
 # How do the codes get there? The converter folds each normalisation into its convolution: a factor
 # for each output channel, $\gamma/\sqrt{\sigma^2 + \epsilon}$. TFLite's weights have a scale for each
-# output channel anyway, so that **the factor goes into the scale and the codes stay**.
+# output channel anyway, so **the factor goes into the scale and the codes stay**.
 # `low_bit.convert` puts QKeras's codes, and the steps that belong to them, into the float file, with
-# the transformations of Google's ai-edge-quantizer. Its recipes it leaves alone: they take a channel's
-# largest weight for code 7, even where QKeras used no code above 5.
+# the transformations of Google's ai-edge-quantizer. It does not use that tool's recipes: they would make the
+# largest weight of a channel code 7, even where QKeras used no code above 5.
 #
-# All layers, all codes:
+# The next two cells compare all codes of all layers.
 
 # %%
 def codes_of(path):
@@ -910,10 +916,12 @@ compared = pd.DataFrame(compared)
 compared.groupby("file", sort=False).mean().drop(columns="seed").round(3)
 
 # %% [markdown]
-# **The bias, honestly.** The sheet asks for 4-bit biases, and QKeras's are: at most 15 different
-# values. A TFLite file has no 4-bit biases. What it holds is float32, as the table below says: the
+# Not one code differs, and each file reads as many images as its network in Keras.
+#
+# **The bias, honestly.** The sheet asks for 4-bit biases, and QKeras's are: they have at most 15 different
+# values. A TFLite file has no 4-bit biases. It stores them as float32, as the table below says: the
 # dense layer's bias with the same few *values*, and for each convolution a bias of full precision,
-# which is no bias of the network at all but its normalisation, folded. (One could quantise after
+# which is no bias of the network at all but its folded normalisation. (One could quantise after
 # folding and train a bias of four bits instead. It would save 160 · 28 bits, 2 % of the file.)
 
 # %%
@@ -927,8 +935,8 @@ print(f"bias of the dense layer, in float: {letter.bias.numpy().min():.3f} to "
 weights[["layer", "role", "type", "values", "bytes", "unique", "sparsity"]].round(3)
 
 # %% [markdown]
-# One of 24 values is not zero, and in the file are two: with a step of 1/8 a bias of four bits is next to no
-# bias, and this network does without it.
+# Only one of the 24 values is not zero, so the file holds two different ones: with a step of 1/8 a bias of
+# four bits is next to no bias, and this network does without it.
 
 # %%
 four_loss = 100 * (lab.mean("accuracy", "float") - lab.mean("accuracy", "4-bit"))
@@ -959,8 +967,8 @@ with check(
 # QTools walks through a QKeras model and adds up what each operation and each memory access would
 # cost on a chip made for this network: multipliers and adders as wide as the types need, weights and
 # activations in on-chip memory. Its figures come from M. Horowitz's measurements of a 45 nm process
-# (ISSCC 2014). It is a model for comparing networks: no control, no idle time, no DRAM, and the
-# untrained network costs the same as the trained one.
+# (ISSCC 2014). It is a model for comparing networks: it leaves out control, idle time and DRAM, and an
+# untrained network costs the same as a trained one.
 #
 # **Predict.** The 4-bit network of this lab keeps its activations in float.
 
@@ -1002,12 +1010,12 @@ plots.show(
 
 # %% [markdown]
 # What the plot says: with activations quantised too, four bits for both cost little more than half
-# of eight, and ternary weights three quarters of that, since of the multiplication an addition is
-# left. The additions stay: their accumulators must be wide, whatever the weights are. Memory is a
-# small part here, because the whole network fits on the chip. From DRAM it would be the larger one:
-# QTools takes 20.3 pJ a bit there, 3,900 nJ for one reading of the 4-bit weights.
+# of what eight cost, and ternary weights three quarters of that, since only an addition is left of the
+# multiplication. The additions stay: their accumulators must be wide, whatever the weights are. Memory is a
+# small part here, because the whole network fits on the chip. From DRAM it would be the larger part:
+# QTools takes 20.3 pJ a bit there, 3,900 nJ for reading the 4-bit weights once.
 #
-# None of this is saved by the TFLite files above on *this* computer:
+# On *this* computer the TFLite files above save none of it, as their latencies show:
 
 # %%
 timed = {}
@@ -1023,13 +1031,12 @@ print({name: int(counts.get("DEQUANTIZE", 0)) for name, counts in operators.item
 pd.Series(timed, name="latency (ms)").rename_axis("file").round(3).to_frame()
 
 # %% [markdown]
-# In the 4-bit file a `DEQUANTIZE` stands before each of the five layers: the weights are unpacked, and
-# multiplied as floats, in three times the time of float weights. The dynamic-range file has none, is
-# computed in integers, and
-# takes little more than half of that, still nearly twice int8's time. Few bits save memory everywhere, and
-# time only on hardware that is made for them.
+# In the 4-bit file a `DEQUANTIZE` stands before each of the five layers: the weights are unpacked and
+# multiplied as floats, which takes three times as long as with float weights. The dynamic-range file has no
+# such operators, computes in integers, and takes little more than half of that time, still nearly twice that
+# of int8. Few bits make any file shorter; they save time only on hardware that is made for them.
 #
-# **Your own network.** Where you have designed one in lab 01 it lies in the output folder; here its
+# **Your own network.** If you have designed one in lab 01, it lies in the output folder; here its
 # weights get four bits, from its own stretched start.
 
 # %%
@@ -1051,6 +1058,10 @@ else:
 
 # %% [markdown]
 # ## The ledger
+#
+# The last two columns are those of TensorFlow Lite Micro. It runs float and int8, in arenas of 67 and 20 kB, and
+# none of the files with four bits or two: its `DEQUANTIZE` takes no such weights, and its convolutions do not
+# mix float activations with integer weights. Here a short file and a small device do not go together yet.
 
 # %%
 report = lab.report(device=True)
@@ -1067,7 +1078,7 @@ plots.show(
 # ## The page to hand in
 #
 # The sheet asks for a page with size, accuracy and their comparison. It is made from the figures
-# above. The last paragraph is yours: change it.
+# above. Its last paragraph, `my_words`, is yours: write it.
 
 # %%
 my_words = (
@@ -1106,8 +1117,8 @@ table
 # %% [markdown]
 # ## All techniques so far
 #
-# Every model file that was measured in this folder, from all labs that you have run. A file is on
-# the **front** if none is smaller and as accurate.
+# These figures show every model file that was measured in this folder, from all labs that you have run. A file
+# is on the **front** if no smaller one is as accurate.
 
 # %%
 everything = measure.summary(lab.ledger.table())
@@ -1134,15 +1145,15 @@ by_gzip[["lab", "technique", "accuracy (%)", "seeds", "bytes", "gzip (bytes)"]].
     "lab").round({"accuracy (%)": 2}).astype({"bytes": int, "gzip (bytes)": int})
 
 # %% [markdown]
-# Read it with care: the front is chosen on the test images, as the course's scores are, and picks
-# the luckiest of many files. Where two lie within a tenth of a point, take the simpler one.
+# Read them with care: the front is chosen on the test images, as the course's scores are, and picks
+# the luckiest of many files. Where two files lie within a tenth of a point, take the simpler one.
 
 # %% [markdown]
 # ## Published against measured
 #
-# The sheet's floor, and the project on activity recognition, which trained weights of powers of two
-# (4 bits) in QKeras. Its Keras file grew, because QKeras keeps float weights behind the rounding;
-# its TFLite file is float16, zipped.
+# Published are the floor of the sheet and a project on activity recognition, which trained weights that are
+# powers of two (4 bits) in QKeras. Its Keras file grew, because QKeras keeps float weights behind the
+# rounding; its TFLite file has float16 weights and is zipped.
 
 # %%
 lab.compare("4-bit", "ternary", "4-bit, dynamic range", "4-bit QAT in QKeras",
@@ -1158,11 +1169,10 @@ lab.compare("4-bit", "ternary", "4-bit, dynamic range", "4-bit QAT in QKeras",
 # different numbers?**
 #
 # <!-- BEGIN SOLUTION -->
-# By print_qstats eight times, 191,136 bits against 1,529,088: only weights and biases of
-# convolutions and dense layers count. The file is about six times smaller, because it also holds
+# By print_qstats eight times, 191,136 bits against 1,529,088: it counts only weights and biases of
+# convolutions and dense layers. The file is about six times smaller, because it also holds
 # scales, the folded normalisations in float32, the graph and its names. After gzip it is about
-# seven times smaller: graph and names compress well, 4-bit codes hardly do, and the float file,
-# too, hardly does.
+# seven times smaller: graph and names compress well, while 4-bit codes, like float weights, hardly do.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="four_bit_bias" points=4
@@ -1182,18 +1192,19 @@ lab.compare("4-bit", "ternary", "4-bit, dynamic range", "4-bit QAT in QKeras",
 # <!-- BEGIN SOLUTION -->
 # Most weights of the float network are small. Ternary rounds them to zero, powers of two to small
 # values, which are near; binary has to make them as large as all others, with one sign or the other,
-# so the rounded kernel points further away from the float one (the error in the histogram). Values near
-# zero are what is needed, a zero is one of them. Powers of two also have four bits, not two; and it was
-# one seed and two epochs.
+# so the rounded kernel points further away from the float one (the error in the figure and the table). What
+# is needed are values near zero, and zero is one of them. Powers of two also have four bits, not two; and it
+# was two epochs with two seeds.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="energy_and_time" points=3
-# **QTools says that 4-bit weights and activations take a fraction of the energy, and your 4-bit file
+# **QTools says that 4-bit weights and activations take a fraction of the energy, but your 4-bit file
 # is no faster than int8. Are both right?**
 #
 # <!-- BEGIN SOLUTION -->
 # Yes: QTools models a chip with multipliers of just the width that is needed; this computer unpacks
-# the codes first, to floats, or to bytes in the dynamic-range file. What the file saves here is memory.
+# the codes first, to floats, or to bytes in the dynamic-range file. What is saved here is the length of the
+# file.
 # <!-- END SOLUTION -->
 
 # %% [markdown]
@@ -1201,10 +1212,11 @@ lab.compare("4-bit", "ternary", "4-bit, dynamic range", "4-bit QAT in QKeras",
 #
 # - A 4-bit weight is one of 15 values; a quantiser is a staircase with a straight-through gradient.
 # - Before a normalisation the scale of a kernel is free: use it for a warm start, and measure the
-#   statistics anew. At four bits that is all there was to do.
-# - Four bits lose next to nothing here, two little; one bit, with no small values, a lot.
+#   statistics anew. At four bits that was all there was to do.
+# - Four bits lose next to nothing here, two bits little; one bit, with no small values, starts far below them
+#   and has to be trained.
 # - The codes of the simulation can be stored as they are, in `int4` and `int2`; biases cannot.
-# - Energy falls when activations are narrow, too, and only on hardware made for it.
+# - Energy falls only when activations are narrow, too, and only on hardware made for it.
 #
 # **Further reading:** C. N. Coelho et al., *Automatic heterogeneous quantization of deep neural
 # networks for low-latency inference on the edge for particle detectors*, Nature Machine Intelligence
