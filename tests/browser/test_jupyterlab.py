@@ -15,6 +15,7 @@ import urllib.request
 
 import nbformat
 import pytest
+from wrong_answers import WRONG
 
 from labkit import course
 from labkit.authoring import dependencies
@@ -27,52 +28,6 @@ PATIENCE = 600 * SECOND
 SOURCES = sources(root=course.root())
 #: What JupyterLab colours red: errors, and what was written to standard error.
 RED = "[data-mime-type='application/vnd.jupyter.stderr']"
-
-#: By lab, a wrong answer to the first exercise, and what the hint says.
-MISTAKES = {
-    "00": (
-        "return float(np.mean(np.argmax(probabilities, axis=0) == labels))",
-        "Take it over the classes: axis=1.",
-    ),
-    "01": ("return labels", "The hole is still there: K must become 9."),
-    "02": (
-        "scale = np.abs(w).max() / 128\nreturn np.round(w / scale).astype(np.int8), scale",
-        "divide by 127, not 128.",
-    ),
-    "03": (
-        "every = [np.ravel(batch) for batch in batches]\n"
-        "return min(map(np.min, every)), max(map(np.max, every))",
-        "The range must contain zero: start from 0.",
-    ),
-    "04": (
-        "scale = (high - low) / 255\n"
-        "return scale, int(np.clip(round(-128 - low / scale), -128, 127))",
-        "Zero must be in the range: widen it to [0, 6] first.",
-    ),
-    "05": (
-        "return np.argmin(weights[:, None] - centroids, axis=1)",
-        "The distance has no sign: np.abs.",
-    ),
-    "06": ("return np.zeros(weights.shape, bool)", "which ones does the mask keep?"),
-    "07": (
-        "step = 2.0 ** (integer - bits + 1)\nreturn np.clip(np.round(x / step), -7, 7)",
-        "Those are the codes: multiply by the step",
-    ),
-    "08": (
-        "people = np.unique(groups)\nreturn np.isin(groups, people[: round(share * len(people))])",
-        "every seed gives the same people.",
-    ),
-    "09": (
-        "ends = simulator.oscillators(room, np.array([distance - step, distance + step]))\n"
-        "return room.noise * abs((ends[1] - ends[0]) / (2 * step))",
-        "Hertz divided by hertz a metre.",
-    ),
-    "10": (
-        "return channels * squeeze + 10 * squeeze * expand",
-        "Each filter has a bias: one more parameter a filter.",
-    ),
-    "11": ("return parameters // units", "A bias for each unit is among them."),
-}
 
 #: By lab that has a view: what shortens the training before it, which is no matter of the view, and
 #: what the picture's text says when every control has been moved.
@@ -218,7 +173,7 @@ def answered(exercise, answer=None):
     """An exercise's code with an answer; without one, with its solution."""
     before, solution, after = re.split(rf" *### (?:{BEGIN}|{END})\n?", exercise.source)
     if answer is not None:
-        solution = textwrap.indent(answer, "    ") + "\n"
+        solution = textwrap.indent(textwrap.dedent(answer).strip(), "    ") + "\n"
     return (before + solution + after).rstrip()
 
 
@@ -228,7 +183,7 @@ def test_a_first_exercise(lab, open_notebook, source):
     cells = source.notebook.cells
     place = next(i for i, cell in enumerate(cells) if tagged(cell, "exercise"))
     name = cells[place].metadata["exercise"]
-    mistake, hint = MISTAKES[source.number]
+    mistake, hint = next(pair for pair in WRONG[source.name][name] if pair[1])
     panel = open_notebook(source.name)
     exercise, check = (
         panel.locator(f".jp-Cell[data-windowed-list-index='{i}']") for i in (place, place + 1)
