@@ -629,8 +629,8 @@ sizes
 
 # %% [markdown]
 # By the sheet's count the network is eight times smaller. The last two columns also count the normalisations,
-# whose four numbers a channel stay at 32 bits: they are one per cent of the baseline's bits and more than a
-# sixth of the ternary network's. The fewer bits the weights have, the more the rest matters.
+# whose four numbers a channel stay at 32 bits: they are one per cent of the baseline's bits and more than a sixth
+# of the ternary network's. The fewer bits the weights have, the more the rest matters.
 
 # %% [markdown]
 # ## 7 · Ten quantisers
@@ -1058,13 +1058,9 @@ else:
 
 # %% [markdown]
 # ## The ledger
-#
-# The last two columns are those of TensorFlow Lite Micro. It runs float and int8, in arenas of 67 and 20 kB, and
-# none of the files with four bits or two: its `DEQUANTIZE` takes no such weights, and its convolutions do not
-# mix float activations with integer weights. Here a short file and a small device do not go together yet.
 
 # %%
-report = lab.report(device=True)
+report = lab.report()
 report
 
 # %%
