@@ -318,8 +318,8 @@ plots.show(
 
 # %% [markdown]
 # What the plot says: four bits come very close to the float kernel when the largest weight of the channel lies
-# near the end of the grid, and forgive another scale; three values depend on it much more, and do best when
-# the largest weight lies beyond the end.
+# near the end of the grid, and another scale costs them little. Three values depend on the scale much more,
+# and do best when the largest weight lies beyond the end.
 #
 # **Does stretching change nothing?** With sixteen bits there is hardly any rounding, so a stretched
 # network must compute what the baseline computes, although its kernels hold other numbers:
@@ -782,9 +782,10 @@ print(f"bernoulli, one image eight times in a call: probabilities differ by {np.
 #   four values ±0.5 and ±1, has none either and reads 99.6 %, as `ternary` does. The error that the rounding
 #   makes in the kernel says roughly where each begins: up to an error of 0.04 at 99.6 % or more, with about
 #   0.2 at 85 to 94, `binary` with 0.38 at 31. Two epochs bring `binary` to within 1.6 points of `ternary`.
-# - A scale for each channel is worth five points at the start, 93.5 against 88.3 %. It is what
-#   `stochastic_ternary` and `ternary, auto` have in common; that the former draws at random during the
-#   training costs a quarter of a point here. `stochastic_binary` ends at 66 %, where `binary` reads 98.
+# - `stochastic_ternary` and `ternary, auto` have a scale for each channel in common. It seems to be worth some
+#   points at the start: they read 93.5 % with one seed, `ternary` 88.3 in the mean of two, and section 3's
+#   three seeds 86 to 94. That the former draws at random during the training costs a quarter of a point here.
+#   `stochastic_binary` ends at 66 %, where `binary` reads 98.
 # - `bernoulli` draws its weights anew at every call, the same for all images of the call; so what was learned
 #   with one draw is read with another: 5 %, where guessing gives 4.
 # - Activations of four bits, with 4-bit weights, cost nothing or 0.2 points; `quantized_tanh`, which starts
