@@ -179,12 +179,12 @@ reveal("half of the weights", my_guess,
 pd.DataFrame(rows).rename_axis("seed").rename_axis("accuracy (%) at a sparsity (%) of", axis=1).round(1)
 
 # %% [markdown]
-# Three tenths of the weights cost half of the accuracy, half of the weights nearly all of it. Two
-# things go wrong here, and neither needs training to be put right. One is *where* the weights are taken;
-# that is the subject of the next section. The other hides in the normalisations: their means and variances
-# were measured with all weights in place, and are wrong for the network that is left. (The thesis on
-# QuantNET prunes half of the weights and loses less than 5 points, section 4.2.3; whether the network was
-# trained after pruning it does not say.)
+# Three tenths of the weights cost 34 to 65 points, depending on the seed; half of the weights cost nearly all
+# of the accuracy. Two things go wrong here, and neither needs training to be put right. One is *where* the
+# weights are taken; that is the subject of the next section. The other hides in the normalisations: their means
+# and variances were measured with all weights in place, and are wrong for the network that is left. (The
+# thesis on QuantNET prunes half of the weights and loses less than 5 points, section 4.2.3; whether the
+# network was trained after pruning it does not say.)
 
 # %% [markdown]
 # ## 2 · Where? A share for each layer
@@ -279,7 +279,7 @@ pd.DataFrame(rows).pivot_table(index="sparsity (%)", columns=["where", "statisti
                                values="accuracy (%)", sort=False).round(1)
 
 # %% [markdown]
-# What the table says, in means over the seeds: with half of every layer gone the networks read 12 %, and
+# What the table says, in means over the seeds: with half of every layer gone the networks read 11.5 %, and
 # 88.5 with new statistics; with LAMP's shares 99.3, and 100. So the accuracy had not gone with the weights.
 # One threshold of magnitude for all layers lies between the two, since the scales of different layers have
 # nothing to do with one another. At 80 % some of the accuracy really has gone: LAMP's shares and new
@@ -1406,9 +1406,10 @@ lab.compare("pruning", "pruning, float16", "90 % pruning in QKeras", "one-way 95
 # The HAR network's Keras file shrinks to a third under gzip, which is about what 70 % zeros in float32 give.
 # Its accuracy falls by eleven points in the TFLite file with float16 weights, which sixteen bits do
 # not explain: lab 03 measured no loss from float16, and here not even eight bits cost anything (lab 08
-# looks for such points, and finds them). The QKeras row, 298.67 KB for a network that is 90 % zeros, is a Keras file of a wrapped
-# training model that was not stripped, with masks and optimiser. And the DPF network of the slides has
-# *more* parameters than the dense one (6.79 million instead of 1.47), for which they give no reason.
+# looks for such points, and finds them). The QKeras row, 298.67 KB for a network that is 90 % zeros, is a
+# Keras file of a wrapped training model that was not stripped, with masks and optimiser. And the DPF network
+# of the slides has *more* parameters than the dense one (6.79 million instead of 1.47), for which they give
+# no reason.
 # **Measure the file that goes to the device.**
 
 # %% [markdown]
