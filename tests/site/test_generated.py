@@ -80,7 +80,7 @@ def test_ledgers_are_what_the_labs_show(executed):
     found = stored.ledger(executed)
     lab = next(lab for lab in executed if lab.number == "02")
     shown = next(
-        o["data"]["text/html"] for c in lab.code if "lab.report()" in c.source for o in c.outputs
+        o["data"]["text/html"] for c in lab.code if "lab.report(" in c.source for o in c.outputs
     )
     (written,) = tables.read(shown)
     mine = found[found["lab"] == "02"]
