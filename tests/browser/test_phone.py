@@ -286,4 +286,5 @@ def test_it_works_without_network(page, site):
     page.reload()
     until(page, lambda: text(page, "status").startswith("Ready"))
     assert replay(page, "laying")[0] == "laying"
-    assert page.faults == []
+    # LiteRT.js looks for a graphics processor first and says that there is none.
+    assert [fault for fault in page.faults if "GPU" not in fault and "adapters" not in fault] == []
