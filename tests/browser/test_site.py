@@ -21,10 +21,10 @@ def address(chromium, site, serve):
 def wrong(site, address, open_page, violations):
     """A function that finds what is wrong on pages in a window and a colour scheme, by page.
 
-    Some of them are examined by axe-core, too, which takes longer than all the rest.
+    One of each kind is examined by axe-core, too, which takes minutes for all of them.
     """
 
-    def find(size, scheme, names, examined):
+    def find(size, scheme, names):
         page = open_page(viewport=size, color_scheme=scheme)
         found = {}
         for name in names:
@@ -35,7 +35,7 @@ def wrong(site, address, open_page, violations):
                 "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
             )
             faults = [*page.faults, *missing]
-            if name in examined:
+            if name in KINDS:
                 faults += violations(page).items()
             page.faults.clear()
             if faults or wide > 0:
@@ -49,11 +49,10 @@ def wrong(site, address, open_page, violations):
     ("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"]
 )
 def test_nothing_is_wrong_on_any_page(site, wrong, size, scheme):
-    """All are examined in one window, a page of each kind in the other."""
     pages = sorted(path for path in site.rglob("*.html") if "_static" not in path.parts)
     names = [path.relative_to(site).with_suffix("").as_posix() for path in pages]
     assert set(KINDS) < set(names)
-    assert wrong(size, scheme, names, names if size is DESKTOP else KINDS) == {}
+    assert wrong(size, scheme, names) == {}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_nothing_is_wrong_on_any_page(site, wrong, size, scheme):
 )
 def test_nothing_is_wrong_in_the_other_colours(wrong, size, scheme):
     """On a page of each kind."""
-    assert wrong(size, scheme, KINDS, KINDS) == {}
+    assert wrong(size, scheme, KINDS) == {}
 
 
 def test_it_works_from_a_folder_without_a_network(site, open_page):
