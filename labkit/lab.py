@@ -231,9 +231,8 @@ class Lab:
         table = table.dropna(axis=1, how="all")
         counted = {"bytes", "gzip (bytes)", "weights (bits)", "coded (bits)", "peak RAM (bytes)"}
         counted &= set(table)
-        # What was not measured from a file has no size: such columns stay floats.
-        whole = [column for column in counted if table[column].notna().all()]
-        return table.astype(dict.fromkeys(whole, int)).round(
+        # What was not measured from a file has no size, and `Int64` has gaps.
+        return table.astype(dict.fromkeys(counted, "Int64")).round(
             {name: m.digits for m in self.metrics for name in (m.column, m.spread)}
             | {"accuracy, harder (%)": 2, "changed": 1, "SQNR (dB)": 1, "latency (ms)": 3}
         )
@@ -292,9 +291,9 @@ class Lab:
         rows["smaller (×)"] = rows["size of float"] / rows["size"]
         columns = [f"{metric.name} at least", metric.column, metric.loss, "smaller (×)"]
         table = rows.set_index(["technique", "source", "model"]).reindex(columns=columns)
-        table = table.round(dict.fromkeys(columns[:3], metric.digits) | {"smaller (×)": 2})
+        table["smaller (×)"] = table["smaller (×)"].round(2)
         table = table.dropna(axis=1, how="all").sort_index(level="technique", sort_remaining=False)
-        return table.astype(object).where(table.notna(), "")
+        return measure.printed(table, metric.digits)
 
     def _summary(self) -> pd.DataFrame:
         return measure.summary(self._rows(), self.metrics)

@@ -393,7 +393,7 @@ symmetric = []
 for row in x:
     codes, scale = quantize_symmetric(row)
     symmetric.append(scale * w.scales * (codes.astype(np.int32) @ w.codes.T.astype(np.int32)))
-pd.DataFrame(
+pd.DataFrame.from_dict(
     {
         name: {
             "sums that differ": int(np.count_nonzero(np.round((theirs - guess) / steps))),
@@ -401,8 +401,9 @@ pd.DataFrame(
         }
         for name, guess in [("yours: q − Z, a range for each row", mine), ("floats", floats),
                             ("symmetric inputs", np.array(symmetric))]
-    }
-).T.rename_axis(f"guess, {mine.size:,} sums").round(3)
+    },
+    orient="index",
+).rename_axis(f"guess, {mine.size:,} sums").round(3)
 
 # %%
 conv = tf.keras.Sequential([tf.keras.layers.Conv2D(16, 3, input_shape=(12, 12, 16))])
@@ -539,7 +540,7 @@ account.to_frame()
 # ## The ledger
 
 # %%
-report = lab.report(device=True)
+report = lab.report(device=True).drop(columns="model")
 report
 
 # %%

@@ -1038,7 +1038,7 @@ with check(
 # ## The ledger
 
 # %%
-report = lab.report(device=True)
+report = lab.report(device=True).drop(columns="model")
 report
 
 # %%

@@ -926,7 +926,7 @@ else:
 # The plot shows accuracy over size: only clusters by size come below 10 kB, and that costs three to four points.
 
 # %%
-report = lab.report(device=True)
+report = lab.report(device=True).drop(columns="model")
 report
 
 # %%

@@ -472,7 +472,8 @@ pd.DataFrame(rows).set_index(["weights", "seed"]).sort_index().round(2)
 
 # %%
 plots.show(
-    plots.history(histories["4-bit"] + histories["ternary"]),
+    plots.history(histories["4-bit"] + histories["ternary"],
+                  names=[way for way in ("4-bit", "ternary") for _ in histories[way]]),
     alt="Loss and training accuracy over the epochs: the 4-bit networks start near the end and "
     "stay there, the ternary ones start lower and come close.",
 )
@@ -1061,7 +1062,7 @@ else:
 # ## The ledger
 
 # %%
-report = lab.report()
+report = lab.report(device=True)
 report
 
 # %%

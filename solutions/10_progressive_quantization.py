@@ -1215,10 +1215,10 @@ left = gradients.div(gradients["float"], axis=0).drop(columns="float")
 plots.show(
     plots.lines(np.log10(left.drop(columns=["98 % a layer, nearest", "99.9 % a layer, nearest"])
                          .clip(lower=1e-8)), x="convolution",
-                y="log₁₀ of the gradient, ÷ float", levels=[0]),
+                y="log₁₀ of the gradient, ÷ float (none: −8)", levels=[0]),
     alt="Size of the loss's gradient at each kernel over that of the float network, in powers of ten. "
     "With one msb rounded down it is five powers too small in the first modules; with 98 % a layer "
-    "rounded down nearly two there, and near float's from fire6 on; both have none in fire9. Rounded to "
+    "rounded down nearly two there, and near float's from fire6 on; both have none in fire9, drawn at -8. Rounded to "
     "the nearest it is as large as in float, or up to twenty times larger.",
 )
 ends = [left.index[0], left.index[-2], left.index[-1]]
@@ -1284,7 +1284,7 @@ plots.show(
     "71 and 75 % of the held-out images. Rounded down with 98 % a layer both lengths fall to 10 % with "
     "fire4; the longer one reads some ten points more up to fire3.",
 )
-(100 * pd.Series(table)).unstack().rename_axis(columns="epochs a level").round(1)
+measure.printed((100 * pd.Series(table)).unstack().rename_axis(columns="epochs a level"), 1)
 
 # %% [markdown]
 # The rounding matters most. Rounded down with 98 % a layer, the network guesses from fire4 on, with four
@@ -1399,7 +1399,7 @@ table, on_cores = {}, {}
 for engine in ("gap8", "fulmine"):
     found = hwce.differences(sixteen, pictures[:64], of_sixteen.with_config(hwce.preset(engine)))
     found = found.set_index("layer")
-    on_cores[engine] = found.loc[found["unit"] == "cores", "differing (%)"].max()
+    on_cores[engine] = float(found.loc[found["unit"] == "cores", "differing (%)"].max())
     found = found[found["unit"] == "engine"]
     table["", "roundings"] = found["roundings"]
     for column in ("differing (%)", "mean (steps)", "largest (steps)"):
@@ -1483,7 +1483,7 @@ same = np.array_equal(reports["8:8:8, static"].outputs, reports["8:8:8, in 16-bi
 print(f"{hwce.BASIS}; float on these {SHOWN:,} test images "
       f"{100 * training.accuracy(small, shown_images):.1f} %; 8-bit codes in either container give "
       f"{'the same outputs' if same else 'other outputs'}")
-pd.DataFrame(bill).round(1)
+measure.printed(pd.DataFrame(bill, dtype=object), 1)
 
 # %%
 costs = {name: report.table.dropna(subset=["MACs"]).set_index("layer")["cycles"]
@@ -1497,7 +1497,7 @@ four_bits = reports["4:4:4, trained"]
 files_written = four_bits.to_json(lab.path("squeezenet_engine.json"))
 columns = ["layer", "unit", "lanes", "MACs", "cycles", "cycles: weights", "energy, highest (µJ)",
            "weights (bytes)", "saturations", "clips"]
-four_bits.table.dropna(subset=["MACs"])[columns].set_index("layer").round(2)
+measure.printed(four_bits.table.dropna(subset=["MACs"])[columns].set_index("layer").convert_dtypes(), 2)
 
 # %% [markdown]
 # What tables and figure say. GAP8's own 3×3 mode computes three output maps at once with 16-bit weights;
@@ -1536,8 +1536,8 @@ written = [("6:6:6", "squeezenet_cifar10_6bit.tflite"), ("4:4:4", "squeezenet_ci
 for resolution, file in written:
     lab.write(file, fixed_point.convert(final[resolution]))
     lab.measure(f"{resolution}, train, msb a layer, {LONGER} epochs a level", lab.path(file), model=SMALL)
-report = lab.report()
-report[report["bytes"].notna()].dropna(axis=1, how="all")
+report = lab.report(device=True)
+report[report["bytes"].notna()].dropna(axis=1, how="all").drop(columns="model")
 
 # %% [markdown]
 # All of this works on the command line too, with images of your own: `labkit net quantize … --resolution
@@ -1606,7 +1606,7 @@ for resolution, way in [("8:8:8", "lock, one msb"), ("8:6:6", "lock, one msb"), 
         row[f"here, {LONGER}"] = 100 * (small_float - lab.mean(
             "accuracy", f"{name}, {LONGER} epochs a level"))
     rows[name] = row
-pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs a level").round(2)
+measure.printed(pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs a level"), 2)
 
 # %% [markdown]
 # What the two tables say. Without training, rounded down with one msb, we lose what the thesis lost: nearly

@@ -586,7 +586,7 @@ for name in LAYERS:
         rows[name, bits] = {kind: difference for kind, (difference, _) in found.items()}
         rows[name, bits]["± 2 s.e., at most"] = 2 * max(error for _, error in found.values())
 one_layer = pd.DataFrame(rows).T.rename_axis(["layer", "bits"])
-one_layer.astype(object).where(one_layer.notna(), "").map(lambda v: round(v, 1) if isinstance(v, float) else v)
+measure.printed(one_layer, 1)
 
 # %%
 plots.show(
@@ -876,7 +876,7 @@ reveal("the hunchback", my_guess,
        "does not rise" if rise["trained"] < 1.2 else "rises in both" if rise["untrained"] >= 1.2 else
        "rises by a fifth or more in the trained network, not in the untrained one",
        f"trained × {rise['trained']:.2f}, untrained × {rise['untrained']:.2f}.")
-profile.round(1)
+measure.printed(profile, 1)
 
 # %%
 plots.show(
@@ -1263,8 +1263,8 @@ timed("Hessian (HAWQ-V2)", hawq)
 alike = pd.Series(1.0, LAYERS)
 damage["all layers alike"] = by_layer(alike)
 damage["number of weights"] = by_layer(pd.Series(parameters, dtype=float))
-pd.DataFrame({name: table[1] / table[1].sum() for name, table in damage.items()}).T.round(3).assign(
-    seconds=pd.Series(seconds).round(1))
+measure.printed(pd.DataFrame({name: table[1] / table[1].sum() for name, table in damage.items()}).T.assign(
+    seconds=pd.Series(seconds).round(1)), 3)
 
 # %% [markdown]
 # The first table shows the mean trace of each layer's Hessian, with its standard error; the second one how
@@ -1392,7 +1392,7 @@ judged = pd.DataFrame(rows).T.rename_axis("measure").sort_values("rank correlati
 reveal("the best measure", my_guess, judged.index.drop("200 random scores")[0],
        f"{judged['rank correlation'].drop('200 random scores').iloc[0]:.2f}; look at the intervals, and at what "
        "random scores reach, before you believe the order of the measures.")
-judged.round(2)
+measure.printed(judged, 2)
 
 # %%
 with plots.style():
@@ -1547,7 +1547,7 @@ if full:
         right[HORSE_FROG, technique, seed] = written(technique, contents[best, seed], HORSE_FROG, seed)
     tested = pd.Series([100 * right[HORSE_FROG, technique, seed].mean() for seed in lab.seeds])
     longer.loc[best, ["test (%), mean", "test (%), std", "bytes"]] = tested.mean(), tested.std(), len(contents[best, SEED])
-longer.rename_axis("epochs").round(2).astype(object).where(longer.notna(), "") if full else "the full profile chooses it"
+measure.printed(longer.rename_axis("epochs").astype({"bytes": "Int64"}), 2) if full else "the full profile chooses it"
 
 # %% [markdown]
 # **Fewer bits or fewer units?** The same 20,000 bytes can be spent on weights of eight bits, of four or of
@@ -1715,7 +1715,7 @@ rows += [{"claim": "a hunchback: the dimension rises up to conv2 (times)", "thes
          {"claim": "TwoNN with kept clusters takes 0.1625 MB", "thesis": 0.1625, "here": packed_size,
           "verdict": "refuted" if packed_size > 0.2 else "confirmed"}]
 claims = pd.DataFrame(rows).set_index("claim")
-claims.astype(object).where(claims.notna(), "").map(lambda v: round(v, 2) if isinstance(v, float) else v)
+measure.printed(claims, 2)
 
 # %% [markdown]
 # **What the table says:** most of the differences from which the thesis draws its conclusions cannot be
@@ -1734,9 +1734,10 @@ claims.astype(object).where(claims.notna(), "").map(lambda v: round(v, 2) if isi
 # ## The ledger
 
 # %%
-report = lab.report()
+report = lab.report(device=True)
 report = report[report["model"] == CAT_DOG]
-report[[name for name in ("accuracy (%)", "± (%)", "bytes", "gzip (bytes)") if name in report]]
+columns = ["accuracy (%)", "± (%)", "bytes", "gzip (bytes)", "microcontroller", "arena (bytes)"]
+measure.printed(report[[name for name in columns if name in report]], 2)
 
 # %%
 everything = measure.summary(lab.ledger.table(), lab.metrics).query(f"lab == '{lab.number}'")

@@ -20,6 +20,7 @@ from labkit.measure.metrics import (
     Metric,
     changed,
     confusion,
+    printed,
     sqnr,
 )
 from labkit.measure.micro import MicroReport
@@ -54,6 +55,7 @@ __all__ = [
     "inspect",
     "latency",
     "micro",
+    "printed",
     "published",
     "read_graph",
     "size",

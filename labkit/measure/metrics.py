@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -231,3 +232,22 @@ KNOWN = {
 }
 #: The same by their column in a table.
 BY_COLUMN = {metric.column: metric for metric in KNOWN.values()}
+
+
+def printed(table: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """A table as it is shown: floats rounded, what is missing blank, the rest as it is.
+
+    Args:
+        table: numbers, texts and gaps. Integers are those of an integer dtype (`Int64` has gaps) or
+            of dtype object.
+        digits: decimals of a float.
+
+    Returns:
+        the same rows and columns, of objects.
+    """
+    def one(value):
+        if pd.isna(value):
+            return ""
+        return round(value, digits) + 0.0 if isinstance(value, float) else value  # no "-0.0"
+
+    return table.astype(object).map(one)

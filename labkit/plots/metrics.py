@@ -18,6 +18,7 @@ from labkit.plots.style import (
     axes_of,
     line_widths,
     name_ends,
+    slant_names,
     style,
 )
 
@@ -26,6 +27,7 @@ def history(
     histories: Sequence[dict[str, list[float]]],
     loss: str = "loss (cross-entropy)",
     metric: str = "accuracy (%)",
+    names: Sequence[str] = (),
 ) -> Figure:
     """Loss and a metric on the training data after each epoch, a line for each training.
 
@@ -34,17 +36,26 @@ def history(
         loss: what the loss is.
         metric: the metric's name, as in the histories, and its unit; a percentage is given there
             as a fraction.
+        names: of the trainings; those of one name share a colour, and it stands at their ends.
     """
+    groups = list(dict.fromkeys(names))
     name, _, unit = metric.partition(" (")
     panels = (("loss", 1, loss), (name, 100 if unit == "%)" else 1, f"training {metric}"))
     with style():
         figure, axes = axes_of(2.8, 1, 2)
         for ax, (name, factor, label) in zip(axes, panels, strict=True):
-            for width, values in zip(line_widths(len(histories)), histories, strict=True):
+            for i, (width, values) in enumerate(
+                zip(line_widths(len(histories)), histories, strict=True)
+            ):
+                colour = COLORS[(groups.index(names[i]) if groups else i) % len(COLORS)]
                 epochs = np.arange(1, len(values[name]) + 1)
-                ax.plot(epochs, factor * np.array(values[name]), ".-", linewidth=width)
+                curve = factor * np.array(values[name])
+                ax.plot(epochs, curve, ".-", color=colour, linewidth=width)
             ax.set(xlabel="epoch", ylabel=label)
             ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        if groups:
+            last = pd.Series([factor * values[name][-1] for values in histories], names)
+            name_ends(ax, last.groupby(level=0).mean()[groups], groups, line=0.09)
     return figure
 
 
@@ -100,7 +111,7 @@ def lines(
     """A line for each column over the index, its name at its end.
 
     Args:
-        table: index numeric, or names that stand side by side; a column a line.
+        table: index numeric, or names that stand side by side, from left to right; a column a line.
         x: label of the horizontal axis, with its unit.
         y: label of the vertical axis, with its unit.
         log_x: base of a logarithmic horizontal axis; linear without.
@@ -122,7 +133,9 @@ def lines(
             ax.set_xticks(table.index, names if named else [f"{v:g}" for v in table.index])
             ax.minorticks_off()
         if named and max(map(len, names)) * len(names) > 80:
-            ax.tick_params(axis="x", rotation=45)
+            slant_names(ax)
+        if not named and table.index[0] > table.index[-1]:
+            ax.invert_xaxis()  # its names belong to the last row
         ax.set(xlabel=x, ylabel=y)
         name_ends(ax, [table[name].dropna().iloc[-1] for name in table], table.columns)
     return figure
@@ -264,7 +277,8 @@ def phases(histories: dict[str, pd.DataFrame], names: Sequence[str], level: floa
             ax.plot(np.repeat(x, 2) + np.tile([0, 0.6], len(x)), ways, color=colour, linewidth=1.2)
             ax.plot(x + 0.6, after, "o", color=colour, markersize=4)
             ends.append(after.iloc[-1])
-        ax.set_xticks(np.arange(len(names)) + 0.3, names, rotation=45)
+        ax.set_xticks(np.arange(len(names)) + 0.3, names)
+        slant_names(ax)
         ax.set(xlabel="quantised up to", ylabel="accuracy (%)", ylim=(0, 100))
         name_ends(ax, ends, list(histories))
     return figure

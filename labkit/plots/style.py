@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import PIL.Image
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 #: Colours that readers with colour-blindness can tell apart (Okabe and Ito, 2008).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -101,17 +101,17 @@ def name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str], line: float
 
     `line` is the height of a line of text, as a part of the axes.
     """
-    texts = [textwrap.fill(str(name), 18) for name in names]
+    texts = [textwrap.fill(str(name), 18, break_long_words=False) for name in names]
     low, high = ax.get_ylim()
     heights = (np.array(ends) - low) / (high - low)
     order = np.argsort(heights)
-    # From the bottom up each name starts above the one below it; then the stack is moved to lie
-    # around the ends that it names.
-    placed = heights.copy()
-    for below, above in itertools.pairwise(order):
-        lines_of_text = (texts[below].count("\n") + texts[above].count("\n") + 2) / 2
-        placed[above] = max(placed[above], placed[below] + line * lines_of_text)
-    placed -= max(0, placed.max() - max(heights.max(), 1))
+    # Half of its own text lies below the middle of a name. The names' middles less what must lie
+    # between them have to rise: the nearest rising sequence, kept within the axes.
+    tall = line * np.array([texts[i].count("\n") + 1 for i in order])
+    between = np.append(0, np.cumsum((tall[:-1] + tall[1:]) / 2))
+    least = isotonic_regression(heights[order] - between).x
+    placed = np.empty_like(heights)
+    placed[order] = between + np.clip(least, 0, max(0, 1 - between[-1]))
     for i, (text, height) in enumerate(zip(texts, placed, strict=True)):
         ax.annotate(
             text,
@@ -121,3 +121,9 @@ def name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str], line: float
             fontsize=9,
             color=COLORS[i % len(COLORS)],
         )
+
+
+def slant_names(ax: Axes) -> None:
+    """Slant the names below the axes, each ending at its place."""
+    for name in ax.get_xticklabels():
+        name.set(rotation=45, horizontalalignment="right", rotation_mode="anchor")

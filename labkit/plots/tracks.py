@@ -27,6 +27,7 @@ def room(path: np.ndarray, plates: np.ndarray, side: float) -> Figure:
         ax.plot(*np.transpose(plates), "s", color=COLORS[1], markersize=9, clip_on=False)
         for number, plate in enumerate(plates, start=1):
             place = {"xytext": (7, 7), "textcoords": "offset points", "fontsize": 9}
+            place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
             ax.annotate(f"plate {number}", plate, color=COLORS[1], **place)
         ax.set(xlabel="x (m)", ylabel="y (m)", aspect="equal")
         ax.set_xlim(-0.1, side + 0.1)
