@@ -248,6 +248,8 @@ def printed(table: pd.DataFrame, digits: int) -> pd.DataFrame:
     def one(value):
         if pd.isna(value):
             return ""
-        return round(value, digits) + 0.0 if isinstance(value, float) else value  # no "-0.0"
+        if isinstance(value, (float, np.floating)):
+            return round(float(value), digits) + 0.0  # and not "-0.0"
+        return value
 
     return table.astype(object).map(one)

@@ -104,7 +104,7 @@ def name_ends(ax: Axes, ends: Sequence[float], names: Sequence[str], line: float
     texts = [textwrap.fill(str(name), 18, break_long_words=False) for name in names]
     low, high = ax.get_ylim()
     heights = (np.array(ends) - low) / (high - low)
-    order = np.argsort(heights)
+    order = np.lexsort((-np.arange(len(texts)), heights))  # of equal ones the first on top
     # Half of its own text lies below the middle of a name. The names' middles less what must lie
     # between them have to rise: the nearest rising sequence, kept within the axes.
     tall = line * np.array([texts[i].count("\n") + 1 for i in order])

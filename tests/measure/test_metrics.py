@@ -160,3 +160,23 @@ def test_what_still_moves_where_accuracy_does_not():
     assert measure.changed(two, 1 - two) == 2
     with pytest.raises(ValueError, match="expected the same samples"):
         measure.sqnr(before, after[:2])
+
+
+def test_a_printed_table_has_blanks_and_whole_numbers():
+    table = pd.DataFrame(
+        {
+            "accuracy (%)": [99.987, np.nan, -0.001],
+            "bytes": pd.array([7297, None, 10], "Int64"),
+            "seeds": [3, 3, 1],
+            "float32": np.float32([0.5, np.nan, 0.25]),
+            "verdict": ["runs", None, ""],
+        },
+        index=["a", "b", "c"],
+    )
+    found = metrics.printed(table, 2)
+    assert found.loc["a"].tolist() == [99.99, 7297, 3, 0.5, "runs"]
+    assert found.loc["b"].tolist() == ["", "", 3, "", ""]
+    assert "-0" not in found.to_string() and "7297.0" not in found.to_string()
+    mixed = pd.DataFrame({"16 bits": {"cycles": 725118, "share": 0.123}}, dtype=object)
+    assert metrics.printed(mixed, 1)["16 bits"].tolist() == [725118, 0.1]
+    assert table["bytes"].isna().sum() == 1  # untouched

@@ -121,6 +121,7 @@ FIGURES = {
     "heat map": lambda: plots.heat_map(grid(), "α", "σ", "accuracy (%)"),
     "montage": lambda: plots.montage(RNG.random((24, 28, 28, 1)), np.arange(24), LETTERS),
     "history": lambda: plots.history([training(), training()]),
+    "history of two": lambda: plots.history([training(), training()], names=["4-bit", "ternary"]),
     "confusion": lambda: plots.confusion(*RNG.integers(0, 24, (2, 900)), LETTERS),
     "comparison": lambda: plots.comparison(a_report()),
     "comparison of two": lambda: plots.comparison(a_report().iloc[:2].drop(columns="± (%)")),
