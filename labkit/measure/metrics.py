@@ -245,6 +245,7 @@ def printed(table: pd.DataFrame, digits: int) -> pd.DataFrame:
     Returns:
         the same rows and columns, of objects.
     """
+
     def one(value):
         if pd.isna(value):
             return ""

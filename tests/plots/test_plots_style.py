@@ -122,7 +122,7 @@ def test_names_stand_at_the_ends_of_their_lines():
 
 
 def test_names_of_close_ends_move_apart_around_them():
-    assert heights_of([50, 50, 50], "abc") == pytest.approx([0.43, 0.5, 0.57])
+    assert heights_of([50, 50, 50], "abc") == pytest.approx([0.57, 0.5, 0.43])
     apart = heights_of([60, 50, 52], ["two lines of text, which", "one", "another"])
     assert apart[1] < apart[2] < apart[0]
     assert apart[2] - apart[1] == pytest.approx(0.07)
