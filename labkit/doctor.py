@@ -261,11 +261,19 @@ def _data() -> Finding:
 
     found = [name for name, source in registry.SOURCES.items() if source.found()]
     missing = [name for name in registry.SOURCES if name not in found]
+    commands = {
+        name: f"labkit data get {name}"
+        for name in missing
+        if registry.SOURCES[name].can_be_downloaded
+    }
     if missing and os.environ.get("LABKIT_DATA_MODE") == "real":
         detail = f"LABKIT_DATA_MODE is real, but there is no real {', '.join(missing)}"
-        return Finding("data", False, detail, f"labkit data get {missing[0]}")
+        repair = next(iter(commands.values()), _unset(["LABKIT_DATA_MODE"]))
+        return Finding("data", False, detail, repair)
     kinds = [f"{name}: real" for name in found]
-    kinds += [f"{name}: synthetic (real: labkit data get {name})" for name in missing]
+    for name in missing:
+        real = f"real: {commands[name]}" if name in commands else "the real one is not published"
+        kinds.append(f"{name}: synthetic ({real})")
     return Finding("data", True, "; ".join(kinds))
 
 

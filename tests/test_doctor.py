@@ -3,6 +3,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,20 @@ def test_real_data_that_is_asked_for_and_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_DATA_MODE", "real")
     finding = doctor._data()
     assert not finding.ok and finding.repair == "labkit data get sign_mnist"
+
+
+def test_real_data_that_nobody_can_download(monkeypatch, tmp_path):
+    """All but the recording that was never published are there."""
+    from labkit.datasets import registry
+
+    for name, source in registry.SOURCES.items():
+        there = (tmp_path,) if source.can_be_downloaded else ()
+        monkeypatch.setitem(registry.SOURCES, name, replace(source, find=lambda _, f=there: f))
+    assert "localisation: synthetic (the real one is not published)" in doctor._data().detail
+    monkeypatch.setenv("LABKIT_DATA_MODE", "real")
+    finding = doctor._data()
+    assert not finding.ok and "localisation" in finding.detail
+    assert "LABKIT_DATA_MODE" in finding.repair and "data get" not in finding.repair
 
 
 def test_output_folder(monkeypatch, tmp_path):

@@ -92,6 +92,11 @@ class Source:
     citation: str = ""
     sha256: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def can_be_downloaded(self) -> bool:
+        """Whether `labkit data get` knows a place to get it from."""
+        return bool(self.url or self.kaggle)
+
     def load(self, mode: str = "auto", *, quick: bool = False, seed: int = 0) -> Dataset:
         """Load the data set.
 
@@ -201,7 +206,7 @@ class Source:
             raise self._missing()
         names = " and ".join(map(str, files))
         again = f"Get {self.file} from {self.page} again."
-        if self.url or self.kaggle:
+        if self.can_be_downloaded:
             again = f"`labkit data get {self.name} --force` downloads it again."
         try:
             parts = self.read(files)
@@ -223,7 +228,7 @@ class Source:
 
     def _missing(self) -> DataError:
         ways = []
-        if self.url or self.kaggle:
+        if self.can_be_downloaded:
             ways += [f"`labkit data get {self.name}` downloads it"]
         if self.file:
             ways += [f"put {self.file} from {self.page} there"]
