@@ -440,8 +440,8 @@ for seed, baseline in baselines.items():
 accuracy = lab.mean("accuracy", "float")
 
 # %% [markdown]
-# On the images as they are, the three trainings cannot be told apart. On the harder ones they read 93.6 to
-# 95.7 %: networks that seem equal need not be.
+# On the images as they are, the three trainings cannot be told apart. On the harder ones they read 92.5 to
+# 95.9 %: networks that seem equal need not be.
 #
 # **Does the file hold the folded weights?** The next cell applies your `fold_batch_norm` to each convolution
 # and its normalisation and compares the result with the weights in the file; it also compares your
@@ -513,8 +513,8 @@ pairs = pd.DataFrame(
 pairs.value_counts().head(8).rename("images").reset_index()
 
 # %% [markdown]
-# Most of the confusion goes one way only: 40 % of the Vs are read as W, but no W as V, and 9 % of the Gs are
-# read as H, but no H as G. Nor are all letters equally hard. 43 % of the Rs are read as one of seven other
+# Most of the confusion goes one way only: 32 % of the Gs are read as H, but no H as G, and 31 % of the Vs are
+# read as W, but no W as V. Nor are all letters equally hard. 43 % of the Rs are read as one of eight other
 # letters, whereas 19 of the 24 letters are read correctly in at least 95 % of their images.
 
 # %% [markdown]
