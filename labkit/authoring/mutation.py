@@ -9,6 +9,7 @@ the training, are left out.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ def _walk(cells, blanks, needed: set[int], parameters: dict, wrong: Mapping) -> 
                     f"exercise {name}: its check passes although nothing is filled in."
                 )
             for number, answer in enumerate(wrong.get(name, ())):
-                errors = _errors([_answered(cell.source, answer), *rest], namespace)
+                errors = _errors([answered(cell.source, answer), *rest], namespace)
                 proof.verdicts[name, number] = next(map(_said, filter(None, errors)), "")
             earlier.append(blanks[index])
         elif tagged(cell, "check"):
@@ -112,12 +113,18 @@ def _errors(codes: Iterable[str], namespace: dict) -> list[Exception | None]:
     return errors
 
 
-def _answered(code: str, answer: str) -> str:
-    """A cell with an answer between its marks, indented as the marks are."""
-    before, mark, rest = code.partition(f"### {BEGIN}\n")
-    _, _, after = rest.partition(f"### {END}")
-    space = before[len(before.rstrip(" ")) :]
-    return before + mark + textwrap.indent(textwrap.dedent(answer).strip(), space) + "\n" + after
+def answered(code: str, answer: str | None = None) -> str:
+    """An exercise's cell without its marks: with an answer in place of its solution, or with that.
+
+    The answer is indented as the solution's mark is.
+    """
+    if answer is not None:
+        before, _, rest = code.partition(f"### {BEGIN}\n")
+        _, _, after = rest.partition(f"### {END}")
+        start = before.rstrip(" ")
+        answer = textwrap.indent(textwrap.dedent(answer).strip(), before[len(start) :])
+        code = start + answer + after
+    return re.sub(rf" *### (?:{BEGIN}|{END})\n?", "", code).rstrip()
 
 
 def _said(error: Exception) -> str:

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import textwrap
 import time
 import urllib.request
 
@@ -19,7 +18,8 @@ from wrong_answers import WRONG
 
 from labkit import course
 from labkit.authoring import dependencies
-from labkit.authoring.source import BEGIN, END, solution_lines, sources, tagged
+from labkit.authoring.mutation import answered
+from labkit.authoring.source import solution_lines, sources, tagged
 
 TOKEN = "labkit-test"
 SECOND = 1000
@@ -162,14 +162,6 @@ def write(lab, cell, text):
     assert editor.locator(".cm-line").all_text_contents() == text.split("\n")
 
 
-def answered(exercise, answer=None):
-    """An exercise's code with an answer; without one, with its solution."""
-    before, solution, after = re.split(rf" *### (?:{BEGIN}|{END})\n?", exercise.source)
-    if answer is not None:
-        solution = textwrap.indent(textwrap.dedent(answer).strip(), "    ") + "\n"
-    return (before + solution + after).rstrip()
-
-
 @pytest.mark.parametrize("source", SOURCES, ids=[s.name for s in SOURCES])
 def test_a_first_exercise(lab, open_notebook, source):
     """Left blank, answered wrongly, solved: what a student sees of each."""
@@ -185,8 +177,8 @@ def test_a_first_exercise(lab, open_notebook, source):
     seen = {}
     for attempt, verdict, text in (
         ("blank", "… not filled in yet: ", None),
-        ("wrong", "✗ not yet: ", answered(cells[place], mistake)),
-        ("right", "✓ passed: ", answered(cells[place])),
+        ("wrong", "✗ not yet: ", answered(cells[place].source, mistake)),
+        ("right", "✓ passed: ", answered(cells[place].source)),
     ):
         if text:
             write(lab, exercise, text)
