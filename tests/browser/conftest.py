@@ -14,8 +14,8 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 #: What a page shows that stands in somebody's way, an example of each kind.
 AXE = """
-async () => {
-  const found = await axe.run(document, { resultTypes: ["violations"], preload: false });
+async (context) => {
+  const found = await axe.run(context, { resultTypes: ["violations"], preload: false });
   return found.violations.map((v) => [v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 120))]);
 }
 """
@@ -103,12 +103,15 @@ def serve():
 
 @pytest.fixture(scope="session")
 def violations():
-    """What axe-core finds on a page as it is: violations(page), by the names of its rules."""
+    """What axe-core finds on a page as it is, by the names of its rules.
+
+    violations(page, without) leaves out what these selectors select.
+    """
     pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
     script = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
-    def find(page):
+    def find(page, without=()):
         page.evaluate(script)
-        return dict(page.evaluate(AXE))
+        return dict(page.evaluate(AXE, {"exclude": [[selector] for selector in without]}))
 
     return find
