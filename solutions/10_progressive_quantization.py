@@ -30,7 +30,7 @@
 # - compute one job of the engine by hand, and read its costs in cycles, energy and memory.
 #
 # **Time:** two sessions of 90 minutes, with a break after section 5; the computer takes 1 minute
-# (`quick`) or 40 minutes of one core (`full`, with the training of the network).
+# (`quick`) or half an hour of one core (`full`, with the training of the network).
 
 # %% [markdown]
 # ## What to hand in
