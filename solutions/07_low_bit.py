@@ -1034,9 +1034,9 @@ pd.Series(timed, name="latency (ms)").rename_axis("file").round(3).to_frame()
 
 # %% [markdown]
 # In the 4-bit file a `DEQUANTIZE` stands before each of the five layers: the weights are unpacked and
-# multiplied as floats, which takes three times as long as with float weights. The dynamic-range file has no
-# such operators, computes in integers, and takes little more than half of that time, still nearly twice that
-# of int8. Few bits make any file shorter; they save time only on hardware that is made for them.
+# multiplied as floats, which takes nearly three times as long as with float weights. The dynamic-range file
+# has no such operators, computes in integers, and takes three fifths of that time, still more than int8.
+# Few bits make any file shorter; they save time only on hardware that is made for them.
 #
 # **Your own network.** If you have designed one in lab 01, it lies in the output folder; here its
 # weights get four bits, from its own stretched start.
@@ -1060,6 +1060,10 @@ else:
 
 # %% [markdown]
 # ## The ledger
+#
+# Of these files TensorFlow Lite Micro runs only float and int8: it cannot unpack int4 and int2, nor multiply
+# int4 weights with float activations. On a microcontroller, too, fewer than eight bits need kernels that are
+# made for them.
 
 # %%
 report = lab.report(device=True)
