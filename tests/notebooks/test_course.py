@@ -1,5 +1,6 @@
 """The labs as they are: current, complete and accessible."""
 
+import base64
 import re
 
 import nbformat
@@ -37,6 +38,19 @@ def headline(source):
 
 def test_notebooks_are_current_and_leak_nothing():
     assert build(check=True, root=ROOT) == []
+
+
+def test_pictures_of_results_are_figures_of_the_executed_labs():
+    """Byte for byte, so that none is left of an earlier execution; only the hands show data."""
+    figures = {
+        base64.b64decode(output.data["image/png"])
+        for source in SOURCES
+        for output in outputs(stored(source))
+        if "image/png" in output.get("data", {})
+    }
+    pictures = sorted((ROOT / "docs" / "pictures").glob("*.png"))
+    others = [path.name for path in pictures if path.read_bytes() not in figures]
+    assert others == ["hands.png"] and len(pictures) > 3
 
 
 @each_lab
