@@ -1417,9 +1417,9 @@ plots.show(figure, alt="Rank correlation of each measure with its interval: PCA'
 # PCA's increase and the Hessian are at the top, with 0.90 and 0.80; their intervals overlap by half, and one
 # random score in forty reaches 0.78. The noise of the outputs stays below PCA here, interval and all. But with
 # another seed's network it and the Hessian are as good as PCA (and all layers alike reach 0.81, on eight
-# plans), so the order of these three is not decided. PCA's increase puts all of the damage on one of the layers, and with only three layers a lucky
-# guess goes a long way. The noise of the outputs needs neither labels nor gradients, and a fifth of the
-# Hessian's time.
+# plans), so the order of these three is not decided. PCA's increase puts all of the damage on one of the
+# layers, and with only three layers a lucky guess goes a long way. The noise of the outputs needs neither
+# labels nor gradients, and a fifth of the Hessian's time.
 
 # %% [markdown]
 # ## 11 · Backwards from the bytes
