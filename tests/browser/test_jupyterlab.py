@@ -30,9 +30,9 @@ SOURCES = sources(root=course.root())
 RED = "[data-mime-type='application/vnd.jupyter.stderr']"
 
 #: By lab that has a view: what shortens the training before it, which is no matter of the view, and
-#: what the picture's text says when every control has been moved. (Lab 09's stands behind thousands
-#: of networks; tests/test_widgets.py moves sliders like its own.)
+#: what the picture's text says when every control has been moved.
 VIEWS = {
+    "09": ("LSTM_EPOCHS = 1", "with 3 bits for weights and 3 for activations"),
     "10": (
         "squeezenet.RECIPES[PROFILE] = squeezenet.RECIPES[PROFILE].but(epochs=1)",
         "the engine ideal with 4-bit weights",
