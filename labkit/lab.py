@@ -222,15 +222,14 @@ class Lab:
         if verdicts:
             keys = zip(table["model"], table["technique"], strict=True)
             table["microcontroller"] = [verdicts.get(key, "") for key in keys]
-            table["arena (bytes)"] = table["arena (bytes)"].astype("Int64")
         else:  # of an earlier call
             table = table.drop(columns=["microcontroller", "arena (bytes)"], errors="ignore")
         table = table.set_index("technique")
         if (table["coded (bits)"] == table["weights (bits)"]).all():  # no code is shorter
             table = table.drop(columns="coded (bits)")
         table = table.dropna(axis=1, how="all")
-        counted = {"bytes", "gzip (bytes)", "weights (bits)", "coded (bits)", "peak RAM (bytes)"}
-        counted &= set(table)
+        sizes = ("bytes", "gzip (bytes)", "peak RAM (bytes)", "arena (bytes)")
+        counted = set(table).intersection((*sizes, "weights (bits)", "coded (bits)"))
         # What was not measured from a file has no size, and `Int64` has gaps.
         return table.astype(dict.fromkeys(counted, "Int64")).round(
             {name: m.digits for m in self.metrics for name in (m.column, m.spread)}
