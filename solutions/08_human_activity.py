@@ -956,8 +956,7 @@ for n in (50, 100, 200, 300, 1000, 2000):
     if n < len(right):
         first, errors = stopped_after(right, n)
         suspects.loc[f"float16 file, the first {n:,}", ["accuracy (%)", "standard errors"]] = 100 * first, errors
-suspects = suspects.astype(float).round(1).rename_axis("suspect")
-suspects.astype(object).where(suspects.notna(), "")
+measure.printed(suspects.rename_axis("suspect"), 1)
 
 # %%
 order = np.random.default_rng(SEED).permutation(len(right))
@@ -1804,8 +1803,7 @@ bouts = 1 + sum(np.count_nonzero(np.diff(data.y_test[data.groups_test == person]
                 for person in np.unique(data.groups_test)) / len(np.unique(data.groups_test))
 print(f"{bouts:.1f} activities a person, {len(data.y_test) / len(np.unique(data.groups_test)) / bouts:.0f} "
       "windows each")
-smoothed = pd.DataFrame(rows).rename_axis("over windows").round(2)
-smoothed.astype(object).where(smoothed.notna(), "")
+measure.printed(pd.DataFrame(rows).rename_axis("over windows"), 2)
 
 # %% [markdown]
 # What the table says: smoothing *loses*. These people change their activity every half minute. A
