@@ -63,6 +63,12 @@ def recipe():
 
 
 @pytest.fixture(scope="session")
+def out(tmp_path_factory):
+    """The folder in which all quick executions of labs share what they train; a text."""
+    return os.environ.get("LABKIT_OUT") or str(tmp_path_factory.getbasetemp() / "out")
+
+
+@pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The folder of the built site, built by the command, once for all jobs of this run."""
     pytest.importorskip("sphinx", reason="the site needs the extra site, and Python 3.11")

@@ -75,7 +75,7 @@ def to_the_view(source):
 
 
 @pytest.fixture(scope="module")
-def server(chromium, folder):
+def server(chromium, folder, out):
     """The address of a JupyterLab in the folder; its kernels know that somebody is watching."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -100,7 +100,7 @@ def server(chromium, folder):
     settings = {
         "LABKIT_PROFILE": "quick",
         "LABKIT_DATA_MODE": "synthetic",
-        "LABKIT_OUT": str(folder / "out"),
+        "LABKIT_OUT": out,
         "LABKIT_QUIET": "",
         "JUPYTER_CONFIG_DIR": str(folder.parent / "config"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder.parent / "workspaces"),

@@ -3,11 +3,17 @@
 import pytest
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+#: The windows of a reader, and the colours that he prefers.
+WINDOWS = ((DESKTOP, "light"), (PHONE, "dark"), (DESKTOP, "dark"), (PHONE, "light"))
+FOLDERS = ("", "api", "explorer", "labs", "techniques")
 #: A page of each kind.
 KINDS = (
     *("index", "ledger", "published", "glossary", "search", "labs/index", "labs/00_start_here"),
     *("techniques/clustering", "api/files", "instructors"),
 )
+#: Equations are set, and these images are not there.
+SET = "!window.MathJax?.startup?.promise || MathJax.startup.promise"
+LOST = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
 
 
 @pytest.fixture(scope="module")
@@ -17,38 +23,31 @@ def address(chromium, site, serve):
         yield server.address
 
 
-@pytest.mark.parametrize(
-    ("size", "scheme", "everywhere"),
-    [
-        pytest.param(DESKTOP, "light", True, id="desktop"),
-        pytest.param(PHONE, "dark", True, id="phone"),
-        pytest.param(DESKTOP, "dark", False, id="dark desktop"),
-        pytest.param(PHONE, "light", False, id="light phone"),
-    ],
-)
-def test_nothing_is_wrong(site, address, open_page, violations, size, scheme, everywhere):
-    """On every page in two windows, and on one of each kind in the other colours.
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder or "root" for folder in FOLDERS])
+def test_nothing_is_wrong(site, address, open_page, violations, folder):
+    """On every page: one of each kind is loaded in four windows, and every other in the first.
 
-    axe-core examines one of each kind every time, and every page once, on a desktop: those but for
-    their colours, which come from the same style sheets.
+    That one is then looked at as wide as the second. axe-core examines a page whenever it is
+    loaded; but not the colours of the others, which come from the same style sheets.
     """
-    pages = [path for path in site.rglob("*.html") if "_static" not in path.parts]
-    names = {path.relative_to(site).with_suffix("").as_posix() for path in pages}
+    pages = {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
+    names = {page.as_posix() for page in pages if "_static" not in page.parts}
     assert names > set(KINDS)
-    page, found = open_page(viewport=size, color_scheme=scheme), {}
-    for name in sorted(names) if everywhere else KINDS:
-        page.goto(f"{address}/{name}.html", wait_until="load")
-        page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise")
-        faults = page.faults + page.evaluate(
-            "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
-        )
-        wide = page.evaluate("document.documentElement.scrollWidth") - size["width"]
-        if wide > 0:
-            faults += [f"{wide} px too wide"]
-        if name in KINDS:
-            faults += violations(page).items()
-        elif size is DESKTOP:
-            faults += violations(page, colours=False).items()
+    assert {name.rpartition("/")[0] for name in names} == set(FOLDERS)
+    page, found = open_page(), {}
+    for name in sorted(name for name in names if name.rpartition("/")[0] == folder):
+        faults = []
+        for size, scheme in WINDOWS if name in KINDS else WINDOWS[:2]:
+            page.set_viewport_size(size)
+            page.emulate_media(color_scheme=scheme)
+            if name in KINDS or size is DESKTOP:
+                page.goto(f"{address}/{name}.html", wait_until="load")
+                page.wait_for_function(SET)
+                faults += page.evaluate(LOST) + violations(page, colours=name in KINDS)
+            wide = page.evaluate("document.documentElement.scrollWidth") - size["width"]
+            if wide > 0:
+                faults += [f"{wide} px too wide at {size['width']}"]
+        faults += page.faults
         page.faults.clear()
         if faults:
             found[name] = faults

@@ -1,7 +1,6 @@
 """Every exercise of every lab: its check passes the solution and refuses everything else."""
 
 import ast
-import os
 
 import pytest
 from wrong_answers import WRONG
@@ -13,21 +12,15 @@ LABS = sources()
 each_lab = pytest.mark.parametrize("lab", LABS, ids=[lab.name for lab in LABS])
 
 
-@pytest.fixture(scope="session")
-def parameters(tmp_path_factory):
-    """Of a quick run whose trained networks all proofs share, and the notebooks after them."""
-    shared = os.environ.get("LABKIT_OUT") or tmp_path_factory.getbasetemp() / "proofs"
-    return {"PROFILE": "quick", "DATA": "synthetic", "SEED": 0, "OUT": str(shared)}
-
-
 @each_lab
-def test_only_right_answers_pass(lab, parameters):
+def test_only_right_answers_pass(lab, out):
     """Neither a blank nor a wrong answer does; mistakes are named, and no hint is idle.
 
     One test of a lab, because each walk through its cells costs as much as the lab.
     """
     wrong = WRONG.get(lab.name, {})
     answers = {exercise: [answer for answer, _ in pairs] for exercise, pairs in wrong.items()}
+    parameters = {"PROFILE": "quick", "DATA": "synthetic", "SEED": 0, "OUT": out}
     proof = mutation.prove(lab, parameters, answers)
     # The checks of labs 00 to 04 know more mistakes than there are wrong answers of theirs.
     idle = _idle(lab, proof.verdicts) if lab.number >= "05" else []
