@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 
 from labkit.plots.style import COLORS, GREY, PALE, axes_of, name_ends, style
 
+#: Behind a name, so that what is drawn below can be seen and the name be read.
+UNDERLAY = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+
 
 def room(path: np.ndarray, plates: np.ndarray, side: float) -> Figure:
     """Where somebody walked, seen from above, and the numbered plates on the walls.
@@ -27,7 +30,7 @@ def room(path: np.ndarray, plates: np.ndarray, side: float) -> Figure:
         ax.plot(*np.transpose(plates), "s", color=COLORS[1], markersize=9, clip_on=False)
         for number, plate in enumerate(plates, start=1):
             place = {"xytext": (7, 7), "textcoords": "offset points", "fontsize": 9}
-            place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+            place["bbox"] = UNDERLAY
             ax.annotate(f"plate {number}", plate, color=COLORS[1], **place)
         ax.set(xlabel="x (m)", ylabel="y (m)", aspect="equal")
         ax.set_xlim(-0.1, side + 0.1)
@@ -81,12 +84,15 @@ def designs(
         ax.plot(front[x], front[y], "o-", color=COLORS[0], markersize=6, linewidth=1.2)
         ax.plot(marked[x], marked[y], "s", color=COLORS[1], markersize=7)
         others = marked[~marked.index.isin(front.index)]
-        for rows, above in ((front, 4), (others, -12)):
+        # To the left of a front and below it there is nothing.
+        below = {"xytext": (-4, -4), "ha": "right", "va": "top"}
+        above = {"xytext": (4, 4), "ha": "left", "va": "bottom", "bbox": UNDERLAY}
+        for rows, place in ((front, below), (others, above)):
             for _, row in rows.iterrows():
                 text = "-".join(f"{row[label]:g}" for label in labels)
-                place = {"xytext": (5, above), "textcoords": "offset points", "fontsize": 8}
-                ax.annotate(text, (row[x], row[y]), **place)
+                where = {"textcoords": "offset points", "fontsize": 8} | place
+                ax.annotate(text, (row[x], row[y]), **where)
         low, high = min(table[y].min(), level), np.quantile(table[y], 0.9)
-        ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
+        ax.set_ylim(low - 0.12 * (high - low), high + 0.08 * (high - low))
         ax.set(xlabel=x, ylabel=y)
     return figure

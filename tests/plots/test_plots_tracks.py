@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 from plot_examples import a_path, a_room, some_designs
 
@@ -33,3 +35,13 @@ def test_designs_name_the_front_and_the_marked_ones():
     assert len(names) == len(set(names))
     level = ax.lines[1]
     assert set(level.get_ydata()) == {0.33}
+
+
+def test_no_name_of_a_design_lies_on_another():
+    figure = some_designs()
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    boxes = [box for box in boxes if box.width > 1]  # of names within the axes
+    assert len(boxes) > 10
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert min(box.y0 for box in boxes) > figure.axes[0].get_window_extent().y0
