@@ -148,7 +148,8 @@ with check(
         top1_accuracy(table, np.array([2, 0, 1])),
         2 / 3,
         misconceptions=[
-            (1 / 3, "The argmax ran over the images (axis 0). Take it over the classes: axis=1."),
+            (1 / 3, "Take the argmax over the classes, axis=1, not over the images; and count the "
+             "rows that are right."),
             (2, "That is the number of right rows. Divide by the number of rows."),
             (66.66666666666667, "A fraction from 0 to 1 is asked for, not a percentage."),
         ],
@@ -158,7 +159,7 @@ with check(
         np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7], [1, 0]]), np.array([0, 1, 0, 1, 1])),
         0.8, misconceptions=[
             (0.2, "That is the share of the wrong ones."),
-            (0.32, "Divide by the number of rows, not by the number of entries."),
+            (0.4, "Divide by the number of rows, not by the number of entries."),
         ])
 
 # %%

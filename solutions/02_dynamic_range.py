@@ -283,8 +283,8 @@ with check(
         (-32.375, "The zero point is a code: round it."),
     ])
     c.equal("codes", codes, np.array([127, -128]), misconceptions=[
-        (np.array([-97, -96]), "Add the zero point, 159 − 32 and −96 − 32."),
-        (np.array([-65, -64]), "Add the zero point, do not subtract it."),
+        *((np.array([code, -96]), "Add the zero point, 159 − 32 and −96 − 32.") for code in (-97, 127)),
+        *((np.array([code, -64]), "The zero point is added, not subtracted.") for code in (-65, 127)),
     ])
     c.dtype("codes are bytes", codes, np.int8)
     codes, scale, zero_point = quantize_asymmetric(np.array([[0.2, 1.0]]))

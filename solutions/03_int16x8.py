@@ -349,7 +349,6 @@ with check(
             misconceptions=[
                 ([[2]], "The zero point of the output is missing."),
                 ([[-122]], "The bias is missing."),
-                ([[-130 + 256]], "A byte has wrapped round: clip first, then cast."),
                 ([[-127]], "Round, do not cut off."),
                 ([[-128]], "Subtract the zero point of the input from every code."),
             ])

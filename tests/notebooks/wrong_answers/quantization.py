@@ -6,7 +6,15 @@ WRONG = {
             ("return float(np.mean(np.argmax(probabilities, axis=0) == labels))", "axis=1"),
             ("return int(np.sum(np.argmax(probabilities, axis=1) == labels))", "number of right"),
             ("return 100 * float(np.mean(np.argmax(probabilities, axis=1) == labels))", "fraction"),
-            ("return float(np.mean(np.argmax(probabilities, axis=1) != labels))", ""),
+            (
+                "return float(np.mean(np.argmax(probabilities, axis=1) != labels))",
+                "share of the wrong",
+            ),
+            (
+                "right = np.argmax(probabilities, axis=1) == labels\n"
+                "return float(right.sum() / probabilities.size)",
+                "number of entries",
+            ),
         ],
         "weight_bytes": [
             ("return parameters * bits", "Those are bits"),
@@ -37,6 +45,15 @@ WRONG = {
             (
                 "n = kernel**2 * channels_in * channels_out\nreturn n + 1, n * output_size**2",
                 "one bias for every",
+            ),
+            (
+                "n = kernel**2 * channels_in * channels_out\nreturn n + channels_out, n",
+                "single output pixel",
+            ),
+            (
+                "n = kernel * channels_in * channels_out\n"
+                "return n + channels_out, n * output_size**2",
+                "kernel² weights",
             ),
         ],
         "fold_batch_norm": [
@@ -73,14 +90,21 @@ WRONG = {
                 i = layers.Input((28, 28, 1))
                 return tf.keras.Model(i, layers.Dense(26, "softmax")(layers.Flatten()(i)))
                 """,
-                "24 classes",
+                "J and Z",
+            ),
+            (
+                """
+                i = layers.Input((28, 28, 1))
+                return tf.keras.Model(i, layers.Dense(25, "softmax")(layers.Flatten()(i)))
+                """,
+                "0 … 23",
             ),
             (
                 """
                 i = layers.Input((28, 28, 1))
                 return tf.keras.Model(i, layers.Dense(24)(layers.Flatten()(i)))
                 """,
-                "the outputs are probabilities",
+                "do not add up to one",
             ),
             (
                 """
@@ -110,6 +134,10 @@ WRONG = {
             ("s = np.abs(w).max() / 127\nreturn (w / s).astype(np.int8), s", "Round"),
             ("s = np.abs(w).max() / 127\nreturn np.round(w / s), s", "codes are bytes"),
             ("s = (w.max() - w.min()) / 255\nreturn np.round(w / s).astype(np.int8), s", ""),
+            (
+                "s = np.abs(w).max() / 255\nreturn np.round(w / s).astype(np.int8), s",
+                "half as wide",
+            ),
         ],
         "quantize_per_channel": [
             (
@@ -128,6 +156,12 @@ WRONG = {
                 "s = np.abs(w).max(axis=o, keepdims=True) / 127\n"
                 "return np.round(w / s).astype(np.int8), s.ravel()",
                 "Keep the dimensions",
+            ),
+            (
+                "o = tuple(a for a in range(w.ndim) if a != axis % w.ndim)\n"
+                "s = np.abs(w).max(axis=o, keepdims=True) / 128\n"
+                "return np.round(w / s).astype(int).astype(np.int8), s",
+                "end at 127",
             ),
             (
                 "o = tuple(a for a in range(w.ndim) if a != axis % w.ndim)\n"
@@ -167,6 +201,24 @@ WRONG = {
                 "return np.round(x / s).astype(np.int8), float(s), z",
                 "Add the zero point",
             ),
+            (
+                "l, h = min(x.min(), 0), max(x.max(), 0)\ns = (h - l) / 255\n"
+                "z = round(float(-128 - l / s))\n"
+                "return np.clip(np.round(x / s) - z, -128, 127).astype(np.int8), float(s), z",
+                "not subtracted",
+            ),
+            (
+                "l, h = min(x.min(), 0), max(x.max(), 0)\ns = (h - l) / 256\n"
+                "z = round(float(-128 - l / s))\n"
+                "return np.clip(np.round(x / s) + z, -128, 127).astype(np.int8), float(s), z",
+                "255 steps between",
+            ),
+            (
+                "l, h = min(x.min(), 0), max(x.max(), 0)\ns = (h - l) / 255\n"
+                "z = round(float(-128 + l / s))\n"
+                "return np.clip(np.round(x / s) + z, -128, 127).astype(np.int8), float(s), z",
+                "The sign",
+            ),
         ],
         "dynamic_range_matmul": [
             (
@@ -183,7 +235,23 @@ WRONG = {
             (
                 "r = [quantize_asymmetric(row) for row in x]\n"
                 "return np.array([s * w_scale * ((q - np.int8(z)) @ w_codes) for q, s, z in r])",
-                "",
+                "overflowed",
+            ),
+            (
+                "r = [quantize_asymmetric(row) for row in x]\n"
+                "return np.array([(q.astype(int) - z) @ w_codes.astype(int) for q, s, z in r])",
+                "integer sum",
+            ),
+            (
+                "r = [quantize_asymmetric(row) for row in x]\n"
+                "return np.array([s * ((q.astype(int) - z) @ w_codes.astype(int)) for q, s, z in r])",
+                "scale of w",
+            ),
+            (
+                "r = [quantize_symmetric(row) for row in x]\n"
+                "return np.array([s * w_scale * (q.astype(int) @ w_codes.astype(int)) "
+                "for q, s in r])",
+                "symmetric x",
             ),
             ("return x @ (w_scale * w_codes)", "float product"),
             (
@@ -225,17 +293,24 @@ WRONG = {
             ("return (high - low) / 255, max(abs(low), abs(high)) / 65535", "symmetric"),
             ("return max(abs(low), abs(high)) / 127, max(abs(low), abs(high)) / 32767", "affine"),
             ("return (high - low) / 255, high / 32767", "larger *magnitude*"),
+            ("return (high - low) / 255, (high - low) / 32767", "from zero to the larger"),
+            ("return high / 255, max(abs(low), abs(high)) / 32767", "there are 3"),
         ],
         "accumulator_bits": [
             (
                 "n = terms * 2 ** (activation_bits - 1) * 2 ** (weight_bits - 1)\n"
                 "return int(np.ceil(np.log2(n))) + 1",
-                "",
+                "exactly 2^31",
             ),
             (
                 "n = terms * 2 ** (activation_bits - 1) * (2 ** (weight_bits - 1) - narrow)\n"
                 "return int(np.ceil(np.log2(n))) + 1",
-                "",
+                "no 15-bit number",
+            ),
+            (
+                "n = terms * 2 ** (activation_bits - 1) * (2 ** (weight_bits - 1) - narrow)\n"
+                "return round(np.log2(n)) + 1",
+                "a logarithm rounds",
             ),
             (
                 "n = terms * 2 ** (activation_bits - 1) * (2 ** (weight_bits - 1) - narrow)\n"
@@ -280,7 +355,18 @@ WRONG = {
                 "s = q_x.astype(np.int32) @ q_w.astype(np.int32) + q_b\n"
                 "c = np.round(factor * s) + zero_y\n"
                 "return np.clip(c, zero_y if relu else -128, 127).astype(np.int8)",
-                "",
+                "Subtract the zero point of the input",
+            ),
+            (
+                "s = (q_x.astype(np.int32) - zero_x) @ q_w.astype(np.int32) + q_b\n"
+                "return np.clip(np.round(factor * s), 0 if relu else -128, 127).astype(np.int8)",
+                "zero point of the output",
+            ),
+            (
+                "s = (q_x.astype(np.int32) - zero_x) @ q_w.astype(np.int32) + q_b\n"
+                "c = (np.round(factor * s) + zero_y).astype(int)\n"
+                "return (np.maximum(c, zero_y) if relu else c).astype(np.int8)",
+                "before the cast",
             ),
             (
                 "s = (q_x.astype(np.int32) - zero_x) @ q_w.astype(np.int32)\n"
@@ -325,6 +411,11 @@ WRONG = {
                 "def generate():\n    for image in images:\n"
                 "        yield [images[:1].astype(np.float32)]\nreturn generate",
                 "five times",
+            ),
+            (
+                "def generate():\n    for image in images[::-1]:\n"
+                "        yield [image[None].astype(np.float32)]\nreturn generate",
+                "in the order",
             ),
             (
                 "def generate():\n    for image in images:\n"
@@ -392,6 +483,11 @@ WRONG = {
                 "return scale, -128 - low / scale",
                 "round it",
             ),
+            (
+                "low, high = min(low, 0.0), max(high, 0.0)\nscale = (high - low) / 255\n"
+                "return scale, int(np.clip(round(-128 + low / scale), -128, 127))",
+                "The sign",
+            ),
         ],
         "fake_quantize": [
             ("return scale * np.round(x / scale)", "clipped"),
@@ -408,6 +504,11 @@ WRONG = {
                 "nearest",
             ),
             ("return scale * np.clip(np.round(x / scale) + zero_point, -128, 127)", "Subtract"),
+            (
+                "codes = np.clip(np.round(x / scale) + zero_point, -127, 127)\n"
+                "return scale * (codes - zero_point)",
+                "lowest code",
+            ),
         ],
         "straight_through": [
             (
@@ -429,6 +530,16 @@ WRONG = {
                 "c = tf.clip_by_value(x, -128 * scale, 127 * scale)\n"
                 "return c + tf.stop_gradient(scale * tf.round(c / scale) - c)",
                 "three bits",
+            ),
+            (
+                "return x + tf.stop_gradient(scale * tf.round(x / scale) - x)",
+                "outside the codes",
+            ),
+            (
+                "q = scale * tf.round(tf.clip_by_value(x, scale * low, scale * high) / scale)\n"
+                "above = tf.minimum(x, scale * high)\n"
+                "return above + tf.stop_gradient(q - above)",
+                "−100 is clipped",
             ),
         ],
         "four_terms": [
@@ -483,6 +594,18 @@ WRONG = {
                 "return (q + zero_y).astype(np.int8)",
                 "wrapped round",
             ),
+            (
+                "s = 31 - np.asarray(e, np.int64)\n"
+                "q = (sums.astype(np.int64) * m0 + (np.int64(1) << (s - 1))) >> s\n"
+                "return np.clip(q + zero_y, 0 if relu else -128, 127).astype(np.int8)",
+                "cut off below that",
+            ),
+            (
+                "s = 31 - np.asarray(e, np.int64)\n"
+                "q = (sums * m0 + (np.int64(1) << (s - 1))) >> s\n"
+                "return np.clip(q + zero_y, zero_y if relu else -128, 127).astype(np.int8)",
+                "up to 62 bits",
+            ),
         ],
         "integer_convolution": [
             (
@@ -514,6 +637,13 @@ WRONG = {
                 "w = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))\n"
                 'return np.einsum("nhwcij,ijco->nhwo", w, q_w, optimize=True)',
                 "",
+            ),
+            (
+                "x = q_x.astype(np.int32) - zero_x\n"
+                "x = np.pad(x, ((0, 0), (side // 2, side // 2), (side // 2, side // 2), (0, 0)))\n"
+                "w = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(1, 2))\n"
+                'return np.einsum("nhwcij,ijco->nhwo", w, q_w.astype(np.int32), optimize=True)',
+                "only whole windows",
             ),
         ],
         "make_quantization_aware": [
