@@ -66,6 +66,19 @@ def thread_settings(threads: int) -> dict[str, str]:
     return dict.fromkeys(names, str(threads))
 
 
+def one_thread_an_operation() -> None:
+    """Let every operation of TensorFlow run on one thread, and only whole operations side by side.
+
+    For networks of a few thousand parameters, whose operations take less time than it takes to
+    share them: on two processors, an epoch of lab 08's separable network takes 0.5 s instead of 0.7
+    to 1.3. To be called before TensorFlow computes anything; afterwards it changes nothing.
+    """
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # it has begun
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
 @contextlib.contextmanager
 def environment(settings: Mapping[str, str]) -> Iterator[None]:
     """These variables set, and afterwards as they were."""
