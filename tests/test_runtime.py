@@ -1,5 +1,8 @@
 """Seeds repeat a run, whatever has been done in the process before; loops are compiled anywhere."""
 
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -25,6 +28,23 @@ def test_a_seed_that_was_set_for_keras_is_no_longer_in_force():
     first = drawn(0)
     tf.keras.utils.set_random_seed(7)
     np.testing.assert_array_equal(drawn(0), first)
+
+
+def test_an_operation_has_one_thread_where_nothing_was_computed_before():
+    code = """
+from labkit import runtime
+runtime.one_thread_an_operation()
+import tensorflow as tf
+tf.ones(3) + 1
+runtime.one_thread_an_operation()
+print(tf.config.threading.get_intra_op_parallelism_threads())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "1\n"
+    tf.ones(3) + 1
+    before = tf.config.threading.get_intra_op_parallelism_threads()
+    runtime.one_thread_an_operation()  # too late
+    assert tf.config.threading.get_intra_op_parallelism_threads() == before
 
 
 def test_code_that_cannot_be_kept_is_compiled_all_the_same():
