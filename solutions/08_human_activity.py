@@ -1514,13 +1514,13 @@ for name, (kernels, sparsity) in runs.items() if full else ():
  if rows else "in the full profile")
 
 # %% [markdown]
-# What the table says: 97.3 % with one weight in ten, against the 86.9 % of the slides. It is even 0.8
+# What the table says: 97.3 % with one weight in ten, against the 86.9 % of the slides. It is even 1.5
 # points above the unpruned network, but that one was trained for half as many epochs. The slides pruned
-# *every* layer to 90 %, which gives 95.9 % here: to ask of each layer what it can spare is worth 1.4
-# points, in one run each.
+# *every* layer to 90 %, which gives 96.8 % here: to ask of each layer what it can spare is worth half a
+# point, in one run each (1.4 and 5.9 points in two other executions of this lab).
 #
-# The missing zero costs half a point, less than one would think: trained without it from the beginning,
-# the network learns to live with its smallest powers and reaches 96.7 %. But there is hardly a zero in
+# The missing zero costs 0.9 points, less than one would think: trained without it from the beginning,
+# the network learns to live with its smallest powers and reaches 96.5 %. But there is hardly a zero in
 # its file then, nothing that a sparse kernel could skip, and "90 % pruned" describes weights that are
 # all still there.
 
