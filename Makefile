@@ -13,8 +13,6 @@
 
 PYTHON ?= python3
 JOBS ?= 2
-# Tests wait a fifth of their time for a browser, a kernel or a limit: one more makes up for it.
-WORKERS = $(shell expr $(JOBS) + 1)
 BIN = $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
 # Tests leave no trace in the user's cache and see no settings of the user's. Each job has its share
@@ -32,8 +30,8 @@ labs: setup
 # The notebooks from the last to the first: the long ones are not left for one job at the end.
 test: lint
 	rm -rf build/nbval
-	$(TEST) tests -n $(WORKERS) --dist worksteal
-	$(TEST) --nbval-lax $$(ls -r solutions/*.ipynb) -n $(WORKERS) --dist loadfile
+	$(TEST) tests -n $(JOBS) --dist worksteal
+	$(TEST) --nbval-lax $$(ls -r solutions/*.ipynb) -n $(JOBS) --dist loadfile
 
 lab: setup
 	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks
