@@ -1,4 +1,4 @@
-"""Seeds repeat a run, whatever has been done in the process before; loops are compiled anywhere."""
+"""Seeds repeat a run, whatever was done before; threads of an operation; compiled loops."""
 
 import subprocess
 import sys

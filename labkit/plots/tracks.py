@@ -90,8 +90,8 @@ def designs(
         for rows, place in ((front, below), (others, above)):
             for _, row in rows.iterrows():
                 text = "-".join(f"{row[label]:g}" for label in labels)
-                where = {"textcoords": "offset points", "fontsize": 8} | place
-                ax.annotate(text, (row[x], row[y]), **where)
+                at = row[x], row[y]
+                ax.annotate(text, at, textcoords="offset points", fontsize=8, **place)
         low, high = min(table[y].min(), level), np.quantile(table[y], 0.9)
         ax.set_ylim(low - 0.12 * (high - low), high + 0.08 * (high - low))
         ax.set(xlabel=x, ylabel=y)
