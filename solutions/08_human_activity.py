@@ -629,9 +629,9 @@ plots.show(
 # %% [markdown]
 # What the map says: of the twenty pairs with sharpening, none is better than α = 0, so that none is
 # chosen. The dynamic network's gain of 0.48 points, three windows, shrinks to nothing on the other half
-# of the people. With the features in random order, where a Gaussian cannot mean anything, one pair
-# gains 0.15 points, a single one of 680 windows, and 0.11 on the other half. The slides report a gain of 2.6 points (from
-# 94.74 to 97.31 %), with σ and α chosen by the accuracy on the test windows themselves.
+# of the people. With the features in random order, one pair gains 0.15 points, a single one of 680
+# windows, and 0.11 on the other half. The slides report a gain of 2.6 points (from 94.74 to 97.31 %),
+# with σ and α chosen by the accuracy on the test windows themselves.
 #
 # Nor does a Gaussian along the *feature index* mean anything: next to the mean along x are the mean
 # along y and a standard deviation. Whatever sharpening does, it does as a small random change of the
