@@ -1093,7 +1093,7 @@ for (name, seed), one in trained.items():
         aware = aware_of(equal, (-REACH, REACH))
         training.fit(aware, data, recipe, seed)
         contents["QAT int8"] = quantization_aware.convert(aware, batch=1)
-    if full:  # the controls
+    if full and name != "separable, small":  # the controls
         unprepared = aware_of(one.model)
         training.fit(unprepared, data, recipe, seed)
         contents["QAT int8, not prepared"] = quantization_aware.convert(unprepared, batch=1)
@@ -1114,9 +1114,9 @@ for (name, seed), one in trained.items():
         rows.append({"network": name, "file": technique, "seed": seed, "bytes": figures["bytes"],
                      "accuracy (%)": 100 * figures["accuracy"]})
     rows.append({"network": name, "file": "float", "seed": seed, "accuracy (%)": accuracy_of(one.model)})
-integers = pd.DataFrame(rows)
-integers.pivot_table(index=["network", "file"], values=["accuracy (%)", "bytes"],
-                     aggfunc={"accuracy (%)": ["mean", "min"], "bytes": "mean"}).round(2)
+integers = pd.DataFrame(rows).pivot_table(index=["network", "file"], values=["accuracy (%)", "bytes"],
+                                          aggfunc={"accuracy (%)": ["mean", "min"], "bytes": "mean"})
+measure.printed(integers.round({("bytes", "mean"): 0}).astype({("bytes", "mean"): "Int64"}), 2)
 
 # %% [markdown]
 # What the table says: quantised after training, the three networks lose 2.0, 0.8 and 0.5 points;
@@ -1284,8 +1284,8 @@ with check(
             tolerance=1e-4)
 
 # %% [markdown]
-# **Predict.** We prune the light network to 80, 90 and 95 % in every layer, all at once: by magnitude
-# and by looking ahead, first without any training, then with a short one.
+# **Predict.** We prune the light network to 80 and 90 % in every layer, all at once: by magnitude and by
+# looking ahead, first without any training, then with a short one.
 
 # %%
 my_guess = predict(
@@ -1302,7 +1302,7 @@ SHORT = har.NETWORKS["light"].RECIPES[PROFILE].but(
 rows = []
 for seed in lab.seeds:
     base = trained["light CNN", seed].model
-    for sparsity in (0.8, 0.9, 0.95) if full else (0.9,):
+    for sparsity in (0.8, 0.9) if full else (0.9,):
         for by in ("magnitude", "lookahead"):
             at_once = pruning.masked(base, pruning.layer_masks(base, sparsity, by))
             row = {"seed": seed, "sparsity (%)": 100 * sparsity, "by": by,
@@ -1366,7 +1366,8 @@ for seed in lab.seeds:
         path = lab.write(f"sweep/08_light_{file}.tflite", content, seed, hand_in=False)
         lab.measure(technique, path, seed, model="light CNN")
 of_light = lab.report().query("model == 'light CNN'")
-of_light[[name for name in ("accuracy (%)", "± (%)", "bytes", "gzip (bytes)") if name in of_light]]
+measure.printed(of_light[[name for name in ("accuracy (%)", "± (%)", "bytes", "gzip (bytes)")
+                          if name in of_light]], 2)
 
 # %% [markdown]
 # What the table says: removing four weights of five costs 0.7 points along the schedule and 0.6 points
@@ -1486,7 +1487,7 @@ with check(
 # that its weights suggest (LAMP, lab 06), and once more with QKeras's own quantiser, which has no zero.
 
 # %%
-PO2_PRUNE = har.NETWORKS["po2"].RECIPES[PROFILE].but(epochs=30, learning_rate=2e-3)
+PO2_PRUNE = har.NETWORKS["po2"].RECIPES[PROFILE].but(learning_rate=2e-3)
 shares = pruning.layer_sparsities(twin, 0.9)
 runs = {
     "each layer its share": (low_bit.Po2WithZero(4, 1), shares),
@@ -1583,7 +1584,7 @@ my_guess = predict(
 )
 
 # %%
-EPOCHS = {"quick": 1, "full": 12}[PROFILE]
+EPOCHS = {"quick": 1, "full": 10}[PROFILE]
 SGD = tf.keras.optimizers.SGD
 ONE_BIT = har.NETWORKS["light"].RECIPES[PROFILE].but(epochs=EPOCHS, batch=128, schedule="steps")
 apart = held_out(data.groups_train, 0.25, SEED)
@@ -1634,7 +1635,7 @@ reveal("MetaQuant", my_guess,
        "fewer, by a point and more",
        f"{gap:+.1f} points; against straight through at the paper's rate "
        f"{found['FCGrad'] - found['straight through']:+.1f}.")
-meta.round({"training loss": 3, "test (%)": 2, "±": 2})
+measure.printed(meta.round({"test (%)": 2, "±": 2}), 3)
 
 # %% [markdown]
 # What the table says: at the paper's rate, straight through and FCGrad reach 84.2 and 83.5 %; with
@@ -1706,7 +1707,7 @@ contents = {
 }
 if micro.available():
     device = micro.table({name: content for name, content in contents.items() if content})
-    display(device.drop(columns="activations (bytes)"))
+    display(measure.printed(device.drop(columns="activations (bytes)"), 0))
 else:
     print(micro.MISSING)
 
@@ -1837,7 +1838,7 @@ for name, content in shared.items():
         if "clusters" in name:
             print(tables := hardware.look_up_tables(content, data.x_test[:50]))
             rows[name]["look-up tables (bytes)"] = tables.after.bytes
-pd.DataFrame.from_dict(rows, orient="index").astype("Int64").rename_axis("file")
+measure.printed(pd.DataFrame.from_dict(rows, orient="index").astype("Int64").rename_axis("file"), 0)
 
 # %% [markdown]
 # What the table says: on the Ethos-U, the pruned file takes 16 kB of flash, little more than a third of
@@ -1852,7 +1853,7 @@ pd.DataFrame.from_dict(rows, orient="index").astype("Int64").rename_axis("file")
 report = lab.report(device=True)
 columns = [name for name in ("model", "accuracy (%)", "± (%)", "weighted F1 (%)", "bytes", "gzip (bytes)",
                              "microcontroller", "arena (bytes)") if name in report]
-report[columns]
+measure.printed(report[columns], 2)
 
 # %%
 everything = measure.summary(lab.ledger.table(), lab.metrics).query(f"lab == '{lab.number}'")
