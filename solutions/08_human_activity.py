@@ -422,12 +422,13 @@ slides = {
     "the same, 1 × 3": (har.residual_lstm(1, 3), 11_829),
     "depthwise-separable": (har.separable(), None),
 }
-pd.DataFrame(
+counts = pd.DataFrame(
     {name: {"parameters": model.count_params(),
             "trainable": sum(w.shape.num_elements() for w in model.trainable_weights),
             "in the slides": printed}
      for name, (model, printed) in slides.items()}
-).T.astype("Int64").rename_axis("network")
+).T.astype("Int64")
+measure.printed(counts.rename_axis("network"), 0)
 
 # %% [markdown]
 # All counts of the slides come out but one. **The 11,829 of the bidirectional LSTM does not belong to
