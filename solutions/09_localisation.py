@@ -406,8 +406,7 @@ rows = {name: {"parameters": parameters[name], "runs": len(runs), **judge(runs, 
 walked = judge(data.y_test[None], data.y_test)
 rows["the person"] = {name: walked[name] for name in walked if "difference" in name}
 floats = pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
-shown = floats.astype({"parameters": "Int64", "runs": "Int64"}).round(4).astype(object)
-shown.where(shown.notna(), "")
+measure.printed(floats.astype({"parameters": "Int64", "runs": "Int64"}), 4)
 
 # %% [markdown]
 # The order in this table is that of the thesis (0.433, 0.301 and 0.273 m): the MLP has the largest error,
@@ -545,8 +544,7 @@ gap = cheap - filtered.loc["CNN", "ADE (m)"]
 reveal("a filter instead of a network", my_guess,
        "within 1 cm" if abs(gap) <= 0.01 else "the CNN is clearly better" if gap > 0 else
        "the filtered MLP is clearly better", f"{cheap:.3f} m against {filtered.loc['CNN', 'ADE (m)']:.3f} m.")
-shown = filtered.round(4).astype(object)
-shown.where(shown.notna(), "")
+measure.printed(filtered, 4)
 
 # %% [markdown]
 # With a Kalman filter behind it the MLP has an error of 0.241 m. That is less than the CNN's (0.265 m),
@@ -604,9 +602,9 @@ if data.source == "synthetic":
         half = stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap))
         rows[name] |= {"less the CNN's (mm)": gap.mean(), "from": gap.mean() - half, "to": gap.mean() + half}
     print(f"{len(walks)} walks of {len(walks[0][1])} samples")
-    shown = pd.DataFrame.from_dict(rows, orient="index").rename_axis("network").round(
-        {"ADE (m)": 4, "± of walks": 4, "less the CNN's (mm)": 1, "from": 1, "to": 1}).astype(object)
-    display(shown.where(shown.notna(), ""))
+    shown = pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
+    millimetres = dict.fromkeys(["less the CNN's (mm)", "from", "to"], 1)
+    display(measure.printed(shown.round(millimetres), 4))
 else:
     print("there is one recording of the real room.")
 
@@ -1149,8 +1147,7 @@ for (w, a), values in zip(cnn_designs, cnn_quantised, strict=True):
 rows = pd.DataFrame.from_dict(rows, orient="index").rename_axis("CNN, ADE (m)")
 for name in ("here, mean", "thesis, best"):
     rows[f"{name}, against float (%)"] = 100 * (rows[name] / rows.loc["float", name] - 1)
-shown = rows.round({name: 1 if "(%)" in name else 3 for name in rows}).astype(object)
-shown.where(shown.notna(), "")
+measure.printed(rows.round({name: 1 for name in rows if "(%)" in name}), 3)
 
 # %% [markdown]
 # With two bits for activations the CNN does not learn to locate anybody. From four bits on it does, and six
@@ -1418,8 +1415,7 @@ for w, a in ((4, 4), (4, 8), (4, 16), (5, 7), (6, 6), (6, 11), (8, 8), (16, 16))
         "best of 10 less float's (mm)": 1000 * best.value, "from ": 1000 * best.low, "to ": 1000 * best.high}
 fair["float"] = {"mean (m)": pool.mean(), "best of 10 (m)": selection.best_of(pool, 10).value}
 shown = pd.DataFrame.from_dict(fair, orient="index").rename_axis("weights-activations")
-shown = shown.round({name: 4 if "(m)" in name else 1 for name in shown}).astype(object)
-shown.where(shown.notna(), "")
+measure.printed(shown.round({name: 1 for name in shown if "(m)" not in name}), 4)
 
 # %% [markdown]
 # With six bits for both, the thesis's winner, runs differ from float runs by +0.1 mm on average (−1.4 to
@@ -1470,8 +1466,7 @@ change = 100 * (stepped.loc["float, rounded to 16 values", "ADE (m)"] / stepped.
 reveal("stairs alone", my_guess,
        "changes by less than 1 %" if abs(change) < 1 else "falls by 1 % or more" if change < 0 else
        "rises by 1 % or more", f"{change:+.2f} %, in the mean of {len(paths['MLP'])} networks.")
-shown = stepped.round(4).astype(object)
-shown.where(shown.notna(), "")
+measure.printed(stepped, 4)
 
 # %% [markdown]
 # Stairs alone do not help: 64 steps change nothing, 16 cost nearly 2 %, eight cost 8 %. So the thesis's
@@ -1908,8 +1903,7 @@ pd.DataFrame(np.hstack([1000 * both, 225 * 10 * 1000 * both / 60]), ["model.fit"
 report = lab.report(device=True)
 columns = [name for name in ("model", ADE.column, ADE.spread, "second difference (m)", "bytes", "gzip (bytes)",
                              "microcontroller", "arena (bytes)") if name in report]
-shown = report[columns].astype({name: "Int64" for name in columns if "bytes" in name}).astype(object)
-shown.where(shown.notna(), "")
+measure.printed(report[columns], 4)
 
 # %%
 everything = measure.summary(lab.ledger.table(), lab.metrics).query(f"lab == '{lab.number}'")
