@@ -541,7 +541,7 @@ account.to_frame()
 
 # %%
 report = lab.report(device=True).drop(columns="model")
-report
+measure.printed(report, 3)
 
 # %%
 plots.show(

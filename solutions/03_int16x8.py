@@ -786,7 +786,7 @@ with check(
 
 # %%
 report = lab.report(device=True).drop(columns="model")
-report
+measure.printed(report, 3)
 
 # %%
 plots.show(

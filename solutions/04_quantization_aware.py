@@ -1038,7 +1038,7 @@ with check(
 
 # %%
 report = lab.report(device=True).drop(columns="model")
-report
+measure.printed(report, 3)
 
 # %%
 plots.show(

@@ -927,7 +927,7 @@ else:
 
 # %%
 report = lab.report(device=True).drop(columns="model")
-report
+measure.printed(report, 3)
 
 # %%
 points = report.reset_index()

@@ -1384,7 +1384,7 @@ else:
 
 # %%
 report = lab.report(device=True)
-report
+measure.printed(report, 3)
 
 # %%
 SHOWN = ["int8", "pruned 75%", "pruned 90%", "pruned 95%", "pruned 95%, plain QAT",

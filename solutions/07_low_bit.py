@@ -765,7 +765,7 @@ gap = ten.loc["ternary", "trained (%)"] - ten.loc["binary", "trained (%)"]
 reveal("one bit a weight", my_guess,
        "about the same" if gap < 2 else "2 to 20 points worse" if gap <= 20 else
        "more than 20 points worse", f"{gap:.1f} points.")
-ten.round({"zeros (%)": 1, "smallest/largest": 3, "error": 3, "rounded (%)": 1, "trained (%)": 2})
+measure.printed(ten.round({"zeros (%)": 1, "rounded (%)": 1, "trained (%)": 2}), 3)
 
 # %%
 two_alike = np.repeat(data.x_test[:1], 8, axis=0)
@@ -1068,7 +1068,7 @@ else:
 
 # %%
 report = lab.report(device=True)
-report
+measure.printed(report, 3)
 
 # %%
 plots.show(
@@ -1115,7 +1115,7 @@ page = Report(
 )
 lab.write("sign_mnist_4bit_report.html", page.html().encode())
 lab.write("sign_mnist_4bit_report.pdf", page.pdf())
-table
+measure.printed(table, 2)
 
 # %% [markdown]
 # ## All techniques so far

@@ -1487,7 +1487,7 @@ same = np.array_equal(reports["8:8:8, static"].outputs, reports["8:8:8, in 16-bi
 print(f"{hwce.BASIS}; float on these {SHOWN:,} test images "
       f"{100 * training.accuracy(small, shown_images):.1f} %; 8-bit codes in either container give "
       f"{'the same outputs' if same else 'other outputs'}")
-measure.printed(pd.DataFrame(bill, dtype=object), 1)
+measure.printed(pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in bill.items()}), 1)
 
 # %%
 costs = {name: report.table.dropna(subset=["MACs"]).set_index("layer")["cycles"]
@@ -1541,7 +1541,7 @@ for resolution, file in written:
     lab.write(file, fixed_point.convert(final[resolution]))
     lab.measure(f"{resolution}, train, msb a layer, {LONGER} epochs a level", lab.path(file), model=SMALL)
 report = lab.report(device=True)
-report[report["bytes"].notna()].dropna(axis=1, how="all").drop(columns="model")
+measure.printed(report[report["bytes"].notna()].dropna(axis=1, how="all").drop(columns="model"), 3)
 
 # %% [markdown]
 # On a microcontroller, TensorFlow Lite Micro runs the 6-bit file, in an arena two fifths larger than float's:

@@ -240,17 +240,19 @@ def printed(table: pd.DataFrame, digits: int) -> pd.DataFrame:
     Args:
         table: numbers, texts and gaps. Integers are those of an integer dtype (`Int64` has gaps) or
             of dtype object.
-        digits: decimals of a float.
+        digits: decimals of a float; fewer where all floats of a column have fewer.
 
     Returns:
-        the same rows and columns, of objects.
+        the same rows and columns, of texts and integers: to be read, not to be computed with.
     """
+    return table.astype(object).apply(_printed_column, digits=digits)
 
-    def one(value):
-        if pd.isna(value):
-            return ""
-        if isinstance(value, (float, np.floating)):
-            return round(float(value), digits) + 0.0  # and not "-0.0"
-        return value
 
-    return table.astype(object).map(one)
+def _printed_column(column: pd.Series, digits: int) -> pd.Series:
+    floats = column.map(lambda value: isinstance(value, (float, np.floating))) & column.notna()
+    rounded = [round(float(value), digits) + 0.0 for value in column[floats]]  # and not "-0.0"
+    places = range(min(1, digits), digits)
+    needed = next((n for n in places if all(round(v, n) == v for v in rounded)), digits)
+    shown = column.where(column.notna(), "")
+    shown[floats] = [f"{value:.{needed}f}" for value in rounded]
+    return shown

@@ -174,9 +174,14 @@ def test_a_printed_table_has_blanks_and_whole_numbers():
         index=["a", "b", "c"],
     )
     found = metrics.printed(table, 2)
-    assert found.loc["a"].tolist() == [99.99, 7297, 3, 0.5, "runs"]
+    assert found.loc["a"].tolist() == ["99.99", 7297, 3, "0.50", "runs"]
+    assert found["accuracy (%)"].tolist() == ["99.99", "", "0.00"]  # as many decimals in a column
     assert found.loc["b"].tolist() == ["", "", 3, "", ""]
     assert "-0" not in found.to_string() and "7297.0" not in found.to_string()
-    mixed = pd.DataFrame({"16 bits": {"cycles": 725118, "share": 0.123}}, dtype=object)
-    assert metrics.printed(mixed, 1)["16 bits"].tolist() == [725118, 0.1]
+    mixed = pd.DataFrame({"16 bits": pd.Series({"cycles": 725118, "share": 0.123}, dtype=object)})
+    assert metrics.printed(mixed, 1)["16 bits"].tolist() == [725118, "0.1"]
+    assert metrics.printed(pd.DataFrame({"a": [97.0, np.nan]}), 2)["a"].tolist() == ["97.0", ""]
+    assert metrics.printed(pd.DataFrame({"a": [1.7, np.inf]}), 0)["a"].tolist() == ["2", "inf"]
+    twice = pd.DataFrame([[1, 0.25], [2, np.nan]], columns=["to", "to"], index=["x", "x"])
+    assert metrics.printed(twice, 1).to_numpy().tolist() == [[1, "0.2"], [2, ""]]
     assert table["bytes"].isna().sum() == 1  # untouched

@@ -121,6 +121,15 @@ def test_stored_outputs_show_no_folder_of_a_machine(source):
 
 
 @each_lab
+def test_stored_tables_leave_blank_what_is_missing(source):
+    """As `measure.printed` does, where pandas says NaN, <NA> or None."""
+    shown = [output.get("data", {}) for output in outputs(stored(source))]
+    tables = [data["text/plain"] for data in shown if "<table" in data.get("text/html", "")]
+    assert [table for table in tables if re.search(r"\b(NaN|NaT|None)\b|<NA>", table)] == []
+    assert tables
+
+
+@each_lab
 def test_stored_checks_passed(source):
     boxes = [o["data"]["text/plain"] for o in outputs(stored(source)) if "data" in o]
     assert [box for box in boxes if box.startswith(("✗", "…"))] == []
