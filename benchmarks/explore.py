@@ -88,7 +88,7 @@ def study(parts, epochs: int, share: float, rounds: int) -> None:
     for name, times in (("population", ours), ("tfmot, model.fit", theirs)):
         one, all_of_it = np.median(times, axis=0) * 1e6, np.median(times, axis=0) * whole
         print(
-            f"{name:18} {one[0]:9.1f} ({one[1]:9.1f}) µs a member and epoch; the study "
+            f"{name:18} {one[0]:9.1f} ({one[1]:9.1f}) µs per member and epoch; the study "
             f"{all_of_it[0] / 60:8.1f} ({all_of_it[1] / 60:8.1f}) minutes"
         )
     ratios = np.median(theirs / ours, axis=0)

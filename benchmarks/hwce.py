@@ -78,7 +78,7 @@ def whole_network(count: int, rounds: int) -> None:
         for name, work in runs.items():
             times[name].append(seconds(work))
     print(f"\nSqueezeNet v1.1, 227x227, {origin} weights, {count} images at once, {rounds} rounds")
-    print("ms an image and multiples of TensorFlow: by the clock (in processor time)")
+    print("ms per image and multiples of TensorFlow: by the clock (in processor time)")
     print(f"{'':22}{'ms':>16}{'x traced':>16}{'x predict':>16}{'saturations':>13}")
     for name, values in times.items():
         bases = [times[base] for base in list(runs)[:2]]

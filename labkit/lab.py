@@ -18,7 +18,7 @@ from labkit.measure import Metric, micro
 from labkit.models import own
 from labkit.training import Network, Trained
 
-#: Trained once a seed in the full profile, so that figures carry a mean and a spread.
+#: Trained once per seed in the full profile, so that figures carry a mean and a spread.
 REPEATS = {"quick": 1, "full": 3}
 
 
@@ -210,7 +210,7 @@ class Lab:
         return float(values.mean())
 
     def report(self, device: bool = False) -> pd.DataFrame:
-        """The ledger of this lab: a row a technique, mean and spread over the seeds.
+        """The ledger of this lab: a row per technique, mean and spread over the seeds.
 
         Args:
             device: also run the files that this lab has measured in TensorFlow Lite Micro, those

@@ -613,7 +613,7 @@ lab.compare("dynamic range")
 # ## Summary
 #
 # - Symmetric quantisation: one scale, zero stays zero, an error of at most half a step.
-# - Per-channel scales follow each channel's own size; the file pays twelve bytes a channel for them.
+# - Per-channel scales follow each channel's own size; the file pays twelve bytes per channel for them.
 # - A dynamic-range operator measures its input, quantises it with a zero point, adds up integers, and
 #   scales back to float. It needs no data, and keeps float activations and their memory.
 #

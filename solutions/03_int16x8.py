@@ -694,7 +694,7 @@ pd.DataFrame({"SQNR (dB)": sources | {f"the {name} file": v for name, v in measu
 
 # %%
 times = {technique: lab.latency(technique, lab.path(file)) for technique, (file, _) in FILES.items()}
-pd.DataFrame({"ms an image": {t: v.median_ms for t, v in times.items()}}).rename_axis("file").round(3)
+pd.DataFrame({"ms per image": {t: v.median_ms for t, v in times.items()}}).rename_axis("file").round(3)
 
 # %% [markdown]
 # ## 8 · Where the activations' range matters

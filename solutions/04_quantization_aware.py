@@ -622,7 +622,7 @@ runtime_of_all.invoke()
 
 
 def run(rescale_of):
-    """The network on `codes`: a row an operator, and the outputs' codes."""
+    """The network on `codes`: a row per operator, and the outputs' codes."""
     mine, rows = {graph.inputs[0]: codes}, []
     for operator in graph.operators:
         compute = layer_of_codes if operator.name in LAYERS else other_operator

@@ -374,7 +374,7 @@ plots.show(
 #
 # What the table says: with the old statistics the four beginnings read 39 to 51 % on average, but each of
 # them varies by 45 to 63 points between the seeds, so the 12 points between them say nothing. With new
-# statistics all four read 99.5 % or more, with eight values a layer and *no training*, and less than half a
+# statistics all four read 99.5 % or more, with eight values per layer and *no training*, and less than half a
 # point is left between them. K-means had not destroyed what the weights knew; it had only left the
 # normalisations with means and variances that no longer fitted them. The advice to begin linearly (Han et al.)
 # finds no support here: that beginning is the last of the four, by a quarter of a point. It earns its place
@@ -413,7 +413,7 @@ with check(
     c.close("by hand", centroid_gradient(np.array([1.0, 2, -4, 3]), np.array([0, 1, 0, 1]), 2),
             [-3.0, 5.0], misconceptions=[
                 ([-1.5, 2.5], "That is the mean of the members' gradients; the chain rule sums."),
-                ([1.0, 2.0, -4.0, 3.0], "One gradient a centroid, not one a weight: sum the members'."),
+                ([1.0, 2.0, -4.0, 3.0], "One gradient per centroid, not one per weight: sum the members'."),
                 ([-4.0, 3.0], "`g[indices] += …` writes once for each index: np.add.at or "
                  "np.bincount adds them all."),
                 ([5.0, 5.0], "Absolute values? Members may pull in opposite directions."),
@@ -510,7 +510,7 @@ with check(
     c.that("the model that was given is as it was",
            all(np.array_equal(a, b) for a, b in zip(copy.get_weights(), base.get_weights())),
            otherwise="its weights have changed: train what `cluster` returns.")
-    c.that("at most four values a kernel",
+    c.that("at most four values per kernel",
            all(len(np.unique(k)) <= 4 for k in clustering.prunable(got).values()),
            otherwise="wrap first, train the wrapped network, and strip last.")
     untrained = clustering.strip(clustering.cluster(base, 4, "linear"))
@@ -742,7 +742,7 @@ reveal("plain QAT", my_guess,
 counts
 
 # %% [markdown]
-# What the table says: all conversions keep at most sixteen values a channel (in conv1 a channel has only
+# What the table says: all conversions keep at most sixteen values per channel (in conv1 a channel has only
 # nine weights), and so does fake quantisation, as long as no weight moves. Plain QAT, however, trains every
 # weight by itself. After two epochs conv4 has up to 164 codes in a channel, nearly as many as the network
 # that was never clustered, and conv2 and conv3 have some 70 % of theirs; CQAT keeps the sixteen. (The thesis on
@@ -883,7 +883,7 @@ table.round(2)
 
 # %% [markdown]
 # The table is of the first seed's file; without names its layers show as operators. It says where the
-# uneven values are: the entropy is 0.30 bits a weight in the fourth convolution and 0.51 in the third,
+# uneven values are: the entropy is 0.30 bits per weight in the fourth convolution and 0.51 in the third,
 # codebooks included, where a fixed index takes one bit. With fixed indices the weights and biases alone
 # would need more bytes than `gzip` leaves of the whole file. And the ledger below says what the floor of
 # 90 % does not: on the harder images the file reads 82 % where float reads 94.
@@ -970,7 +970,7 @@ lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "1
 # Answer each in two or three sentences, with the figures that you measured.
 
 # %% [markdown] tags=["written"] question="clustering_size" points=6
-# **Sixteen clusters need four bits a weight, so the file should be eight times smaller than the
+# **Sixteen clusters need four bits per weight, so the file should be eight times smaller than the
 # float file. How much smaller is it in bytes, after `gzip`, and coded with a codebook? Where does
 # the rest go?**
 #
@@ -987,7 +987,7 @@ lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "1
 #
 # <!-- BEGIN SOLUTION -->
 # From the linear beginning one of the two values is used for most weights of the large layers (0.30
-# bits a weight in conv4), so the entropy is far below one bit, and the compressor finds long runs of
+# bits per weight in conv4), so the entropy is far below one bit, and the compressor finds long runs of
 # the same byte. One bit a weight is what a fixed-length code needs; a code for runs, or an arithmetic
 # code, comes close to the entropy. That network also reads 2.4 points less: what a size costs in accuracy
 # belongs to the answer.
@@ -999,7 +999,7 @@ lab.compare("16 clusters", "16 clusters, dynamic range", "16 clusters, int8", "1
 #
 # <!-- BEGIN SOLUTION -->
 # Plain QAT gives each weight its own gradient again, so weights that shared a value drift apart: the file
-# holds more than a hundred codes a channel in the large layers. Cluster-preserving QAT looks the weights up in
+# holds more than a hundred codes per channel in the large layers. Cluster-preserving QAT looks the weights up in
 # the codebook at every step and trains the codebook.
 # <!-- END SOLUTION -->
 

@@ -1164,7 +1164,7 @@ reveal("faster", my_guess, "both" if len(faster) == 2 else faster[0] if faster e
 pd.DataFrame(
     {
         "MACs": {name: measure.inspect(path).macs for name, path in paths.items()},
-        "in a batch (µs an image)": each,
+        "in a batch (µs per image)": each,
         "one image alone (ms)": {name: lab.latency(technique, paths[name]).median_ms
                                  for name, (technique, _) in FILES.items()},
     }
@@ -1252,7 +1252,7 @@ def prune_small(model, sparsity, seed, more=0):
 
 
 def cluster_small(model, clusters, seed, more=0):
-    """A copy with so many values a layer, zero among them where the model is pruned."""
+    """A copy with so many values per layer, zero among them where the model is pruned."""
     wrapped = clustering.cluster(model, clusters, preserve_sparsity=True)
     recipe = RECIPE.but(epochs=SMALL["cluster"] + more, learning_rate=2e-3)
     training.fit(wrapped, data, recipe, seed)

@@ -630,7 +630,7 @@ sizes
 
 # %% [markdown]
 # By the sheet's count the network is eight times smaller. The last two columns also count the normalisations,
-# whose four numbers a channel stay at 32 bits: they are one per cent of the baseline's bits and more than a sixth
+# whose four numbers per channel stay at 32 bits: they are one per cent of the baseline's bits and more than a sixth
 # of the ternary network's. The fewer bits the weights have, the more the rest matters.
 
 # %% [markdown]

@@ -1804,7 +1804,7 @@ for name, smoother in (("majority", stream.Majority), ("exponential", stream.Exp
         rows.setdefault(name, {})[over] = 100 * right / len(answers)
 bouts = 1 + sum(np.count_nonzero(np.diff(data.y_test[data.groups_test == person]))
                 for person in np.unique(data.groups_test)) / len(np.unique(data.groups_test))
-print(f"{bouts:.1f} activities a person, {len(data.y_test) / len(np.unique(data.groups_test)) / bouts:.0f} "
+print(f"{bouts:.1f} activities per person, {len(data.y_test) / len(np.unique(data.groups_test)) / bouts:.0f} "
       "windows each")
 measure.printed(pd.DataFrame(rows).rename_axis("over windows"), 2)
 

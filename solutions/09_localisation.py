@@ -453,7 +453,7 @@ rates.round(4)
 #
 # **Predict.** The MLP knows only the present moment. A filter behind it can remember: a *moving average*,
 # or a *Kalman filter*, which expects a person to keep moving as before and takes some twenty
-# multiplications a sample. The CNN takes 167,000.
+# multiplications per sample. The CNN takes 167,000.
 
 # %%
 my_guess = predict(
@@ -1291,7 +1291,7 @@ if SURFACE_RUNS > 1:  # does a front found by some runs stay one with others?
 if rows:
     display(pd.DataFrame.from_dict(rows, orient="index").rename_axis("front by").round(4))
 else:
-    print("one run a design: that takes the full profile.")
+    print("one run per design: that takes the full profile.")
 
 # %% [markdown]
 # The MLP's front reaches the float networks' line with nine bits, four for weights and five for
@@ -1873,7 +1873,7 @@ both = np.stack([by_keras, by_us])
 print(f"population.train is {by_keras[0] / by_us[0]:.0f} times as fast by the clock, and takes "
       f"{by_keras[1] / by_us[1]:.0f} times less of the processor")
 pd.DataFrame(np.hstack([1000 * both, 225 * 10 * 1000 * both / 60]), ["model.fit", "population.train"], pd.MultiIndex.from_product(
-    [["ms an epoch of a member", "minutes of the study, extrapolated"], ["clock", "processor"]])).round(3)
+    [["ms per epoch and member", "minutes of the study, extrapolated"], ["clock", "processor"]])).round(3)
 
 # %% [markdown]
 # The study of section 6, with 225 designs, ten runs and 1,000 epochs, takes 4.3 minutes of processor time,
@@ -1971,7 +1971,7 @@ lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QA
 # integers can hold. In floating point that pair has an error of 0.24 m, with second differences of 16 cm
 # instead of 56; int8 changes the MLP's error by 1 mm. The CNN has 39 kB and does not fit, and on other
 # walks its error is 4 cm larger. The int8 LSTM fits, with 4.2 kB: 0.27 m, second differences of 29 cm;
-# trained at a rate of 0.01, in floating point, it reaches 0.25 m, with many more multiplications a sample.
+# trained at a rate of 0.01, in floating point, it reaches 0.25 m, with many more multiplications per sample.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="which_range" points=4

@@ -120,7 +120,7 @@ with check(
     why="this is what makes the network small: you want to know which of its layers is not.",
 ) as c:
     c.equal("by hand", fire_parameters(2, 1, 3), 39, misconceptions=[
-        (32, "Each filter has a bias: one more parameter a filter."),
+        (32, "Each filter has a bias: one more parameter per filter."),
         (66, "The 3×3 filters read the squeezed channels, s of them, not c."),
         (21, "expand counts each kind: e filters of 1×1 and e of 3×3."),
     ])
@@ -238,7 +238,7 @@ variants.round(1)
 
 # %% [markdown]
 # A detail that causes no error message costs about a third of the accuracy. The thesis lost more. The
-# photographs here are centred more tightly, are one a class, and come from the training set: compare the
+# photographs here are centred more tightly, are one per class, and come from the training set: compare the
 # *drops* in this lab, not the levels. With 334 photographs an accuracy near 60 % has a standard error of
 # 2.7 points.
 
@@ -425,7 +425,7 @@ for name, values in (("kernels", kernels), ("sums", outputs)):
     table = pd.DataFrame({layer: limits(tensor) for layer, tensor in values.items()}).T
     plots.show(
         plots.lines(np.log2(short(table)), x="convolution", y=f"log₂ of the limit of its {name}"),
-        alt=f"Base-two logarithm of the limits of each convolution's {name}, a line a percentile: "
+        alt=f"Base-two logarithm of the limits of each convolution's {name}, a line per percentile: "
         "the lines go up and down together from layer to layer, by several powers of two.",
     )
 levels = graph.levels(big)
@@ -596,7 +596,7 @@ with check(
         ([-0.75, -0.75], "Rounded down, outputs move down: the bias has to go up."),
         ([1.5, 1.5], "Half a step a weight, and the mean over the windows, not their sum."),
         (np.reshape([[1, 1], [0.5, 0.5]], (1, 1, 2, 2)),
-         "A bias has a number a filter, not one a window: take the mean over the windows."),
+         "A bias has a number per filter, not one per window: take the mean over the windows."),
     ])
     c.close("added to what is there", corrected_bias(np.array([1.0, -2]), sums, 0.25), [1.75, -1.25],
             misconceptions=[([0.75, 0.75], "The layer had a bias: add to it.")])
@@ -711,7 +711,7 @@ all_static = (100 * pd.Series(found).unstack(0)).loc[list(RESOLUTIONS), list(STA
 plots.show(
     plots.lines(all_static, x="bits of kernels : inputs : outputs", y="top-1 accuracy (%)",
                 levels=[big_float]),
-    alt="Accuracy over the resolution from 16:16:16 to 4:4:4, a line a way. Rounded down with one msb "
+    alt="Accuracy over the resolution from 16:16:16 to 4:4:4, a line per way. Rounded down with one msb "
     "it falls to nothing at 8-bit kernels, rounded down with a range for each layer to two thirds there "
     "and to nothing at 8:6:6; rounded to the nearest 8:8:8 is close to float, but for 98 %, which "
     "begins at 40 %; at six bits the ranges decide; at four nothing is left.",
@@ -1028,7 +1028,7 @@ for seed in lab.seeds:
             plans[bits], weights=run.weights, source=tests)
 for (bits, way, seed), accuracy in reached.items():
     if bits != "float":
-        lab.record(f"{bits}, {way}, msb a layer", {"accuracy": accuracy}, model=SMALL, seed=seed)
+        lab.record(f"{bits}, {way}, msb per layer", {"accuracy": accuracy}, model=SMALL, seed=seed)
 
 # %%
 COLUMNS = ("static", CONTROL, *WAYS)
@@ -1142,7 +1142,7 @@ if full:
 # ## 8 · Why four bits collapsed
 #
 # In the thesis 4:4:4, trained throughout with a range of 98 % for each layer, fell to guessing after fire5
-# with 10 epochs a level; with 100 it held out until fire9, and fell there. Longer training, it says, or
+# with 10 epochs per level; with 100 it held out until fire9, and fell there. Longer training, it says, or
 # another optimiser might help. Let us look first. A network can learn only where something flows: outputs
 # on the way forwards, gradients on the way back. A channel that the ReLU sets to zero in every image
 # carries no information, and gets no gradient.
@@ -1208,7 +1208,7 @@ zeros, quiet, gradients = (short(pd.DataFrame({way: table[column] for way, table
 plots.show(
     plots.lines(zeros.drop(columns=["98 % a layer, nearest", "99.9 % a layer, nearest"]),
                 x="convolution", y="outputs that ReLU makes zero (%)"),
-    alt="Share of each convolution's outputs that are not above zero, a line a way: rounded down it "
+    alt="Share of each convolution's outputs that are not above zero, a line per way: rounded down it "
     "rises with the depth, unevenly, to 100 % in fire9; rounded to the nearest it stays above that of the "
     "float network, some ten points with the least error, some fifteen with one msb.",
 )
@@ -1283,12 +1283,12 @@ if full:
 shown = [name for name in histories if "one msb" not in name and "99.9" not in name]
 plots.show(
     plots.phases({name: histories[name] for name in shown}, names, held_float),
-    alt="4:4:4 by quantise-while-train, a line a way and a length. Rounded to the nearest all end between "
+    alt="4:4:4 by quantise-while-train, a line per way and length. Rounded to the nearest all end between "
     "71 and 76 % of the held-out images. Rounded down with 98 % a layer both lengths fall to 10 % with "
     "fire2, recover to 19 and 25 % by fire3, and read 8 to 15 % from fire4 on; after the training of a "
     "level the longer one reads six to ten points more up to fire3.",
 )
-measure.printed((100 * pd.Series(table)).unstack().rename_axis(columns="epochs a level"), 1)
+measure.printed((100 * pd.Series(table)).unstack().rename_axis(columns="epochs per level"), 1)
 
 # %% [markdown]
 # The rounding matters most. Rounded down with 98 % a layer, the network guesses from fire4 on, with four
@@ -1482,7 +1482,7 @@ for name, (network, plan) in on_engine.items():
 cycles = {bits: bill[name]["cycles"] for bits, name in
           (("16 bits", "16:8:8, static"), ("8 bits", "8:8:8, static"), ("4 bits", "4:4:4, trained"))}
 reveal("the most expensive weights", my_guess, max(cycles, key=cycles.get),
-       ", ".join(f"{bits}: {count:,}" for bits, count in cycles.items()) + " cycles an image.")
+       ", ".join(f"{bits}: {count:,}" for bits, count in cycles.items()) + " cycles per image.")
 same = np.array_equal(reports["8:8:8, static"].outputs, reports["8:8:8, in 16-bit words"].outputs)
 print(f"{hwce.BASIS}; float on these {SHOWN:,} test images "
       f"{100 * training.accuracy(small, shown_images):.1f} %; 8-bit codes in either container give "
@@ -1539,7 +1539,7 @@ print(f"6:6:6: {six.totals['cycles']:,} cycles, {six.totals['weights (bytes)']:,
 written = [("6:6:6", "squeezenet_cifar10_6bit.tflite"), ("4:4:4", "squeezenet_cifar10_4bit.tflite")]
 for resolution, file in written:
     lab.write(file, fixed_point.convert(final[resolution]))
-    lab.measure(f"{resolution}, train, msb a layer, {LONGER} epochs a level", lab.path(file), model=SMALL)
+    lab.measure(f"{resolution}, train, msb per layer, {LONGER} epochs per level", lab.path(file), model=SMALL)
 report = lab.report(device=True)
 measure.printed(report[report["bytes"].notna()].dropna(axis=1, how="all").drop(columns="model"), 3)
 
@@ -1589,21 +1589,21 @@ for technique, ours in {
 pd.DataFrame(rows).set_index("technique").round(1)
 
 # %% [markdown]
-# Next with training: points lost, the thesis's by its epochs a level (Tables 10, 12, 13 and 14), ours after
-# 0.015 and 0.06 epochs a level. One msb is rounded down in both; with a range for each layer ours rounds to
+# Next with training: points lost, the thesis's by its epochs per level (Tables 10, 12, 13 and 14), ours after
+# 0.015 and 0.06 epochs per level. One msb is rounded down in both; with a range for each layer ours rounds to
 # the nearest and takes the range of least error. (The thesis calls 1,000 iterations an epoch; ours is a
 # pass over 47,500 images.)
 
 # %%
 rows = {}
 for resolution, way in [("8:8:8", "lock, one msb"), ("8:6:6", "lock, one msb"),  # rounded down
-                        ("8:8:8", "lock, msb a layer"), ("8:6:6", "lock, msb a layer"),
-                        ("6:6:6", "lock, msb a layer"), ("4:4:4", "lock, msb a layer"),
-                        ("8:6:6", "train, msb a layer"), ("6:6:6", "train, msb a layer"),
-                        ("4:4:4", "train, msb a layer")]:
+                        ("8:8:8", "lock, msb per layer"), ("8:6:6", "lock, msb per layer"),
+                        ("6:6:6", "lock, msb per layer"), ("4:4:4", "lock, msb per layer"),
+                        ("8:6:6", "train, msb per layer"), ("6:6:6", "train, msb per layer"),
+                        ("4:4:4", "train, msb per layer")]:
     name, row = f"{resolution}, {way}", {}
     for epochs in (10, 100):
-        key = f"{name}, {epochs} epochs a level"
+        key = f"{name}, {epochs} epochs per level"
         row[f"thesis, {epochs}"] = thesis["float"] - thesis[key] if key in thesis else np.nan
     for epochs in (EPOCHS, LONGER):
         ours = side.get((resolution, f"one msb, down, {epochs} a level"), np.nan)
@@ -1612,9 +1612,9 @@ for resolution, way in [("8:8:8", "lock, one msb"), ("8:6:6", "lock, one msb"), 
         row[f"here, {EPOCHS}"] = lost.loc[resolution, way.split(",")[0]]
     if way.startswith("train") and resolution in final:
         row[f"here, {LONGER}"] = 100 * (small_float - lab.mean(
-            "accuracy", f"{name}, {LONGER} epochs a level"))
+            "accuracy", f"{name}, {LONGER} epochs per level"))
     rows[name] = row
-measure.printed(pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs a level"), 2)
+measure.printed(pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (points), epochs per level"), 2)
 
 # %% [markdown]
 # What the two tables say. Without training, rounded down with one msb, we lose what the thesis lost: nearly
@@ -1641,7 +1641,7 @@ measure.printed(pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (
 # down, all of them have one sign: an output moves by −q/2 times the sum of its inputs, which are not
 # negative after a ReLU, so the shift grows with the number of inputs and is the same for all filters of a
 # layer. Adding half a step to every weight restores the accuracy, though every weight still has eight bits;
-# correcting the biases, with one number a layer, removes the average shift, and brings back 45 of 63 %.
+# correcting the biases, with one number per layer, removes the average shift, and brings back 45 of 63 %.
 # <!-- END SOLUTION -->
 
 # %% [markdown] tags=["written"] question="lock_or_train" points=4

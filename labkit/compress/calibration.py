@@ -26,7 +26,7 @@ def activation_ranges(model: tf.keras.Model, images: np.ndarray) -> pd.DataFrame
         images: float32 (N, *input shape).
 
     Returns:
-        a row a layer: "min", "max" and the percentiles "p0.5", "p99.5" of all its values.
+        a row per layer: "min", "max" and the percentiles "p0.5", "p99.5" of all its values.
     """
     model = flat(model)
     kinds = (_L.InputLayer, _L.ReLU, _L.Activation)

@@ -121,7 +121,7 @@ def compression_rate(count: int, clusters: int, bits: int = 32) -> float:
 
     r = n·b / (n·⌈log₂ k⌉ + k·b) for n weights of b bits in k clusters.
 
-    Source: Han et al., equation 1, with a whole number of bits an index.
+    Source: Han et al., equation 1, with a whole number of bits per index.
     """
     index = (clusters - 1).bit_length()
     return count * bits / (count * index + clusters * bits)

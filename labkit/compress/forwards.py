@@ -27,7 +27,7 @@ class Forward:
     """A quantiser of weights.
 
     Attributes:
-        bits: of a quantised weight, beside one scale a layer where it has one.
+        bits: of a quantised weight, beside one scale per layer where it has one.
         prepare: A: of latent weights, (W̃, ∂Ŵ/∂W if rounding were the identity).
         quantise: Q: of latent weights W, the quantised ones Ŵ.
     """
@@ -71,7 +71,7 @@ def bwn(bits: int = 1) -> Forward:
     Raises:
         CompressionError: bits other than 1.
 
-    Source: Rastegari et al., *XNOR-Net*, ECCV 2016, section 3.1, with one scale a layer.
+    Source: Rastegari et al., *XNOR-Net*, ECCV 2016, section 3.1, with one scale per layer.
     """
     if bits != 1:
         raise CompressionError(f"BWN has 1 bit, not {bits!r}: take 'dorefa' for more.")
@@ -88,7 +88,7 @@ class Codes(NamedTuple):
 
     Attributes:
         values: odd integers from -(2^b - 1) to 2^b - 1, in floating point, the weights' shape.
-        step: positive: one, or one an output channel (the last axis).
+        step: positive: one, or one per output channel (the last axis).
         relative: W̃, the weights in units of the largest value, before they are clipped.
     """
 

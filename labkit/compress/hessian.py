@@ -39,8 +39,8 @@ def mean_traces(
         seed: of v.
 
     Returns:
-        a row a convolution or dense layer: "mean trace", its standard error "±" over the draws, and
-        "weights", their number.
+        a row per convolution or dense layer: "mean trace", its standard error "±" over the draws,
+        and "weights", their number.
 
     Raises:
         CompressionError: fewer than two draws, or no samples.

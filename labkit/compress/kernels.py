@@ -71,7 +71,7 @@ def with_new_statistics(model: tf.keras.Model, images, batch: int = 128) -> tf.k
         model: with batch normalisation.
         images: float32 (N, *input shape), or a structure of such arrays as the model takes it, of
             the training data; some dozens of batches, since the statistics are moving averages.
-        batch: images a step.
+        batch: images per step.
     """
     copy = copy_of(model)
     for start in range(0, len(tf.nest.flatten(images)[0]), batch):

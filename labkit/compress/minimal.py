@@ -40,8 +40,8 @@ def for_device(content: bytes) -> bytes:
     """The same model without what TensorFlow Lite Micro does not read.
 
     Names go as in `without_names`; the scales of biases, which are those of input times weights and
-    take twelve bytes a channel; the ranges that calibration has noted; what is there twice, as the
-    zero points of channels, is written once. A file of some thousand int8 weights halves.
+    take twelve bytes per channel; the ranges that calibration has noted; what is there twice, as
+    the zero points of channels, is written once. A file of some thousand int8 weights halves.
 
     TensorFlow Lite Micro computes the same, to the last bit. LiteRT's fast kernels do not take
     biases without scales: it uses the reference ones for such a file. These ask dense layers for a

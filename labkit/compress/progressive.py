@@ -140,7 +140,7 @@ class Progress:
 
     Args:
         build: makes the network.
-        history: a row a phase: "phase", "levels" (quantised ones), "epochs" (in all, so far),
+        history: a row per phase: "phase", "levels" (quantised ones), "epochs" (in all, so far),
             "before" and "after" (accuracy on the validation images, before and after the phase's
             training) and "loss" (of the training images; NaN without training).
         weights: as the network's `set_weights` takes them.
@@ -319,7 +319,7 @@ class Quantizer:
             mode: "nearest" or "floor"; the plan's without.
 
         Returns:
-            a row a convolution: "zeros (%)", the share of its outputs that a ReLU makes zero,
+            a row per convolution: "zeros (%)", the share of its outputs that a ReLU makes zero,
             "silent (%)", that of the channels that it makes zero for every image, and "gradient",
             the root mean square of the loss's derivative by its kernel.
         """
@@ -338,7 +338,7 @@ class Quantizer:
 
     @cached_property
     def _signals(self) -> Callable:
-        """(images, classes) to a row a layer: its name, zeros in each channel, gradient."""
+        """(images, classes) to a row per layer: its name, zeros in each channel, gradient."""
         layers = [layer for layer in self._copy.layers if isinstance(layer, AdjustableConv2D)]
         taps = tf.keras.Model(
             self._copy.inputs, [[layer.output for layer in layers], self._copy.output]

@@ -42,7 +42,7 @@ def intrinsic_dimensions(
         discard: of `dimension.two_nn`.
 
     Returns:
-        a row a convolution or dense layer: "read" and "given", dimensions, their difference
+        a row per convolution or dense layer: "read" and "given", dimensions, their difference
         "change", and "features", the length of the vectors that it gives.
 
     Raises:
@@ -154,7 +154,7 @@ def quantization_noise(
         precision: of the layer, one after the other.
 
     Returns:
-        a row a layer: "squared error" of its weights, their "SQNR (dB)", and "output SQNR (dB)",
+        a row per layer: "squared error" of its weights, their "SQNR (dB)", and "output SQNR (dB)",
         signal to noise of the network's outputs.
     """
     exact = model.predict(images, verbose=0)
@@ -182,7 +182,7 @@ def sensitivities(
         widths: precisions that are weighed against one another; 32 has no error.
 
     Returns:
-        a row a layer of `traces`, a column for each width as it is given.
+        a row per layer of `traces`, a column for each width as it is given.
 
     Raises:
         CompressionError: a layer or a precision that there is not.
@@ -205,10 +205,10 @@ def pareto(model: tf.keras.Model, sensitivities: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         model: of these layers; the others stay in full precision.
-        sensitivities: a row a layer and a column a precision, from `sensitivities`.
+        sensitivities: a row per layer and a column per precision, from `sensitivities`.
 
     Returns:
-        a row a plan, the smallest first: "size (bits)" of the whole network, "sensitivity", and
+        a row per plan, the smallest first: "size (bits)" of the whole network, "sensitivity", and
         what each layer has in a column of its own: `table.loc[i, list(layers)]` is a plan.
 
     Sums are completed layer by layer: a part of a plan that is beaten stays beaten, so that there

@@ -47,9 +47,9 @@ class Dataset:
         x_train, x_test: float32 (N, ...): images (N, height, width, channels) in [0, 1], time
             series (N, time, channels), or measurements (N, features).
         y_train, y_test: int64 (N,), index into `class_names`; or float (N, k), coordinates.
-        class_names: one short name a class; None where coordinates are to be estimated.
+        class_names: one short name per class; None where coordinates are to be estimated.
         groups_train, groups_test: (N,) whose sample it is, for example the subject or the track.
-        coordinates: one short name a coordinate, where there are no classes.
+        coordinates: one short name per coordinate, where there are no classes.
         unit: of the coordinates.
         in_order: whether each sample follows the one before it in time. What is cut out of such a
             part is one stretch of it: a sample drawn from between two others is known by them.
@@ -114,7 +114,7 @@ class Dataset:
             if not 0 < len(x) == len(y):
                 yield f"x_{part} has {len(x):,} samples and y_{part} {len(y):,}, expected as many."
             if groups is not None and np.shape(groups) != (len(x),):
-                yield f"groups_{part} is {np.shape(groups)}, expected ({len(x)},), one a sample."
+                yield f"groups_{part} is {np.shape(groups)}, expected ({len(x)},), one per sample."
             if self.is_classification and (y.dtype.kind not in "iu" or y.ndim != 1):
                 yield f"y_{part} is {y.dtype} {y.shape}, expected classes, integers (N,)."
             if not self.is_classification and (y.dtype.kind != "f" or y.ndim != 2):

@@ -125,7 +125,7 @@ def cost():
     cosines are "functions", whatever they take.
 
     Returns:
-        pandas.DataFrame: a row a step and "total"; columns additions, multiplications, divisions,
+        pandas.DataFrame: a row per step and "total"; columns additions, multiplications, divisions,
         comparisons, functions, and memory (bytes): what a step needs while it runs; the total is
         the greatest of these, with the window, what is derived of it and the features.
     """

@@ -43,7 +43,7 @@ class Preprocessing:
     Attributes:
         size: height and width of the result, pixels.
         channel_order: "rgb", "bgr" (as Caffe's networks want it) or "grey".
-        mean_pixel: one number a channel in that order, or none; in units of 0 to 255.
+        mean_pixel: one number per channel in that order, or none; in units of 0 to 255.
         scale: 1/255 for results in [0, 1] (without a mean), 1 for Caffe's 0 to 255.
 
     Raises:

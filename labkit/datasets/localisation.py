@@ -27,7 +27,7 @@ FURTHEST = 4.0
 
 
 def read(found: tuple[Path, ...]) -> dict[str, Part]:
-    """The recording: a line a sample, in the order of time, the first 1,301 for training.
+    """The recording: a line per sample, in the order of time, the first 1,301 for training.
 
     A line has six numbers, separated by commas: the four sensors, x and y (m). A first line of
     names is skipped.

@@ -63,7 +63,7 @@ def explained(points: np.ndarray) -> np.ndarray:
     """Share of the variance that each principal component explains, falling.
 
     Args:
-        points: (N, ...), any numbers, a point a row: flattened.
+        points: (N, ...), any numbers, a point per row: flattened.
 
     Returns:
         float64 (min(N, D),).
@@ -92,7 +92,7 @@ def components(points: np.ndarray, share: float = 0.99) -> int:
     """How many principal components explain a share of the variance.
 
     Args:
-        points: (N, ...), any numbers, a point a row: flattened.
+        points: (N, ...), any numbers, a point per row: flattened.
         share: of the variance, above 0 and up to 1.
 
     Raises:

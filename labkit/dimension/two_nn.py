@@ -153,7 +153,7 @@ def two_nn(points: np.ndarray, estimator: str = "linear", discard: float = 0.1) 
     `censored` bear a few, as long as they are far fewer than are discarded.
 
     Args:
-        points: (N, ...), any numbers, a point a row: flattened.
+        points: (N, ...), any numbers, a point per row: flattened.
         estimator: one of `ESTIMATORS`, see `estimate`.
         discard: see `estimate`.
 
@@ -213,7 +213,7 @@ def decimation(
         seed: of the parts.
 
     Returns:
-        a row a size, falling: "points", "parts", "dimension", the mean over the parts, and
+        a row per size, falling: "points", "parts", "dimension", the mean over the parts, and
         "spread", their standard deviation (of one part NaN).
 
     Raises:

@@ -182,7 +182,7 @@ class _Group(tf.Module):
         return x
 
     def _rounded(self, x: tf.Tensor, place: int, which: int, ranges: list | None) -> tf.Tensor:
-        """Inputs (which 0) or activations (2), one range a member."""
+        """Inputs (which 0) or activations (2), one range per member."""
         axes = list(range(1, x.shape.rank))
         low, high = self.ranges[0, :, place], self.ranges[1, :, place]
         if ranges is not None:
@@ -193,7 +193,7 @@ class _Group(tf.Module):
         return _fake_quantized(x, low, high, self._numbers[:, which], shape)
 
     def _rounded_kernel(self, kernel: tf.Tensor, place: int, ranges: list | None) -> tf.Tensor:
-        """A kernel (G, inputs, units): a range a unit, or the first one for all of a member."""
+        """A kernel (G, inputs, units): a range per unit, or the first one for all of a member."""
         units = kernel.shape[2]
         numbers = np.repeat(self._numbers[:, 1], units, axis=0).reshape(-1, units, 5)
         per_channel = numbers[:, :1, 4].astype(bool)

@@ -48,7 +48,7 @@ class Quantizer:
         if self.bits not in range(2, 17):
             raise ExploreError(f"bits is {self.bits}, expected an integer from 2 to 16.")
         if self.per_channel and self.kind == "all values":
-            raise ExploreError("'all values' has one range a tensor: per_channel is not for it.")
+            raise ExploreError("'all values' has one range per tensor: per_channel is not for it.")
         if self.measured and self.kind != "moving average":
             raise ExploreError(f"measured is for a moving average, not for {self.kind!r}.")
 
@@ -178,7 +178,7 @@ class Settings:
 
     Attributes:
         epochs: passes over the training samples.
-        batch: samples a step; the last one of an epoch may have fewer.
+        batch: samples per step; the last one of an epoch may have fewer.
         weight_decay: L2 penalty on kernels, decay / 2 · Σ w².
     """
 

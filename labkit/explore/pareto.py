@@ -22,7 +22,7 @@ def front(table: pd.DataFrame, objectives: Sequence[str] | Mapping[str, bool]) -
     """The rows that no other beats, in the order of the first objective.
 
     Args:
-        table: a row a design.
+        table: a row per design.
         objectives: columns of which less is better; or columns with True where more is.
 
     Raises:
@@ -46,7 +46,7 @@ def hypervolume(
     """How much of the space up to a reference point the front beats: one number for a whole front.
 
     Args:
-        table: a row a design.
+        table: a row per design.
         objectives: as `front` has them.
         reference: a value of each objective; designs that are not better in all do not count.
 

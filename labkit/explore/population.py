@@ -46,8 +46,8 @@ class Population:
 
     Attributes:
         members: in the order in which they were given.
-        record: a row a member: "best epoch" (from 1), "validation" (mean squared error after it; on
-            the training samples where there is no validation), "last loss", "last validation".
+        record: a row per member: "best epoch" (from 1), "validation" (mean squared error after it;
+            on the training samples where there is no validation), "last loss", "last validation".
         history: float32 (P, epochs, 2), loss and validation of each epoch; (P, 0, 2) without.
         weights: of each member the best ones, as Keras orders them: kernel and bias of each layer.
         ranges: of each member, float32 (2, R), lowest and highest value of: inputs; then of each
@@ -86,7 +86,7 @@ class Population:
         return np.array([metric.compute(y, found) for part in parts for found in part])
 
     def table(self) -> pd.DataFrame:
-        """A row a member: what it is and what came of it.
+        """A row per member: what it is and what came of it.
 
         Returns:
             columns "network", "neurons" (of hidden layers), "weight bits", "activation bits" (32
@@ -118,7 +118,7 @@ class Population:
 
 
 def described(members: Sequence[Member]) -> pd.DataFrame:
-    """A row a member: what it is; columns as `Population.table` has them."""
+    """A row per member: what it is; columns as `Population.table` has them."""
     return pd.DataFrame(
         {
             "network": type(m.network).__name__.lower(),

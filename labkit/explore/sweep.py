@@ -114,7 +114,7 @@ def sweep(
         on_result: called with each configuration and its figures as they come.
 
     Returns:
-        a row a configuration, in the order of the design: its columns, the figures', "seconds".
+        a row per configuration, in the order of the design: its columns, the figures', "seconds".
 
     Raises:
         ExploreError: a damaged file or one of something else; a configuration that is no JSON; or
@@ -238,7 +238,7 @@ class Results:
         return {key: found[key] for key in dict.fromkeys(keys) if key in found}
 
     def table(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
-        """A row a result: configuration, figures, "seconds".
+        """A row per result: configuration, figures, "seconds".
 
         Args:
             keys: those that are wanted, in this order; all without, as they came, with their

@@ -30,7 +30,7 @@ def line(value: str) -> str:
 
 
 def grades_csv(grades: list[dict]) -> str:
-    """A row a student: total, state, and the points of every item."""
+    """A row per student: total, state, and the points of every item."""
     items = [item["id"] for item in grades[0]["items"]] if grades else []
     header = ["folder", "student", "earned", "possible", "to be marked", "state", "late", *items]
     rows = [
@@ -207,7 +207,7 @@ def pseudonym(identity: str, secret: bytes) -> str:
 
 
 def similarity_csv(pairs: Iterable[dict]) -> str:
-    """A row a pair of submissions, most alike first."""
+    """A row per pair of submissions, most alike first."""
     rows = [
         [p["a"], p["b"], f"{p['code']:.2f}", f"{p['text']:.2f}", " ".join(p["files"])]
         for p in pairs

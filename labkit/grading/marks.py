@@ -32,7 +32,7 @@ Marks = dict[str, dict[str, dict]]
 
 
 def table(grades: list[dict], assignment: Assignment, known: Marks) -> str:
-    """The CSV to mark: a row an answer; `mark` and `comment` are filled in and read back."""
+    """The CSV to mark: a row per answer; `mark` and `comment` are filled in and read back."""
     buffer = io.StringIO(tables.MARK)
     buffer.seek(1)
     writer = csv.writer(buffer, lineterminator="\n")

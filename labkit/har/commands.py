@@ -83,7 +83,7 @@ def stream(
 ) -> None:
     """Label samples as they come: t, ax, ay, az, gx, gy, gz in s, g and rad/s, a line each.
 
-    Prints a line a hop: time, label, confidence, the window's own label, latency in ms. Bad lines
+    Prints a line per hop: time, label, confidence, the window's own label, latency in ms. Bad lines
     are reported by number on standard error and skipped. Ends with its input, or by Ctrl-C.
     """
     from labkit.har import pipeline as pipelines

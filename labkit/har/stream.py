@@ -1,4 +1,4 @@
-"""`labkit har stream`: samples in, a smoothed label a hop out."""
+"""`labkit har stream`: samples in, a smoothed label per hop out."""
 
 from __future__ import annotations
 

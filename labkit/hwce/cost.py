@@ -293,9 +293,9 @@ class Memory:
     Args:
         weights: as stored: filters in 16-bit words with padding [P], whole bytes on the cores [A].
         weights_ideal: every weight in its own bits, side by side.
-        input: 2 bytes a pixel [P].
+        input: 2 bytes per pixel [P].
         input_ideal: every input in its own bits.
-        output: 2 bytes a pixel [P].
+        output: 2 bytes per pixel [P].
         output_ideal: every output in its own bits.
         tiling: row tiles in L1 with double buffers.
         fits_l2: whether weights, input and output lie in L2 together.

@@ -1,4 +1,4 @@
-"""Whole Keras networks on the engine: `run(model, images, plan)`, a row of a table a layer.
+"""Whole Keras networks on the engine: `run(model, images, plan)`, a row of a table per layer.
 
 Convolutions run on the engine, or on the cores where it has no mode for them; dense layers run on
 the cores; ReLU, pooling, concatenation and dropout work on codes, as the cores would do them, and
@@ -55,7 +55,7 @@ def run(
         backend: "blas" or "reference".
 
     Returns:
-        outputs, and a table with a row a layer. Cycles, energy and memory are analytic, not
+        outputs, and a table with a row per layer. Cycles, energy and memory are analytic, not
         validated on silicon.
 
     Raises:
@@ -94,7 +94,7 @@ def differences(model, images: np.ndarray, plan: Plan, *, batch: int = 16) -> pd
         batch: images at a time.
 
     Returns:
-        a row a layer: where it runs; how often an output is rounded on its way there, and by how
+        a row per layer: where it runs; how often an output is rounded on its way there, and by how
         many bits words are shifted each time (0: nothing is lost); share of outputs that differ;
         mean (with its sign), mean magnitude and largest magnitude of the difference in steps of
         the output; saturations of the engine's words on the way, and the share of outputs that had
@@ -382,7 +382,7 @@ class _Network:
 
 
 class _Part(NamedTuple):
-    """What some of the images gave: outputs, a row a layer, and outputs of layers."""
+    """What some of the images gave: outputs, a row per layer, and outputs of layers."""
 
     outputs: np.ndarray
     rows: dict[str, dict]

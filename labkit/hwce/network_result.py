@@ -1,4 +1,4 @@
-"""The table of a run: a row a layer, as CSV and JSON."""
+"""The table of a run: a row per layer, as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class NetworkResult:
 
     Args:
         outputs: of the network, real numbers (N, ...).
-        table: a row a layer; costs are those of one image, counts those of all images. Saturations
-            are those of the engine's 16-bit words, on their way; clips are outputs that their
-            format does not hold, wherever they were computed.
+        table: a row per layer; costs are those of one image, counts those of all images.
+            Saturations are those of the engine's 16-bit words, on their way; clips are outputs that
+            their format does not hold, wherever they were computed.
         plan: what was run.
         images: how many.
         activations: name → output of the layers that `run` was asked to keep.

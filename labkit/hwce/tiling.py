@@ -204,7 +204,7 @@ def tile(
     channels, maps = at_once
     groups = math.ceil(outputs / maps)
     block = math.ceil(weight_bytes * channels * maps / (inputs * outputs))
-    # 2 bytes a pixel, every buffer twice: input rows, output rows (also the partial sums), weights.
+    # 2 bytes per pixel, every buffer twice: rows of input and output (also partial sums), weights.
     per_row = 4 * (channels * width + maps * out_width)
     fixed = 4 * channels * width * (filter_rows - 1) + 2 * block
     rows = min(lines, max(0, (config.l1_bytes - fixed) // per_row))

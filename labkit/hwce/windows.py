@@ -82,7 +82,7 @@ class Window:
         return trace(self.x_codes, self.w_codes, self.bias, jobs, qf=self.qf)
 
     def jobs(self, config: HwceConfig = GAP8) -> pd.DataFrame:
-        """A row a job: what the word becomes, and how far it is from the exact sum.
+        """A row per job: what the word becomes, and how far it is from the exact sum.
 
         Ideal accumulation rounds in its last row alone, with a register as wide as need be; until
         then its words are the exact sums. 1x1 filters are shown on the engine (one tap of a

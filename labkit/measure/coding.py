@@ -27,8 +27,8 @@ def coding(source: str | Path | bytes | Inspection) -> pd.DataFrame:
         source: path of the `.tflite` file, its bytes, or what `inspect` has found in it.
 
     Returns:
-        a row a tensor, in the order of use, with "layer", "role", "values" (n), "unique" (N, among
-        the stored codes), "sparsity", and in bits
+        a row per tensor, in the order of use, with "layer", "role", "values" (n), "unique" (N,
+        among the stored codes), "sparsity", and in bits
 
         - "dense (bits)": n·b, as a file has it that is not sparse, b being the width of a code;
         - "codebook (bits)": n·⌈log₂N⌉ + N·b, an index a weight and the N shared values (Han, Mao

@@ -42,8 +42,8 @@ class LookUp:
     Attributes:
         content: of the new `.tflite` file, which TensorFlow Lite Micro runs and LiteRT does not.
         before, after: bytes of the file, and after gzip.
-        tensors: a row a tensor with tables: its name, "bits" of an index, "tables" (their number),
-            "before (bytes)", "after (bytes)".
+        tensors: a row per tensor with tables: its name, "bits" of an index, "tables" (their
+            number), "before (bytes)", "after (bytes)".
         reports: what TensorFlow Lite Micro makes of the file before and after.
         samples: inputs on which both gave the same outputs to the last bit.
     """
@@ -65,9 +65,9 @@ class LookUp:
 
 
 def look_up_tables(source: str | Path | bytes, x: np.ndarray | None = None) -> LookUp:
-    """Store shared weights as look-up tables: b bits an index in place of eight bits a weight.
+    """Store shared weights as look-up tables: b bits per index in place of eight bits per weight.
 
-    An int8 tensor gets a table for each of its scales: one a channel, or one. Where tables do not
+    An int8 tensor gets a table for each of its scales: one per channel, or one. Where tables do not
     pay for the operator that reads them, it stays as it is: in networks of a few thousand weights
     that is nearly everywhere.
 

@@ -98,9 +98,9 @@ class Inspection:
     """A file's content as tables and totals.
 
     Attributes:
-        operators: a row an operator, in the order of execution.
-        tensors: a row a tensor.
-        weights: a row a constant that holds weights, biases or other numbers of the network.
+        operators: a row per operator, in the order of execution.
+        tensors: a row per tensor.
+        weights: a row per constant that holds weights, biases or other numbers of the network.
         macs: multiply-accumulate operations for one image (or for as many as the file fixes), in
             convolutions, fully connected, matrix and recurrent operators; None if they depend on
             the inputs: on the size of an image, or on how often a loop turns.
@@ -166,7 +166,7 @@ class Inspection:
                 "activations": ", ".join(self.activation_types),
                 "parameters": f"{self.parameters:,}",
                 "weights and biases": f"{self.weight_bits / 8:,.0f} bytes",
-                "MACs an image": _total(self.macs),
+                "MACs per image": _total(self.macs),
                 "peak activation memory": _total(self.peak_activation_bytes, " bytes"),
             }
         )
@@ -341,7 +341,7 @@ def _one_or_all(values: np.ndarray):
 
 
 def _weight_table(graph: Graph, origins: dict[int, int]) -> pd.DataFrame:
-    """A row a constant, in the order of use; a constant that several operators use counts once."""
+    """A row per constant, in the order of use; one that several operators use counts once."""
     rows: dict[int, dict] = {}
     shapes = _shapes(graph, origins)
     for operator in graph.operators:

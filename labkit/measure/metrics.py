@@ -121,7 +121,7 @@ def _accuracy(targets: np.ndarray, outputs: np.ndarray) -> float:
 
 
 def confusion(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Numbers of samples, integer (classes, classes): a row a class shown, a column a class read.
+    """Samples, integer (classes, classes): a row per class shown, a column per class read.
 
     Args:
         targets: integer (N,).

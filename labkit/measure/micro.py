@@ -142,7 +142,7 @@ def run_all(
 def table(
     sources: Mapping[str, str | Path | bytes], x: np.ndarray | None = None, seconds: float = 60
 ) -> pd.DataFrame:
-    """A row a file: whether it runs, its bytes and arena, and how its outputs agree with LiteRT's.
+    """A row per file: whether it runs, its bytes and arena, how its outputs agree with LiteRT's.
 
     Args:
         sources: path or bytes by name.

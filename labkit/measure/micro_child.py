@@ -123,7 +123,7 @@ def _tables(task: dict) -> tuple[dict, dict]:
 def _without_scales(content: bytes) -> bytes:
     """Packed constants without the scales of what they unpack to, which nothing reads.
 
-    The package leaves them, twelve bytes a channel, on tensors whose shape they do not fit.
+    The package leaves them, twelve bytes per channel, on tensors whose shape they do not fit.
     """
     import flatbuffers
     from tflite_micro.tensorflow.lite.micro.tools import tflite_flatbuffer_align_wrapper as align

@@ -17,7 +17,7 @@ def published(lab: str | None = None, document: str | None = None) -> pd.DataFra
         document: its title, or a part of it.
 
     Returns:
-        a row a figure: document, table, lab (numbers of the labs that use it, separated by
+        a row per figure: document, table, lab (numbers of the labs that use it, separated by
         spaces), model, technique, metric, value, unit, note.
 
     Raises:

@@ -23,7 +23,7 @@ class TFLiteModel:
         threads: CPU threads of the runtime.
         reference: compute with the plain reference kernels, which are slower: the fast ones may
             round an integer sum the other way.
-        batch: samples a step where the file allows it; with 1 none is computed beside another.
+        batch: samples per step where the file allows it; with 1 none is computed beside another.
 
     Raises:
         ModelFileError: not a model, damaged, with operators that the runtime does not have, or

@@ -1,7 +1,7 @@
 """Paths that somebody is said to have walked: how smooth they are, and what smooths them cheaply.
 
 A network that rounds its outputs jumps from code to code: its mean error may fall while nobody
-could have walked so. First and second differences tell. A filter of a few operations a sample is
+could have walked so. First and second differences tell. A filter of a few operations per sample is
 the control: what a network that sees ten seconds gains has to be compared with a filter behind one
 that sees a single sample.
 """
@@ -62,7 +62,7 @@ def moving_average(path: np.ndarray, length: int) -> np.ndarray:
 def kalman(path: np.ndarray, noise: float, acceleration: float, rate: float = 3.0) -> np.ndarray:
     """A Kalman filter of somebody who keeps a velocity but for random accelerations.
 
-    It knows the past alone, and takes some twenty multiplications a sample.
+    It knows the past alone, and takes some twenty multiplications per sample.
 
     Args:
         path: float (N, coordinates), measured places in the order of time.

@@ -93,7 +93,7 @@ def _numbers(quantisation: Quantization) -> str:
 
 
 def write_csv(path: Path, evaluation: Evaluation, report: NetworkResult | None) -> Path:
-    """The engine's table, a row a layer; without an engine one row of figures."""
+    """The engine's table, a row per layer; without an engine one row of figures."""
     if report is not None:
         return report.to_csv(path)
     return files.write_text(path, pd.DataFrame([asdict(evaluation)]).to_csv(index=False))

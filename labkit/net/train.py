@@ -55,7 +55,7 @@ def train(task: Task, options: Options, out: Path, report: Callable[[dict], None
         report: called after each epoch with its row of the history.
 
     Returns:
-        "epoch", "loss", "accuracy" (training images) and "validation" (accuracy), a row an epoch.
+        "epoch", "loss", "accuracy" (training images) and "validation" (accuracy), a row per epoch.
 
     Raises:
         NetError: the folder holds another run, a level does not exist, or the weights do not fit.

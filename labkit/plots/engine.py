@@ -22,10 +22,10 @@ from labkit.plots.style import (
 
 
 def energy(table: pd.DataFrame) -> Figure:
-    """Estimated energy of one image, a bar a network, in parts named above the first bar.
+    """Estimated energy of one image, a bar per network, in parts named above the first bar.
 
     Args:
-        table: index the networks, a column a part, in nJ.
+        table: index the networks, a column per part, in nJ.
     """
     rows = np.arange(len(table))
     with style():
@@ -68,7 +68,7 @@ def engine_job(
     Args:
         pixels: integer (rows, columns), under the filter, of one input channel.
         weights: integer (rows, columns), of one output.
-        arithmetic: a row a line: what is done, the number, and "" or a remark that warns.
+        arithmetic: a row per line: what is done, the number, and "" or a remark that warns.
         bits: of the sum in two's complement: those that are kept, and those that a shift cuts off.
         words: index the number of the job; "exact" (the unrounded sum, in steps of the word), and
             for each engine its words.

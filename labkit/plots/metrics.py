@@ -111,7 +111,7 @@ def lines(
     """A line for each column over the index, its name at its end.
 
     Args:
-        table: index numeric, or names that stand side by side, from left to right; a column a line.
+        table: index numeric, or names that stand side by side, left to right; a column per line.
         x: label of the horizontal axis, with its unit.
         y: label of the vertical axis, with its unit.
         log_x: base of a logarithmic horizontal axis; linear without.
@@ -152,7 +152,7 @@ def heat_map(
     """A value over two settings, as colours and in figures; the best is framed.
 
     Args:
-        table: a row a setting of the vertical axis, a column one of the horizontal.
+        table: a row per setting of the vertical axis, a column one of the horizontal.
         x, y: labels of the axes.
         label: of the values, with their unit.
         digits: decimals.
@@ -182,7 +182,7 @@ def heat_map(
 def over_sparsity(
     points: pd.DataFrame, level: float | None = None, metric: str = "accuracy (%)"
 ) -> Figure:
-    """A metric over sparsity, a dot a model and a line a pattern through the mean of its dots.
+    """A metric over sparsity, a dot per model and a line per pattern through the mean of its dots.
 
     The axis is logarithmic in the weights that are left: from 90 to 95 % as far as from 95 to 97.5.
 
@@ -251,7 +251,7 @@ def phases(histories: dict[str, pd.DataFrame], names: Sequence[str], level: floa
     """Accuracy while a network is quantised level by level: what a level costs, what comes back.
 
     Args:
-        histories: name → a row a phase with "before" and "after", accuracy (fraction) before and
+        histories: name → a row per phase with "before" and "after", accuracy (fraction) before and
             after its training, as `compress.progressive` writes them.
         names: of the phases.
         level: accuracy (fraction) of the float network, marked with a line.

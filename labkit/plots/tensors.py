@@ -223,7 +223,7 @@ def centroids(weights: np.ndarray, codebooks: dict[str, tuple[np.ndarray, np.nda
 
 
 def quantizer_values(values: dict[str, np.ndarray]) -> Figure:
-    """What quantisers can give: a row a quantiser, a tick a value, in parts of its largest one.
+    """What quantisers can give: a row per quantiser, a tick per value, in parts of its largest one.
 
     Args:
         values: by name, the values (N,) that a quantiser can give.

@@ -39,7 +39,7 @@ def room(path: np.ndarray, plates: np.ndarray, side: float) -> Figure:
 
 
 def tracks(paths: Mapping[str, np.ndarray], rate: float) -> Figure:
-    """Paths over time, a panel a coordinate; the first one, the true one, is a broad pale line.
+    """Paths over time, a panel per coordinate; the first one, the true one, is a broad pale line.
 
     Args:
         paths: by name, float (N, 2) in metres, all of the same length.
@@ -70,7 +70,7 @@ def designs(
     """Designs between two costs: all of them, those that no other beats, and marked ones.
 
     Args:
-        table: a row a design.
+        table: a row per design.
         front: the rows that no other beats, in the order of `x`; joined by a line and named.
         marked: rows to show as squares.
         x, y: columns, named with their units; of both less is better.

@@ -183,7 +183,7 @@ def fit(
             are told of the beginning of a training before each epoch then.
 
     Returns:
-        "loss" and the recipe's metrics (and "val_..." of a validation), a value an epoch.
+        "loss" and the recipe's metrics (and "val_..." of a validation), a value per epoch.
 
     Raises:
         TrainingError: data that cannot be trained with.

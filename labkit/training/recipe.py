@@ -37,7 +37,7 @@ class Recipe:
     Attributes:
         epochs: passes over the training data; 0.5 is half a pass.
         learning_rate: at its peak.
-        batch: samples a step; of a `tf.data.Dataset`, which is batched already, it says nothing.
+        batch: samples per step; of a `tf.data.Dataset`, which is batched already, it says nothing.
         schedule: of the learning rate.
         warm_up: part of the training, 0 to 1, in which the rate rises.
         optimizer: makes one from a learning rate or a schedule of it.

@@ -37,7 +37,7 @@ WHOLE = "the whole network"
         ("baseline", "4-bit, dynamic range", 0.16, (WHOLE, "4 bits", "none", "none")),
         ("baseline", "ternary, no names", 0.1, (WHOLE, "ternary", "none", "none")),
         ("LSTM", "dynamic range", 1, ("LSTM", "float, 32 bits", "none", "none")),
-        ("SqueezeNet", "6:6:6, train, msb a layer", 1, ("SqueezeNet", "6 bits", "none", "none")),
+        ("SqueezeNet", "6:6:6, train, msb per layer", 1, ("SqueezeNet", "6 bits", "none", "none")),
         ("", "≤ 50 kB, int8", 0.02, ("fewer units", "8 bits", "none", "none")),
         ("", "4 bits, 22 units", 0.01, ("fewer units", "4 bits", "none", "none")),
         (

@@ -236,7 +236,7 @@ def test_orders_are_permutations_and_differ():
     [
         (lambda: Quantizer("median"), "kind is 'median', expected one of moving average, last"),
         (lambda: Quantizer(bits=17), "bits is 17, expected an integer from 2 to 16"),
-        (lambda: Quantizer("all values", per_channel=True), "one range a tensor"),
+        (lambda: Quantizer("all values", per_channel=True), "one range per tensor"),
         (lambda: Scheme(None, Quantizer(per_channel=True)), "activations per channel"),
         (lambda: Quantizer(measured=True), "measured is for a moving average"),
         (

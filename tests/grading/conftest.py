@@ -27,7 +27,7 @@ CLASSES = 24
 
 @pytest.fixture(scope="session")
 def templates():
-    """24 random patterns, one a class; float (24, 28, 28, 1)."""
+    """24 random patterns, one per class; float (24, 28, 28, 1)."""
     return np.random.default_rng(0).random((24, 28, 28, 1), np.float32)
 
 

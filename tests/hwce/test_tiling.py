@@ -103,7 +103,7 @@ def tile(lines=56, l1=64 * 1024, at_once=(1, 2), weights=1000):
 
 def test_a_tile_by_hand():
     t = tile()
-    # A row: 4 · (58 + 2 · 56) = 680; twice 2 · 58 · 2 rows of halo = 464 (4 bytes a pixel, twice
+    # A row: 4 · (58 + 2 · 56) = 680; twice 2 · 58 · 2 rows of halo = 464 (4 bytes per pixel, twice
     # 2); weights: 2 · ceil(1000 · 2 / 1024) = 4.
     assert (t.rows, t.tiles, t.bytes) == (56, 1, 56 * 680 + 464 + 4)
     # Inputs once for each of 32 groups, weights once, outputs once.

@@ -37,7 +37,7 @@ def test_shared_values_take_an_index_each_and_a_codebook(coded):
 
 def test_a_codebook_for_each_channel_where_that_is_shorter(coded):
     kernel = kernel_of([[channel] * 16 for channel in range(1, 9)])
-    # Eight values need three bits a weight; within a channel there is nothing to tell apart.
+    # Eight values need three bits per weight; within a channel there is nothing to tell apart.
     assert coded(kernel)["codebook (bits)"] == 8 * 32
 
 

@@ -41,7 +41,7 @@ def test_all_sensors_of_a_series_turn_by_one_rotation(windows):
 def test_scale_and_jitter_have_the_stated_spread(windows):
     runtime.set_seed(2)
     scaled = series.augment(tf.ones((4000, 2, 3)), 0.0, scale=0.1, jitter=0.0).numpy()
-    assert np.ptp(scaled, axis=(1, 2)).max() < 1e-5  # one factor a series
+    assert np.ptp(scaled, axis=(1, 2)).max() < 1e-5  # one factor per series
     assert scaled[:, 0, 0].mean() == pytest.approx(1, abs=0.01)
     assert scaled[:, 0, 0].std() == pytest.approx(0.1, rel=0.1)
     added = series.augment(tf.constant(windows), 0.0, scale=0.0, jitter=0.05).numpy() - windows

@@ -1,4 +1,4 @@
-// Samples in, a label a hop out: what `labkit har stream` does.
+// Samples in, a label per hop out: what `labkit har stream` does.
 import { LABELS, Stream } from "./preprocess.js";
 
 // The largest of the probabilities after exponential smoothing, weight 2 / (over + 1), in float32:

@@ -97,7 +97,7 @@ def tasks(ledger: pd.DataFrame) -> list[dict]:
     """What the page knows: for each data set its metric, and its files with their settings.
 
     Args:
-        ledger: a row a file, with the columns lab, data, model, technique, metric (the column's
+        ledger: a row per file, with the columns lab, data, model, technique, metric (the column's
             name, as "accuracy (%)"), value, spread, bytes and "gzip (bytes)".
     """
     known = ledger[ledger[["value", "bytes", "gzip (bytes)"]].notna().all(axis=1)]

@@ -142,7 +142,7 @@ def _way(course: Course, before: str, number: str) -> list[str]:
 
 
 def _places(course: Course) -> dict[str, tuple[float, float]]:
-    """Left upper corners: a row a depth, each lab as nearly as can be below those that it needs.
+    """Left upper corners: a row per depth, each lab as nearly as can be below those that it needs.
 
     The stops of the lines that pass a row have places in it, as labs have: no box lies on a line.
     """

@@ -19,7 +19,7 @@ SIZES = {"bytes": "size of the file", "gzip (bytes)": "size after gzip"}
 
 
 def svg(files: pd.DataFrame, size: str, alt: str) -> str:
-    """The picture: a circle a file, a step line along those that none beats, axes.
+    """The picture: a circle per file, a step line along those that none beats, axes.
 
     The axis of a percentage of which more is better counts what is missing to 100 on a logarithmic
     scale; that of an error is linear. The better end is on top.

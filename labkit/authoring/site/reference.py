@@ -1,4 +1,4 @@
-"""The API reference: a page a part of labkit, from the docstrings of its modules."""
+"""The API reference: a page per part of labkit, from the docstrings of its modules."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def ledger(labs: list[Stored]) -> pd.DataFrame:
     """The ledgers of all labs, as the labs show them at their ends.
 
     Returns:
-        a row a file: lab, data, profile, model ("" where a lab has one), technique, `metric` (the
+        a row per file: lab, data, profile, model ("" where a lab has one), technique, `metric` (the
         column's name, for example "accuracy (%)"), `value`, `spread` over the trainings, and
         "bytes", "gzip (bytes)", "arena (bytes)", "peak RAM (bytes)", "latency (ms)"; numbers are
         floats, NaN where nothing was measured.
@@ -143,7 +143,7 @@ def comparisons(labs: list[Stored]) -> pd.DataFrame:
     Where a lab has a network of the published one's name, that one alone is compared.
 
     Returns:
-        a row a pair: document, table, lab, technique, metric (as in `measure.published`), unit,
+        a row per pair: document, table, lab, technique, metric (as in `measure.published`), unit,
         published_model, published, published_lost, model, measured, measured_lost; what is lost
         against the float network of the same side is in points, of an error in its unit, NaN where
         it is not known.

@@ -20,8 +20,8 @@ def read(text: str) -> list[pd.DataFrame]:
         text: an output's HTML, with any number of tables.
 
     Returns:
-        a frame a table, its index with the levels and names of the one that was written; cells are
-        the strings shown, "" where nothing is known.
+        a frame per table, its index with the levels and names of the one that was written; cells
+        are the strings shown, "" where nothing is known.
     """
     soup = BeautifulSoup(text, "html.parser")
     return [

@@ -34,7 +34,7 @@ def bits(model: tf.keras.Model) -> pd.DataFrame:
         model: from `quantize`.
 
     Returns:
-        a row a layer of `quantized_layers`: "weights", "bits of a weight", "biases", "bits of a
+        a row per layer of `quantized_layers`: "weights", "bits of a weight", "biases", "bits of a
         bias", "size (bits)", and "size at 32 bits (bits)" of the same numbers.
     """
     rows = {}
@@ -82,7 +82,7 @@ def energy(model: tf.keras.Model, input_bits: int = 8) -> pd.DataFrame:
         input_bits: of a pixel.
 
     Returns:
-        a row a layer: energy in nJ of "reading inputs", "reading weights", "writing outputs",
+        a row per layer: energy in nJ of "reading inputs", "reading weights", "writing outputs",
         "operations", and "total", of what QTools counts for that kind of layer.
 
     Source: M. Horowitz, *Computing's energy problem*, ISSCC 2014; Coelho et al., section 3.

@@ -209,7 +209,7 @@ def codes(layer: tf.keras.layers.Layer) -> Codes:
 
 
 def _step(quantise: BaseQuantizer) -> np.ndarray:
-    """The step of a quantiser that has just been used, float32; one a channel where it has so."""
+    """The step of a quantiser that has just been used, float32; one per channel where it has so."""
     step = np.asarray(quantise.scale, np.float32)
     if isinstance(quantise, qkeras.quantized_bits):
         step = step * np.float32(2.0 ** (quantise.integer - quantise.bits + quantise.keep_negative))

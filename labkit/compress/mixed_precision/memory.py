@@ -24,7 +24,7 @@ def memory(model: tf.keras.Model, plan: Plan | None = None) -> pd.DataFrame:
         plan: of its layers, which is applied for the counting alone.
 
     Returns:
-        a row a layer with weights: "weights" (of the kernel), "others" (biases, normalisation and
+        a row per layer with weights: "weights" (of the kernel), "others" (biases, normalisation and
         the like), "bits of a weight", "scales", "size (bits)", "published (bits)", and "size at 32
         bits (bits)".
 

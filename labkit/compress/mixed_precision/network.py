@@ -158,7 +158,7 @@ def within_one(model: tf.keras.Model, images, share: float = 0.999) -> tf.keras.
             Of two bits what is above 2/3 is told from what is below: a smaller share says more.
 
     Source: M. Nagel et al., *Data-free quantization through weight equalization and bias
-    correction*, ICCV 2019, section 4.1, with one factor a layer.
+    correction*, ICCV 2019, section 4.1, with one factor per layer.
     """
     copy = graph.copy_of(model)
     wiring = graph.Wiring(copy)

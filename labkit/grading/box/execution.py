@@ -23,7 +23,7 @@ _MAX_EXECUTED = 20_000_000
 _MAX_FIGURES = 100_000
 #: Told of a file whose measuring has left something else than figures.
 NO_FIGURES = "it could not be measured"
-#: One child measures all files of a submission; a 16x8 file takes 1 ms a sample.
+#: One child measures all files of a submission; a 16x8 file takes 1 ms per sample.
 _MEASURING = Limits(seconds=300, cpu_seconds=240, memory_mb=2000, file_mb=20, disk_mb=400)
 
 

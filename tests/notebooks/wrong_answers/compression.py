@@ -75,7 +75,7 @@ WRONG = {
                 "return np.bincount(indices, weight_gradients, minlength=k) / counts",
                 "chain rule sums",
             ),
-            ("return weight_gradients", "not one a weight"),
+            ("return weight_gradients", "not one per weight"),
             ("g = np.zeros(k)\ng[indices] += weight_gradients\nreturn g", "writes once"),
             ("return np.bincount(indices, np.abs(weight_gradients), k)", "opposite directions"),
             ("return np.bincount(indices, weight_gradients)", "minlength"),
