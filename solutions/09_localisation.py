@@ -692,7 +692,7 @@ rows = {}
 for name, x, y in (("thesis, best of ten", neurons, theirs), ("here, best of the runs", neurons, wide.min(axis=1)),
                    ("here, all runs", every, wide.ravel())):
     low, high = slope_interval(x, y)
-    rows[name] = {"slope (mm a neuron)": 1000 * (low + high) / 2, "from": 1000 * low, "to": 1000 * high,
+    rows[name] = {"slope (mm per neuron)": 1000 * (low + high) / 2, "from": 1000 * low, "to": 1000 * high,
                   "spread of the values (mm)": 1000 * np.std(y, ddof=1)}
 among, within = 1000 * wide.mean(axis=1).std(ddof=1), 1000 * np.sqrt(wide.var(axis=1, ddof=1).mean() / runs)
 print(f"the means of {runs} runs differ from one number of neurons to the next by {among:.2f} mm (standard "
@@ -713,9 +713,9 @@ plots.show(
 )
 
 # %% [markdown]
-# The thesis's line is indeed flat: −0.49 to +0.51 mm a neuron. But that interval is wide, since the best of
+# The thesis's line is indeed flat: −0.49 to +0.51 mm per neuron. But that interval is wide, since the best of
 # ten scatters by 12 mm from one number of neurons to the next. All runs together do show a trend here, of a
-# ninth of a millimetre a neuron: thirty more neurons are worth 3 mm, a hundredth of the error. Beyond that
+# ninth of a millimetre per neuron: thirty more neurons are worth 3 mm, a hundredth of the error. Beyond that
 # the numbers of neurons hardly differ: their means scatter by 1.9 mm, where chance alone would make it 1.5.
 # The thesis's best network, with 45 neurons, lies 5 % below the mean of its table; here 45 neurons lie less
 # than 1 % below. The two rankings have nothing in common (a rank correlation of −0.07). The best entry of
@@ -1956,8 +1956,8 @@ lab.compare("int8", "QAT int8", "QAT 6-6", "QAT 4-4", "QAT 4-8", "QAT 4-16", "QA
 #
 # <!-- BEGIN SOLUTION -->
 # The 8 % lie between the best run of one number of neurons, the luckiest of 31, and the best run of
-# another. The thesis's own line is flat (−0.49 to +0.51 mm a neuron). Here 45 neurons are less than 1 %
-# below the mean of all, and the ranks of its table do not repeat (−0.07). There is a trend, of 0.11 mm a
+# another. The thesis's own line is flat (−0.49 to +0.51 mm per neuron). Here 45 neurons are less than 1 %
+# below the mean of all, and the ranks of its table do not repeat (−0.07). There is a trend, of 0.11 mm per
 # neuron (0.06 to 0.17): thirteen more neurons are worth 1.5 mm. Anyone who wants 45 should show ten *new*
 # runs of both.
 # <!-- END SOLUTION -->

@@ -1291,7 +1291,7 @@ plots.show(
 measure.printed((100 * pd.Series(table)).unstack().rename_axis(columns="epochs per level"), 1)
 
 # %% [markdown]
-# The rounding matters most. Rounded down with 98 % a layer, the network guesses from fire4 on, with four
+# The rounding matters most. Rounded down with 98 % per layer, the network guesses from fire4 on, with four
 # times the training as well: longer training holds the first levels better, here up to fire3, in the thesis
 # up to fire9, but gets neither through. Rounded to the nearest, with the *same* ranges and the short
 # training, it reaches 73.5 %. The ranges come second: one for all reaches 52.0 %, one for each layer 66.1
@@ -1515,7 +1515,7 @@ measure.printed(four_bits.table.dropna(subset=["MACs"])[columns].set_index("laye
 #
 # *Saturated* counts 16-bit words on their way through the engine; *clipped* counts outputs that their own
 # format does not hold, in the first table for an image, in the second for all images. With 4 bits no word
-# saturates, while 720 outputs an image are clipped, which is what a range of least error does. The energy
+# saturates, while 720 outputs per image are clipped, which is what a range of least error does. The energy
 # is a range, from the published energy of a multiplication on four chips, since nobody has measured this
 # network on any; it includes only what runs on the engine. And a 6-bit network, the thesis's best, costs as
 # much as an 8-bit one: the thesis lists six bits among the engine's inputs, but **no version of the engine
@@ -1675,7 +1675,7 @@ measure.printed(pd.DataFrame.from_dict(rows, orient="index").rename_axis("lost (
 # bits cost most, and why does nothing fall to a quarter?**
 #
 # <!-- BEGIN SOLUTION -->
-# From 16 to 8 bits cycles rise from 725,118 to 893,920 an image (+23 %) and energy from 9–12 to 13–18 µJ;
+# From 16 to 8 bits cycles rise from 725,118 to 893,920 per image (+23 %) and energy from 9–12 to 13–18 µJ;
 # bytes of weights fall from 424,956 to 224,192. With 4 bits it is 550,896 cycles (−24 % against 16 bits),
 # 6–9 µJ and 136,672 bytes. GAP8 computes three maps at once with 16-bit weights in its own 3×3 mode, two
 # with 8-bit and four with 4-bit weights in the vector mode: the pixels are read half as often again with 8
