@@ -749,17 +749,6 @@ def fine_tune(aware, seed):
     ### END SOLUTION
 
 
-# %% tags=["exercise"] exercise="convert_quantization_aware"
-def convert_quantization_aware(aware):
-    """The bytes of a TFLite file, int8 throughout, input and output included."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(aware)
-    ### BEGIN SOLUTION
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    return converter.convert()
-    ### END SOLUTION
-
-
 # %% tags=["check"] exercise="fine_tune" points=4
 kernel_before = kernels[1]
 with check(
@@ -779,6 +768,18 @@ with check(
                 for m in (base, aware)]
     c.between("points of training accuracy lost", 100 * (accuracy[0] - accuracy[1]), -100, 5,
               otherwise="the rate was too large, or the classes were not those of the images.")
+
+
+# %% tags=["exercise"] exercise="convert_quantization_aware"
+def convert_quantization_aware(aware):
+    """The bytes of a TFLite file, int8 throughout, input and output included."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(aware)
+    ### BEGIN SOLUTION
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return converter.convert()
+    ### END SOLUTION
+
 
 # %% tags=["check"] exercise="convert_quantization_aware" points=4
 with check(
