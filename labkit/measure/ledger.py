@@ -169,7 +169,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame, metrics: Sequence[Metric] | None = None) -> pd.DataFrame:
-    """A row per lab, model, technique, data and profile: mean over the seeds, and spread.
+    """A row per lab, model, technique, data and profile: mean over seeds, spread of the metrics.
 
     Args:
         table: from `Ledger.table`, or a part of it.

@@ -121,7 +121,7 @@ def _accuracy(targets: np.ndarray, outputs: np.ndarray) -> float:
 
 
 def confusion(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Samples, integer (classes, classes): a row per class shown, a column per class read.
+    """Numbers of samples, integer (classes, classes): a row per class shown, a column per answer.
 
     Args:
         targets: integer (N,).
@@ -251,8 +251,8 @@ def printed(table: pd.DataFrame, digits: int) -> pd.DataFrame:
 def _printed_column(column: pd.Series, digits: int) -> pd.Series:
     floats = column.map(lambda value: isinstance(value, (float, np.floating))) & column.notna()
     rounded = [round(float(value), digits) + 0.0 for value in column[floats]]  # and not "-0.0"
-    places = range(min(1, digits), digits)
-    needed = next((n for n in places if all(round(v, n) == v for v in rounded)), digits)
+    enough = (n for n in range(1, digits) if all(round(value, n) == value for value in rounded))
+    places = next(enough, digits)
     shown = column.where(column.notna(), "")
-    shown[floats] = [f"{value:.{needed}f}" for value in rounded]
+    shown[floats] = [f"{value:.{places}f}" for value in rounded]
     return shown

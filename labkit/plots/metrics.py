@@ -152,7 +152,7 @@ def heat_map(
     """A value over two settings, as colours and in figures; the best is framed.
 
     Args:
-        table: a row per setting of the vertical axis, a column one of the horizontal.
+        table: a row per setting of the vertical axis, a column per setting of the horizontal.
         x, y: labels of the axes.
         label: of the values, with their unit.
         digits: decimals.
