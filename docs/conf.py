@@ -31,6 +31,7 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_use_type_comments = False  # there are none
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 

@@ -148,3 +148,31 @@ def test_every_document_has_a_verdict(pages):
         assert title in text
         count = (published["document"] == title).sum()
         assert f"All {count} figures" in text
+
+
+def test_the_reference_is_readable(pages):
+    """Signatures name no object's address, constraint or private parameter; prose is no type."""
+    reference = {name: page.text for name, page in pages.items() if name.startswith("api/")}
+    unlike = re.compile(r"0x[0-9a-f]{6}|<(factory|lambda|locals)>|<(class|function) |Annotated|~\w")
+    assert {name: unlike.findall(text) for name, text in reference.items()} == {
+        name: [] for name in reference
+    }
+    for part, signature in {
+        "grading": "Item(*, points: float, title: str = '')",
+        "datasets": "ImageFolder(path: Path, class_names: tuple[str, ...], members: dict[str, "
+        "tuple[str, ...]], classes: dict[str, ndarray])",
+        "measure": "Operator(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...], "
+        "options: dict[str, object] = ..., subgraph: int = 0)",
+        "compress": "QuantClip(nbits=8, msb=0, mode='thesis', **arguments)",
+        "plots": "comparison(report: DataFrame, metric: str = 'accuracy (%)', "
+        "spread: str = '± (%)')",
+    }.items():
+        assert signature in squeezed(reference[f"api/{part}.html"])
+    assert [
+        name for name, text in reference.items() if re.search(r"\bType:|Return type:", text)
+    ] == []
+    assert "Those that labkit knows, by name: what a ledger" in reference["api/measure.html"]
+    assert "(*args, **kwargs)" not in "".join(reference.values())
+    assert 'return {"area": width * height}' in reference["api/explore.html"]
+    assert "SENSOR_SIZES = (0.25, 0.6, 0.5)" in reference["api/datasets.html"]
+    assert "KNOWN = " not in reference["api/measure.html"]

@@ -11,7 +11,7 @@ import labkit
 
 #: The inside of other modules: what a command or a child process runs, the grader's hidden samples,
 #: what runs in the grader's box, what makes this.
-_INSIDE = re.compile(r"\.(cli|commands|\w+_child|hidden_\w+|inside|box|site)(\.|$)")
+_INSIDE = re.compile(r"\.(cli|commands|net\.options|\w+_child|hidden_\w+|inside|box|site)(\.|$)")
 
 
 def modules() -> dict[str, list[str]]:
