@@ -3,8 +3,13 @@
 import pytest
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-#: The windows of a reader, and the colours that he prefers.
-WINDOWS = ((DESKTOP, "light"), (PHONE, "dark"), (DESKTOP, "dark"), (PHONE, "light"))
+#: What a page is about; it has the same elements in every window.
+ARTICLE = ".bd-article"
+#: The windows of a reader, the colours that he prefers, and what axe-core need not see once more.
+WINDOWS = (
+    *((DESKTOP, "light", ""), (PHONE, "dark", "")),
+    *((DESKTOP, "dark", ARTICLE), (PHONE, "light", ARTICLE)),
+)
 FOLDERS = ("", "api", "explorer", "labs", "techniques")
 #: A page of each kind.
 KINDS = (
@@ -28,7 +33,9 @@ def test_nothing_is_wrong(site, address, open_page, violations, folder):
     """On every page: one of each kind is loaded in four windows, and every other in the first.
 
     That one is then looked at as wide as the second. axe-core examines a page whenever it is
-    loaded; but not the colours of the others, which come from the same style sheets.
+    loaded; but not the colours of the others, which come from the same style sheets. In the third
+    and fourth window it examines what is around an article, as the article has been seen in these
+    colours, and as wide, before.
     """
     pages = {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
     names = {page.as_posix() for page in pages if "_static" not in page.parts}
@@ -37,13 +44,14 @@ def test_nothing_is_wrong(site, address, open_page, violations, folder):
     page, found = open_page(), {}
     for name in sorted(name for name in names if name.rpartition("/")[0] == folder):
         faults = []
-        for size, scheme in WINDOWS if name in KINDS else WINDOWS[:2]:
+        for size, scheme, seen in WINDOWS if name in KINDS else WINDOWS[:2]:
             page.set_viewport_size(size)
-            page.emulate_media(color_scheme=scheme)
             if name in KINDS or size is DESKTOP:
+                page.emulate_media(color_scheme=scheme)
                 page.goto(f"{address}/{name}.html", wait_until="load")
                 page.wait_for_function(SET)
-                faults += page.evaluate(LOST) + violations(page, colours=name in KINDS)
+                faults += page.evaluate(LOST)
+                faults += violations(page, colours=name in KINDS, around=seen)
             wide = page.evaluate("document.documentElement.scrollWidth") - size["width"]
             if wide > 0:
                 faults += [f"{wide} px too wide at {size['width']}"]
