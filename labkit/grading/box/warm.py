@@ -108,7 +108,8 @@ def main() -> None:
     print(_READY.decode(), flush=True)
     while True:
         ready, _, _ = select.select([server, 0], [], [])
-        if 0 in ready:
+        if 0 in ready:  # the grader has ended, be it that it was killed
+            shutil.rmtree(os.getcwd(), ignore_errors=True)
             return
         connection, _ = server.accept()
         if not os.fork():

@@ -140,15 +140,20 @@ def test_one_that_does_not_start_is_a_fault_of_the_machine(monkeypatch):
     assert ended.status == "infrastructure" and "/no-such-python" in ended.output
 
 
-def test_it_ends_with_the_grader(tmp_path):
+def test_it_ends_with_the_grader_and_leaves_nothing(tmp_path):
     code = (
         "from labkit.grading.box import warm\n"
         "import time; print(warm.warm('', {}).process.pid, flush=True); time.sleep(60)"
     )
-    grader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    grader = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
     child = psutil.Process(int(grader.stdout.readline()))
     os.kill(grader.pid, signal.SIGKILL)
     grader.wait()
     gone, alive = psutil.wait_procs([child], timeout=20)
     grader.stdout.close()
     assert gone and not alive
+    assert list(tmp_path.iterdir()) == []
