@@ -12,6 +12,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "labkit.authoring.site.docstrings",
     "labkit.authoring.site.extension",
 ]
 exclude_patterns = ["generated", "notebooks", "pages"]
