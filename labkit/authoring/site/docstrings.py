@@ -6,7 +6,6 @@ import builtins
 import inspect
 import re
 
-from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import GoogleDocstring
@@ -100,7 +99,7 @@ def _brief(app: Sphinx, doctree: addnodes.document) -> None:
         if text.startswith(" = ") and ("<" in text or len(text) > _LONGEST_VALUE):
             annotation.parent.remove(annotation)
         elif "Annotated[" in text:
-            annotation.children = [nodes.Text(_readable(text))]
+            annotation.children = [addnodes.desc_sig_name("", _readable(text))]
 
 
 def _skip(app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object) -> bool:
