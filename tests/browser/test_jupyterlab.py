@@ -76,6 +76,8 @@ def to_the_view(source):
             statements.append(nbformat.v4.new_code_cell(ast.unparse(statement)))
             if isinstance(statement, ast.Expr) and statements[-1].source.startswith("widgets."):
                 statements[-1].metadata.tags = ["view"]
+        if tagged(cell, "parameters"):  # what is trained for an epoch is kept apart
+            statements.append(nbformat.v4.new_code_cell("OUT = f'{OUT}/view'"))
         if tagged(cell, "setup"):
             statements.append(nbformat.v4.new_code_cell(shorter))
     needed = [statements[i].source for i in sorted(dependencies.needed(statements, ["view"]))]
