@@ -7,8 +7,10 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 ARTICLE = ".bd-article"
 #: The windows of a reader, the colours that he prefers, and what axe-core need not see once more.
 WINDOWS = (
-    *((DESKTOP, "light", ""), (PHONE, "dark", "")),
-    *((DESKTOP, "dark", ARTICLE), (PHONE, "light", ARTICLE)),
+    (DESKTOP, "light", ""),
+    (PHONE, "dark", ""),
+    (DESKTOP, "dark", ARTICLE),
+    (PHONE, "light", ARTICLE),
 )
 FOLDERS = ("", "api", "explorer", "labs", "techniques")
 #: A page of each kind.
