@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +11,9 @@ from types import ModuleType
 import pandas as pd
 import tensorflow as tf
 from IPython.display import Markdown, display
+from tqdm.auto import tqdm
 
-from labkit import checks, datasets, files, measure, runtime, training
+from labkit import checks, datasets, files, measure, processes, runtime, training
 from labkit.datasets import sign_mnist
 from labkit.measure import Metric, micro
 from labkit.models import own
@@ -143,6 +144,35 @@ class Lab:
         runtime.set_seed(seed)
         recipe, facts = network.RECIPES[self.profile], getattr(network, "facts", {})
         return training.fitted(self.out, network.build(), self.dataset, recipe, seed, **facts)
+
+    def side_by_side(self, work: Callable, calls: Iterable[tuple]) -> list:
+        """What a function gives for each of several arguments, in their order.
+
+        The full profile makes several calls at a time, each in a process of its own, where there
+        are several processors: most trainings of the course's networks cannot keep two busy. All
+        others are made one after the other, in this process.
+
+        Args:
+            work: sets the seed of what it draws, as `trained` and `training.fit` do, and changes
+                neither its arguments nor anything outside; see `processes.side_by_side` for what
+                it may give.
+            calls: its arguments, for example a network and a seed.
+        """
+        calls = list(calls)
+        jobs = 1 if self.profile == "quick" else processes.jobs_for(len(calls))
+        if jobs == 1:
+            return [work(*call) for call in calls]
+        # 1 after `runtime.one_thread_an_operation`, else 0.
+        threads = tf.config.threading.get_intra_op_parallelism_threads() or None
+        given = dict(
+            tqdm(
+                processes.side_by_side(work, calls, jobs, threads),
+                total=len(calls),
+                leave=False,
+                disable=not runtime.interactive(),
+            )
+        )
+        return [given[number] for number in range(len(calls))]
 
     def judge_on(self, model: str, data: datasets.Dataset) -> None:
         """Measure the files of a model on another data set than the lab's; its rows say so.

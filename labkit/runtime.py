@@ -51,6 +51,14 @@ def prepare() -> None:
         )
 
 
+def processors() -> int:
+    """That this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS, nor on Windows
+        return os.cpu_count() or 1
+
+
 def thread_settings(threads: int) -> dict[str, str]:
     """The environment of a process that shares the machine with others: so many threads each.
 

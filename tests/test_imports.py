@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "errors": set(),
     "runtime": set(),
     "files": set(),
+    "processes": {"runtime"},
     "course": {"files"},
     "checkpoint": {"files"},
     "datasets": {"runtime", "files", "course", "checkpoint"},
@@ -31,7 +32,9 @@ MAY_IMPORT = {
     "widgets": {"runtime", "hwce", "plots"},
     "doctor": {"runtime", "datasets"},
     "report": set(),
-    "lab": {"runtime", "files", "datasets", "training", "models", "measure", "checks"},
+    "lab": {
+        *("runtime", "files", "processes", "datasets", "training", "models", "measure", "checks"),
+    },
     "authoring": {
         *(
             "runtime",
@@ -54,7 +57,8 @@ MAY_IMPORT = {
     },
     "har": {"files", "measure", "console"},
     "explore": {
-        *("runtime", "files", "checkpoint", "datasets", "training", "hwce", "measure", "console"),
+        *("runtime", "files", "processes", "checkpoint", "datasets", "training", "measure"),
+        "console",
     },
     "cli": {
         *("runtime", "files", "course", "datasets", "measure", "plots", "doctor", "authoring"),

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from labkit.datasets import Dataset, sign_mnist
 from labkit.errors import LabkitError
 from labkit.lab import Lab
 from labkit.models import sign_cnn
+from labkit.training import Network, recipes
 
 
 @pytest.fixture
@@ -40,6 +42,48 @@ def test_unknown_parameters_are_named(tmp_path):
 def test_seeds_of_the_profiles(lab, tmp_path):
     assert lab.seeds == (0,)
     assert Lab("02_x", "full", "synthetic", 4, str(tmp_path)).seeds == (4, 5, 6)
+
+
+@pytest.fixture
+def two_processors(monkeypatch):
+    monkeypatch.setattr(runtime, "processors", lambda: 2)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+
+
+def test_trainings_of_the_quick_profile_are_made_here_one_after_the_other(lab, two_processors):
+    calls = []
+
+    def work(name, seed):
+        calls.append((name, seed))
+        return os.getpid(), seed
+
+    both = [("a", 1), ("a", 2)]
+    assert lab.side_by_side(work, iter(both)) == [(os.getpid(), 1), (os.getpid(), 2)]
+    assert calls == both
+    assert lab.side_by_side(work, []) == []
+
+
+def test_trainings_of_the_full_profile_are_made_side_by_side(tiny_data, tmp_path, two_processors):
+    """In their order, with the weights that each would have here."""
+    source = SimpleNamespace(load=lambda mode, quick, seed: tiny_data)
+    lab = Lab("01_baseline", "full", "synthetic", 3, str(tmp_path / "out"), dataset=source)
+    network = Network(lambda: sign_cnn.build(), recipes(0.1, 0.1, 1e-3, batch=32))
+
+    def work(network, seed):
+        return os.getpid(), lab.trained(network, seed)
+
+    ended = lab.side_by_side(work, [(network, seed) for seed in lab.seeds])
+    assert os.getpid() not in {process for process, _ in ended}
+    assert [trained.seed for _, trained in ended] == [3, 4, 5]
+    for _, trained in ended:
+        kept = lab.trained(network, trained.seed)  # the file is there
+        assert kept.loaded and not trained.loaded
+        for ours, theirs in zip(kept.model.get_weights(), trained.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    lab.out = tmp_path / "here"
+    here = lab.trained(network, 4)
+    for ours, theirs in zip(here.model.get_weights(), ended[1][1].model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_repeats_lie_apart(lab):

@@ -27,7 +27,6 @@ from labkit import runtime
 from labkit.checkpoint import Checkpoint
 from labkit.explore import loops
 from labkit.explore.members import KINDS, Cnn, ExploreError, Member, Mlp, Quantizer, Settings
-from labkit.hwce.parallel import processors
 from labkit.measure import Metric
 
 #: The most members of a block, which a thread trains by itself and a checkpoint is of.
@@ -191,7 +190,7 @@ def train(
         kept = Checkpoint(path, facts | {"members": [asdict(member) for member in part]})
         runs.append(_Run(part, training, validation, settings, history, kept))
     with Progress(len(members) * settings.epochs, on_progress) as progress:
-        _run_all(runs, threads or processors(), progress)
+        _run_all(runs, threads or runtime.processors(), progress)
     return Population(
         members,
         recorded(np.concatenate([run.record for run in runs])),

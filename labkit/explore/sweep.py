@@ -25,9 +25,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 import labkit
-from labkit import runtime
+from labkit import processes, runtime
 from labkit.explore.members import ExploreError
-from labkit.hwce.parallel import processors
 
 _APPLICATION = 0x6C6B7377  # "lksw", which says that a file is one of these
 _SCHEMA = """CREATE TABLE results (
@@ -280,21 +279,9 @@ def _outcomes(
         with _on_cluster(calls, scheduler) as outcomes:
             yield outcomes
     elif jobs > 1 and len(calls) > 1:
-        with _in_processes(calls, jobs) as outcomes:
-            yield outcomes
+        yield (outcome for _, outcome in processes.side_by_side(_outcome, calls, jobs))
     else:
         yield (_outcome(*call) for call in calls)
-
-
-@contextmanager
-def _in_processes(calls: Sequence[tuple], jobs: int) -> Iterator[Iterator[tuple]]:
-    from joblib import Parallel, delayed, parallel_config
-
-    threads = max(1, processors() // jobs)
-    settings = {"backend": "loky", "inner_max_num_threads": threads}
-    with runtime.environment(runtime.thread_settings(threads)), parallel_config(**settings):
-        parallel = Parallel(jobs, return_as="generator_unordered", batch_size=1)
-        yield parallel(delayed(_outcome)(*call) for call in calls)
 
 
 @contextmanager

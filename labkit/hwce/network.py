@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from labkit import runtime
 from labkit.hwce import network_result, operations, tiling
 from labkit.hwce.engine import Result, conv2d
 from labkit.hwce.formats import QFormat
@@ -24,7 +25,7 @@ from labkit.hwce.graph import COMPUTED, IDENTITY, Node, graph
 from labkit.hwce.job import Kernel
 from labkit.hwce.network_result import NetworkResult
 from labkit.hwce.operations import OPERATIONS, Activation
-from labkit.hwce.parallel import each, processors
+from labkit.hwce.parallel import each
 from labkit.hwce.plan import Plan
 from labkit.hwce.windows import Window
 
@@ -69,7 +70,7 @@ def run(
     if unknown:
         raise ValueError(f"the model has no layer {', '.join(sorted(unknown))} to keep.")
     # Each processor takes its part of a batch through the whole network.
-    size = max(1, batch // processors())
+    size = max(1, batch // runtime.processors())
     parts = [images[first : first + size] for first in range(0, len(images), size)]
     done = each(partial(network.run, keep=keep), parts)
     activations = {

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+from labkit import runtime
+
 _thread = threading.local()
-
-
-def processors() -> int:
-    """That this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS, nor on Windows
-        return os.cpu_count() or 1
 
 
 def each(work: Callable, items: Iterable) -> list:
@@ -44,7 +37,7 @@ def blocks(images: int, out: tuple[int, int], pixels: int) -> list[tuple[slice, 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(processors(), "hwce", initializer=_mark)
+    return ThreadPoolExecutor(runtime.processors(), "hwce", initializer=_mark)
 
 
 def _mark() -> None:

@@ -1,0 +1,66 @@
+"""Calls of a function side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+
+from labkit import runtime
+
+#: Processes at a time unless told otherwise: each that trains takes up to a gigabyte.
+MOST = 4
+
+
+def jobs_for(calls: int) -> int:
+    """Processes at a time for so many calls: 1 where this process shares the machine with others.
+
+    No more than there are processors, or threads that `runtime.thread_settings` has left to this
+    process; and `MOST`.
+    """
+    share = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    processors = int(share) if share.isdecimal() and int(share) else runtime.processors()
+    return max(1, min(calls, processors, MOST))
+
+
+def side_by_side(
+    function: Callable, calls: Iterable[tuple], jobs: int, threads: int | None = None
+) -> Iterator[tuple[int, object]]:
+    """Call a function in several processes; what it gives comes back as soon as it is there.
+
+    The function is sent as it is, from a notebook too, with all that it names; its results are
+    sent back. Plain Keras models can be sent, those that tfmot has wrapped cannot. Warnings are
+    given here. The processes stay for the next calls.
+
+    Args:
+        calls: the arguments of each.
+        jobs: processes at a time.
+        threads: of each; this process's share of the processors without.
+
+    Yields:
+        the number of a call, from 0, and its result.
+
+    Raises:
+        Exception: what the first call to fail has raised.
+    """
+    from joblib import Parallel, delayed, parallel_config
+
+    threads = threads or max(1, runtime.processors() // jobs)
+    settings = {"backend": "loky", "inner_max_num_threads": threads}
+    environment = runtime.thread_settings(threads) | {"LABKIT_QUIET": "1"}
+    with runtime.environment(environment), parallel_config(**settings):
+        parallel = Parallel(jobs, return_as="generator_unordered", batch_size=1)
+        called = delayed(_called)
+        for number, result, warned in parallel(
+            called(function, number, call) for number, call in enumerate(calls)
+        ):
+            for message, category, file, line in warned:
+                warnings.warn_explicit(message, category, file, line)
+            yield number, result
+
+
+def _called(function: Callable, number: int, call: tuple) -> tuple[int, object, list[tuple]]:
+    """The number, the result, and the warnings of a call."""
+    with warnings.catch_warnings(record=True) as warned:
+        result = function(*call)
+    return number, result, [(str(w.message), w.category, w.filename, w.lineno) for w in warned]

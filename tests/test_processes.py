@@ -1,0 +1,83 @@
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+from labkit import processes, runtime
+
+BIG = np.arange(2_000_000.0)
+
+
+@pytest.fixture(autouse=True)
+def two_processors(monkeypatch):
+    monkeypatch.setattr(runtime, "processors", lambda: 2)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+
+
+SETTINGS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "LABKIT_QUIET")
+
+
+def facts(number):
+    return os.getpid(), number**2, [os.environ.get(name) for name in SETTINGS]
+
+
+def test_calls_are_made_in_other_processes():
+    _, _, before = facts(0)
+    given = dict(processes.side_by_side(facts, [(number,) for number in range(5)], 2))
+    assert {number: square for number, (_, square, _) in given.items()} == {
+        number: number**2 for number in range(5)
+    }
+    others = {process for process, _, _ in given.values()}
+    assert os.getpid() not in others and 1 <= len(others) <= 2
+    # One thread each of two processors, and no bars among this process's.
+    assert all(settings == ["1", "1", "1"] for _, _, settings in given.values())
+    assert facts(0)[2] == before
+
+
+def test_large_arrays_are_shared_and_not_sent():
+    def looked_at(array):
+        return array.sum(), array.flags.writeable, isinstance(array, np.memmap)
+
+    given = dict(processes.side_by_side(looked_at, [(BIG,), (BIG,)], 2))
+    assert list(given.values()) == [(BIG.sum(), False, True)] * 2
+
+
+def test_what_a_function_of_a_notebook_names_is_sent_with_it():
+    factor = 3
+
+    def scaled(value):
+        return factor * helper(value)
+
+    def helper(value):
+        return value + 1
+
+    assert dict(processes.side_by_side(scaled, [(1,), (2,)], 2)) == {0: 6, 1: 9}
+
+
+def test_warnings_are_given_here():
+    def doubtful(value):
+        warnings.warn(f"{value} is doubtful", RuntimeWarning, stacklevel=1)
+        return value
+
+    with pytest.warns(RuntimeWarning, match="7 is doubtful"):
+        assert dict(processes.side_by_side(doubtful, [(7,), (8,)], 2)) == {0: 7, 1: 8}
+
+
+def test_a_fault_is_raised_here():
+    def fails(value):
+        raise LookupError(f"no {value}")
+
+    with pytest.raises(LookupError, match="no 1"):
+        list(processes.side_by_side(fails, [(1,)], 2))
+
+
+def test_no_more_processes_than_there_is_room_for(monkeypatch):
+    assert [processes.jobs_for(calls) for calls in (0, 1, 2, 9)] == [1, 1, 2, 2]
+    monkeypatch.setattr(runtime, "processors", lambda: 64)
+    assert processes.jobs_for(99) == processes.MOST
+    for share in (1, 2):  # it shares the machine with others already
+        with runtime.environment(runtime.thread_settings(share)):
+            assert processes.jobs_for(99) == share
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "0")  # TensorFlow's word for all of them
+    assert processes.jobs_for(99) == processes.MOST
