@@ -192,6 +192,7 @@ class Lab:
         *,
         reference: Path | None = None,
         harder: datasets.Dataset | None = None,
+        outputs=None,
     ) -> dict[str, float]:
         """Measure a model file on the test images and record the figures in the ledger.
 
@@ -200,13 +201,14 @@ class Lab:
             reference: the float file that it was made from, or itself; with `harder`, the file is
                 also compared with it on that data set's test samples, see `measure.compare`.
             harder: for example from `Dataset.corrupted`.
+            outputs: what the file has made of the test samples, if it has been run already.
 
         Returns:
             the lab's metrics by name (accuracy as a fraction), "bytes", "gzip_bytes",
             "weight_bits", "coded_bits" and "peak_activation_bytes"; and those of the comparison.
         """
         data = self._data_of(model)
-        figures = measure.evaluate(path, data.x_test, data.y_test, self.metrics)
+        figures = measure.evaluate(path, data.x_test, data.y_test, self.metrics, outputs)
         if harder is not None:
             figures |= measure.compare(path, reference or path, harder.x_test, harder.y_test)
         self.record(technique, figures, model, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 
@@ -29,8 +30,9 @@ def side_by_side(
     """Call a function in several processes; what it gives comes back as soon as it is there.
 
     The function is sent as it is, from a notebook too, with all that it names; its results are
-    sent back. Plain Keras models can be sent, those that tfmot has wrapped cannot. Warnings are
-    given here. The processes stay for the next calls.
+    sent back. Plain Keras models can be sent, those that tfmot has wrapped cannot. Arrays of a
+    megabyte and more are written to the temporary folder once, and are read-only over there.
+    Warnings are given here. The processes stay for the next calls; an interrupt ends them.
 
     Args:
         calls: the arguments of each.
@@ -49,7 +51,10 @@ def side_by_side(
     settings = {"backend": "loky", "inner_max_num_threads": threads}
     environment = runtime.thread_settings(threads) | {"LABKIT_QUIET": "1"}
     with runtime.environment(environment), parallel_config(**settings):
-        parallel = Parallel(jobs, return_as="generator_unordered", batch_size=1)
+        # Not in shared memory, where joblib would have them: nobody removes them if all that this
+        # is part of is killed.
+        folder = tempfile.gettempdir()
+        parallel = Parallel(jobs, return_as="generator_unordered", batch_size=1, temp_folder=folder)
         called = delayed(_called)
         for number, result, warned in parallel(
             called(function, number, call) for number, call in enumerate(calls)

@@ -591,8 +591,12 @@ my_guess = predict(
 GRID = {} if full else {"sigmas": (1, 3), "alphas": (0.0, 0.1, 0.3)}
 
 
-def gain_of_sharpening(network, part):
-    """Accuracy over σ and α, the pair that is best on one half, and its gain on the other half."""
+def gain_of_sharpening(name, part, network=None):
+    """Accuracy over σ and α, the pair that is best on one half, and its gain on the other half.
+
+    network: trained now if none is given.
+    """
+    network = network or half_trained(name, part, AFTER)[0]
     table = har_classic.sharpening(functools.partial(network.predict, verbose=0), part.x_test,
                                    part.y_test, har_classic.halves(part.groups_test), **GRID)
     best = table.loc[table["chosen on (%)"].idxmax()]
@@ -603,13 +607,12 @@ def gain_of_sharpening(network, part):
 order = np.random.default_rng(0).permutation(har_classic.FEATURES)
 shuffled = dataclasses.replace(halves["static"], x_train=halves["static"].x_train[:, order],
                                x_test=halves["static"].x_test[:, order])
+calls = {name: (name, halves[name], experts[name, AFTER]) for name in halves}
+calls = {"static, features in random order": ("static", shuffled)} | calls
+ended = dict(zip(calls, lab.side_by_side(gain_of_sharpening, calls.values())))
 tables, rows = {}, {}
-for name, network, part in (
-    ("static", experts["static", AFTER], halves["static"]),
-    ("dynamic", experts["dynamic", AFTER], halves["dynamic"]),
-    ("static, features in random order", half_trained("static", shuffled, AFTER)[0], shuffled),
-):
-    tables[name], best, gain = gain_of_sharpening(network, part)
+for name in ("static", "dynamic", "static, features in random order"):
+    tables[name], best, gain = ended[name]
     rows[name] = {"σ": best["sigma"], "α": best["alpha"], "gain, chosen on (points)":
                   best["chosen on (%)"] - tables[name].query("alpha == 0")["chosen on (%)"].iloc[0],
                   "gain, the other half (points)": gain}
@@ -819,9 +822,9 @@ pd.DataFrame({"as it is (%)": plain, "augmented (%)": augmented}).rename_axis("s
 
 # %%
 others = {"QKeras CNN, float": "po2_float"}
-if full:
-    others |= {"LSTM": "lstm", "base CNN": "base", "base CNN, smaller": "base_small",
-               "residual bidirectional LSTM": "residual_lstm"}
+if full:  # those that take longest first
+    others = {"residual bidirectional LSTM": "residual_lstm", "LSTM": "lstm", "base CNN": "base",
+              "base CNN, smaller": "base_small"} | others
 ended = lab.side_by_side(lab.trained, [(har.NETWORKS[key], SEED) for key in others.values()])
 once = {(name, SEED): one for name, one in zip(others, ended)}
 floats = {}
@@ -1153,18 +1156,22 @@ measure.printed(integers.round({("bytes", "mean"): 0}).astype({("bytes", "mean")
 # ends.
 
 # %%
+def recurrent(model, kind):
+    """The file of a network of a kind, and its outputs for the test windows."""
+    content = post_training.convert(model, kind.replace(" ", "_"), images if kind == "int8" else None,
+                                    batch=1 if kind == "int8" else None)
+    return content, measure.TFLiteModel(content).predict(data.x_test)
+
+
+keys = [(name, kind) for name in ("LSTM", "residual bidirectional LSTM") if (name, SEED) in once
+        for kind in ("float", "dynamic range", "int8")]
+ended = lab.side_by_side(recurrent, [(once[name, SEED].model, kind) for name, kind in keys])
 rows = {}
-for name in ("LSTM", "residual bidirectional LSTM"):
-    if (name, SEED) not in once:
-        continue
-    model = once[name, SEED].model
-    for kind in ("float", "dynamic range", "int8"):
-        content = post_training.convert(model, kind.replace(" ", "_"), images if kind == "int8" else None,
-                                        batch=1 if kind == "int8" else None)
-        path = lab.write(f"sweep/08_{name.replace(' ', '_')}_{kind.replace(' ', '_')}.tflite", content,
-                         hand_in=False)
-        found = lab.measure(kind, path, model=name)
-        rows[name, kind] = {"accuracy (%)": 100 * found["accuracy"], "bytes": found["bytes"]}
+for (name, kind), (content, outputs) in zip(keys, ended):
+    path = lab.write(f"sweep/08_{name.replace(' ', '_')}_{kind.replace(' ', '_')}.tflite", content,
+                     hand_in=False)
+    found = lab.measure(kind, path, model=name, outputs=outputs)
+    rows[name, kind] = {"accuracy (%)": 100 * found["accuracy"], "bytes": found["bytes"]}
 (pd.DataFrame.from_dict(rows, orient="index").rename_axis(["network", "file"]).round(2)
  .astype({"bytes": int}) if rows else "in the full profile")
 

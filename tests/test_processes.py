@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+import tempfile
 import warnings
 
 import numpy as np
@@ -37,10 +40,12 @@ def test_calls_are_made_in_other_processes():
 
 def test_large_arrays_are_shared_and_not_sent():
     def looked_at(array):
-        return array.sum(), array.flags.writeable, isinstance(array, np.memmap)
+        return array.sum(), array.flags.writeable, array.filename
 
     given = dict(processes.side_by_side(looked_at, [(BIG,), (BIG,)], 2))
-    assert list(given.values()) == [(BIG.sum(), False, True)] * 2
+    (total, writeable, file), other = given.values()
+    assert (total, writeable) == (BIG.sum(), False) and other == (total, writeable, file)
+    assert file.startswith(tempfile.gettempdir())  # and not where nobody would look for it
 
 
 def test_what_a_function_of_a_notebook_names_is_sent_with_it():
@@ -57,10 +62,11 @@ def test_what_a_function_of_a_notebook_names_is_sent_with_it():
 
 def test_warnings_are_given_here():
     def doubtful(value):
-        warnings.warn(f"{value} is doubtful", RuntimeWarning, stacklevel=1)
+        if value > 7:
+            warnings.warn(f"{value} is doubtful", RuntimeWarning, stacklevel=1)
         return value
 
-    with pytest.warns(RuntimeWarning, match="7 is doubtful"):
+    with pytest.warns(RuntimeWarning, match="8 is doubtful"):
         assert dict(processes.side_by_side(doubtful, [(7,), (8,)], 2)) == {0: 7, 1: 8}
 
 
@@ -81,3 +87,35 @@ def test_no_more_processes_than_there_is_room_for(monkeypatch):
             assert processes.jobs_for(99) == share
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "0")  # TensorFlow's word for all of them
     assert processes.jobs_for(99) == processes.MOST
+
+
+INTERRUPTED = """
+import _thread, pathlib, sys, threading, time
+from labkit import processes
+
+folder = pathlib.Path(sys.argv[1])
+
+def slow(number):
+    (folder / str(number)).touch()
+    time.sleep(300)
+
+def interrupt():
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.1)
+    _thread.interrupt_main()
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    list(processes.side_by_side(slow, [(number,) for number in range(3)], 2))
+except KeyboardInterrupt:
+    print("interrupted")
+print(list(processes.side_by_side(abs, [(-1,)], 1)))
+"""
+
+
+def test_an_interrupt_ends_what_is_under_way(tmp_path):
+    """And the next calls are made as ever."""
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (ran.returncode, ran.stdout) == (0, "interrupted\n[(0, 1)]\n"), ran
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]

@@ -52,7 +52,7 @@ def _parts(samples) -> tuple:
 
 
 def evaluate(
-    source: str | Path | bytes, x, y, metrics: Sequence[Metric] = (ACCURACY,)
+    source: str | Path | bytes, x, y, metrics: Sequence[Metric] = (ACCURACY,), outputs=None
 ) -> dict[str, float]:
     """The figures that the ledger keeps of a model file.
 
@@ -61,6 +61,8 @@ def evaluate(
         x: float (N, ...), the test samples; of several inputs a dictionary by name, or a tuple.
         y: their targets, as the metrics take them, for example integer (N,).
         metrics: of the outputs; the file is run once for all of them.
+        outputs: what the file has made of x already, from `TFLiteModel.predict`; it is not run
+            again then.
 
     Returns:
         each metric by its name (accuracy as a fraction), "bytes", "gzip_bytes", "weight_bits" (as
@@ -71,7 +73,8 @@ def evaluate(
         ValueError: x and y do not fit each other or the model.
         ModelFileError: not a model, or damaged.
     """
-    outputs = _outputs(source, x, y)
+    if outputs is None:
+        outputs = _outputs(source, x, y)
     measured, found = size(source), inspect(source)
     return {
         **{metric.name: float(metric.compute(y, outputs)) for metric in metrics},

@@ -42,6 +42,19 @@ def test_a_command_runs_and_says_what_it_printed(backend):
 
 
 @every_backend
+def test_a_lab_may_train_side_by_side_in_it(backend):
+    code = (
+        "import os, numpy as np\nfrom labkit import processes\n"
+        "big, folder = np.ones((2000, 300)), os.environ['TMPDIR']\n"
+        "def work(number): return float(number * big.sum()), big.filename.startswith(folder)\n"
+        "print(sorted(processes.side_by_side(work, [(1,), (2,)], 2)))"
+    )
+    ended = run(code, backend, memory_mb=1000)
+    assert (ended.status, ended.code) == ("ended", 0), ended
+    assert ended.output.strip() == "[(0, (600000.0, True)), (1, (1200000.0, True))]"
+
+
+@every_backend
 @pytest.mark.parametrize(
     ("code", "limits", "status"),
     [
