@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -145,8 +145,10 @@ class Lab:
         recipe, facts = network.RECIPES[self.profile], getattr(network, "facts", {})
         return training.fitted(self.out, network.build(), self.dataset, recipe, seed, **facts)
 
-    def side_by_side(self, work: Callable, calls: Iterable[tuple]) -> list:
-        """What a function gives for each of several arguments, in their order.
+    def side_by_side(
+        self, work: Callable, calls: Mapping[Hashable, tuple] | Iterable[tuple]
+    ) -> dict:
+        """What a function gives for each of several arguments, by their names.
 
         The full profile makes several calls at a time, each in a process of its own, where there
         are several processors: most trainings of the course's networks cannot keep two busy. All
@@ -156,23 +158,27 @@ class Lab:
             work: sets the seed of what it draws, as `trained` and `training.fit` do, and changes
                 neither its arguments nor anything outside; see `processes.side_by_side` for what
                 it may give.
-            calls: its arguments, for example a network and a seed.
+            calls: its arguments, for example a network and a seed, by any name; without names, the
+                arguments themselves are the names.
+
+        Returns:
+            the results by name, in the order of the calls.
         """
-        calls = list(calls)
+        calls = dict(calls) if isinstance(calls, Mapping) else {call: call for call in calls}
         jobs = 1 if self.profile == "quick" else processes.jobs_for(len(calls))
         if jobs == 1:
-            return [work(*call) for call in calls]
+            return {name: work(*call) for name, call in calls.items()}
         # 1 after `runtime.one_thread_an_operation`, else 0.
         threads = tf.config.threading.get_intra_op_parallelism_threads() or None
         given = dict(
             tqdm(
-                processes.side_by_side(work, calls, jobs, threads),
+                processes.side_by_side(work, calls.values(), jobs, threads),
                 total=len(calls),
                 leave=False,
                 disable=not runtime.interactive(),
             )
         )
-        return [given[number] for number in range(len(calls))]
+        return {name: given[number] for number, name in enumerate(calls)}
 
     def judge_on(self, model: str, data: datasets.Dataset) -> None:
         """Measure the files of a model on another data set than the lab's; its rows say so.

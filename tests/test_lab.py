@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from labkit import checks, measure, runtime
+from labkit import checks, measure, processes, runtime
 from labkit.compress import post_training
 from labkit.datasets import Dataset, sign_mnist
 from labkit.errors import LabkitError
@@ -47,6 +47,7 @@ def test_seeds_of_the_profiles(lab, tmp_path):
 @pytest.fixture
 def two_processors(monkeypatch):
     monkeypatch.setattr(runtime, "processors", lambda: 2)
+    monkeypatch.setattr(processes, "EACH", 1)  # there is room
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
 
 
@@ -58,9 +59,11 @@ def test_trainings_of_the_quick_profile_are_made_here_one_after_the_other(lab, t
         return os.getpid(), seed
 
     both = [("a", 1), ("a", 2)]
-    assert lab.side_by_side(work, iter(both)) == [(os.getpid(), 1), (os.getpid(), 2)]
+    here = os.getpid()
+    assert lab.side_by_side(work, iter(both)) == {("a", 1): (here, 1), ("a", 2): (here, 2)}
     assert calls == both
-    assert lab.side_by_side(work, []) == []
+    assert lab.side_by_side(work, {"first": ("b", 3)}) == {"first": (here, 3)}
+    assert lab.side_by_side(work, {}) == lab.side_by_side(work, []) == {}
 
 
 def test_trainings_of_the_full_profile_are_made_side_by_side(tiny_data, tmp_path, two_processors):
@@ -72,17 +75,17 @@ def test_trainings_of_the_full_profile_are_made_side_by_side(tiny_data, tmp_path
     def work(network, seed):
         return os.getpid(), lab.trained(network, seed)
 
-    ended = lab.side_by_side(work, [(network, seed) for seed in lab.seeds])
-    assert os.getpid() not in {process for process, _ in ended}
-    assert [trained.seed for _, trained in ended] == [3, 4, 5]
-    for _, trained in ended:
+    ended = lab.side_by_side(work, {seed: (network, seed) for seed in lab.seeds})
+    assert os.getpid() not in {process for process, _ in ended.values()}
+    assert list(ended) == list(lab.seeds) == [trained.seed for _, trained in ended.values()]
+    for _, trained in ended.values():
         kept = lab.trained(network, trained.seed)  # the file is there
         assert kept.loaded and not trained.loaded
         for ours, theirs in zip(kept.model.get_weights(), trained.model.get_weights(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     lab.out = tmp_path / "here"
     here = lab.trained(network, 4)
-    for ours, theirs in zip(here.model.get_weights(), ended[1][1].model.get_weights(), strict=True):
+    for ours, theirs in zip(here.model.get_weights(), ended[4][1].model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 

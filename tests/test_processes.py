@@ -3,8 +3,10 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from labkit import processes, runtime
@@ -12,8 +14,14 @@ from labkit import processes, runtime
 BIG = np.arange(2_000_000.0)
 
 
+def has_room(monkeypatch, count):
+    memory = SimpleNamespace(available=count * processes.EACH)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+
+
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch):
+    has_room(monkeypatch, 100)
     monkeypatch.setattr(runtime, "processors", lambda: 2)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
 
@@ -81,12 +89,15 @@ def test_a_fault_is_raised_here():
 def test_no_more_processes_than_there_is_room_for(monkeypatch):
     assert [processes.jobs_for(calls) for calls in (0, 1, 2, 9)] == [1, 1, 2, 2]
     monkeypatch.setattr(runtime, "processors", lambda: 64)
-    assert processes.jobs_for(99) == processes.MOST
+    assert processes.jobs_for(99) == 64
     for share in (1, 2):  # it shares the machine with others already
         with runtime.environment(runtime.thread_settings(share)):
             assert processes.jobs_for(99) == share
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "0")  # TensorFlow's word for all of them
-    assert processes.jobs_for(99) == processes.MOST
+    assert processes.jobs_for(99) == 64
+    for room, jobs in ((3.9, 3), (0.5, 1)):
+        has_room(monkeypatch, room)
+        assert processes.jobs_for(99) == jobs
 
 
 INTERRUPTED = """
