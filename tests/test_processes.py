@@ -101,9 +101,10 @@ def test_no_more_processes_than_there_is_room_for(monkeypatch):
 
 
 INTERRUPTED = """
-import _thread, pathlib, sys, threading, time
+import _thread, pathlib, signal, sys, threading, time
 from labkit import processes
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 folder = pathlib.Path(sys.argv[1])
 
 def slow(number):
