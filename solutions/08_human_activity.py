@@ -540,6 +540,7 @@ halves = {name: har_classic.part(features, dynamic=name == "dynamic") for name i
 if not full:
     halves = {name: half.subset(400, 150) for name, half in halves.items()}
 AS_PUBLISHED = training.Recipe({"quick": 3, "full": 8}[PROFILE], 1e-3, batch=32, loss="mse")
+AFTER, BEFORE = "after the softmax", "before the dense layer"
 
 
 def half_trained(name, part, place):
@@ -551,7 +552,6 @@ def half_trained(name, part, place):
     return network, training.fit(network, (part.x_train, wanted), AS_PUBLISHED, SEED)
 
 
-AFTER, BEFORE = "after the softmax", "before the dense layer"
 # Trainings that do not wait for each other run side by side in the full profile.
 ended = lab.side_by_side(half_trained, {
     (name, place): (name, part, place) for name, part in halves.items() for place in (AFTER, BEFORE)
@@ -1329,6 +1329,8 @@ my_guess = predict(
 # %%
 SHORT = har.NETWORKS["light"].RECIPES[PROFILE].but(
     epochs={"quick": 1, "full": 5}[PROFILE], learning_rate=1e-3)
+
+
 def pruned_by(seed, sparsity, by):
     """Accuracies of the light network, pruned at once, and after a short training."""
     at_once = pruning.masked(lights[seed], pruning.layer_masks(lights[seed], sparsity, by))
@@ -1342,7 +1344,7 @@ def pruned_by(seed, sparsity, by):
 ended = lab.side_by_side(pruned_by, itertools.product(
     lab.seeds, (0.8, 0.9) if full else (0.9,), ("magnitude", "lookahead")))
 looked = pd.DataFrame(ended.values()).pivot_table(index="sparsity (%)", columns="by",
-                                        values=["at once (%)", "and trained (%)"][: 1 + full])
+                                                  values=["at once (%)", "and trained (%)"][: 1 + full])
 at_once = looked["at once (%)"].loc[90]
 gap = at_once["lookahead"] - at_once["magnitude"]
 reveal("look-ahead", my_guess,

@@ -379,7 +379,8 @@ pd.DataFrame({
 # epochs, without quantisation.
 
 # %%
-MODES = {"int8": "int8", "dynamic range": "dynamic_range", "float16": "float16", "16x8": "int16x8"}
+INT8 = {"int8": "int8"}
+MODES = INT8 | {"dynamic range": "dynamic_range", "float16": "float16", "16x8": "int16x8"}
 MORE = {"epochs": {"quick": 0.25, "full": 2}[PROFILE], "rate": 2e-4}
 images = {name: task.representative(300 if full else 100, seed=SEED) for name, task in tasks.items()}
 
@@ -405,7 +406,7 @@ def run(contents, name):
 def with_and_without_training(name, seed):
     """Files of a network after its training and after so many more epochs, and their outputs."""
     every = full and (name == CAT_DOG or seed == SEED)
-    contents = quantized(floats[name, seed], name, MODES if every else {"int8": "int8"})
+    contents = quantized(floats[name, seed], name, MODES if every else INT8)
     if full:
         longer = fitted(graph.copy_of(floats[name, seed]), tasks[name], **MORE, seed=seed)
         contents |= {"QAT int8": qat(floats[name, seed], name, seed),
@@ -735,9 +736,8 @@ def keeping(network, task=CAT_DOG, seed=SEED, only=None):
 
 
 files = {"16 clusters": post_training.convert(shared[16], "float")}
-files |= {f"16 clusters, {technique}": post_training.convert(
-    shared[16], mode, images[CAT_DOG] if "int" in mode else None)
-    for technique, mode in MODES.items() if full or technique == "int8"}
+files |= {f"16 clusters, {technique}": content for technique, content in quantized(
+    shared[16], CAT_DOG, MODES if full else INT8).items()}
 if full:
     files |= lab.side_by_side(lambda train: train(shared[16], CAT_DOG),
                               {"16 clusters, QAT int8": (qat,), "16 clusters, CQAT int8": (keeping,)})

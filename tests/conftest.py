@@ -22,6 +22,16 @@ def _own_cache(tmp_path_factory, monkeypatch):
         monkeypatch.setenv("LABKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture
+def two_processors(monkeypatch):
+    """Two processors with room in memory for what they do, and nobody to share them with."""
+    from labkit import processes, runtime
+
+    monkeypatch.setattr(runtime, "processors", lambda: 2)
+    monkeypatch.setattr(processes, "EACH", 1)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def tiny_data() -> Dataset:
     """48 training and 24 test images, drawn."""

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from labkit import checks, measure, processes, runtime
+from labkit import checks, measure, runtime
 from labkit.compress import post_training
 from labkit.datasets import Dataset, sign_mnist
 from labkit.errors import LabkitError
@@ -42,13 +42,6 @@ def test_unknown_parameters_are_named(tmp_path):
 def test_seeds_of_the_profiles(lab, tmp_path):
     assert lab.seeds == (0,)
     assert Lab("02_x", "full", "synthetic", 4, str(tmp_path)).seeds == (4, 5, 6)
-
-
-@pytest.fixture
-def two_processors(monkeypatch):
-    monkeypatch.setattr(runtime, "processors", lambda: 2)
-    monkeypatch.setattr(processes, "EACH", 1)  # there is room
-    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
 
 
 def test_trainings_of_the_quick_profile_are_made_here_one_after_the_other(lab, two_processors):

@@ -38,10 +38,14 @@ def accuracy(source: str | Path | bytes, x: np.ndarray, y: np.ndarray, threads: 
 
 def _outputs(source, x, y, threads: int = 2):
     """What a file makes of samples, once it is clear that there are as many targets."""
+    _as_many(x, y)
+    return TFLiteModel(source, threads=threads).predict(x)
+
+
+def _as_many(x, y, name: str = "x") -> None:
     counts = {len(part) for part in (*_parts(x), *_parts(y))}
     if len(counts) != 1:
-        raise ValueError(f"x and y have {sorted(counts)} samples, expected as many of each.")
-    return TFLiteModel(source, threads=threads).predict(x)
+        raise ValueError(f"{name} and y have {sorted(counts)} samples, expected as many of each.")
 
 
 def _parts(samples) -> tuple:
@@ -75,6 +79,8 @@ def evaluate(
     """
     if outputs is None:
         outputs = _outputs(source, x, y)
+    else:
+        _as_many(outputs, y, "the outputs")
     measured, found = size(source), inspect(source)
     return {
         **{metric.name: float(metric.compute(y, outputs)) for metric in metrics},

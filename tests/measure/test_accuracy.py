@@ -61,6 +61,8 @@ def test_outputs_that_are_there_are_not_computed_again(model_files, images):
     found = measure.evaluate(model_files["int8"], images, y, outputs=np.eye(3)[y])
     computed = measure.evaluate(model_files["int8"], images, y)
     assert found == computed | {"accuracy": 1.0} and computed["accuracy"] < 1
+    with pytest.raises(ValueError, match="the outputs and y have"):
+        measure.evaluate(model_files["int8"], images, y, outputs=np.eye(3))
 
 
 def test_latency_reports_median_quartiles_and_how(model_files, images):
