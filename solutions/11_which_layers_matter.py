@@ -380,7 +380,7 @@ pd.DataFrame({
 
 # %%
 INT8 = {"int8": "int8"}
-MODES = INT8 | {"dynamic range": "dynamic_range", "float16": "float16", "16x8": "int16x8"}
+MODES = {"int8": "int8", "dynamic range": "dynamic_range", "float16": "float16", "16x8": "int16x8"}
 MORE = {"epochs": {"quick": 0.25, "full": 2}[PROFILE], "rate": 2e-4}
 images = {name: task.representative(300 if full else 100, seed=SEED) for name, task in tasks.items()}
 
@@ -1551,10 +1551,10 @@ def units_of(design):
     return units_that_fit(budget - GRAPH_BYTES, filters, 8)
 
 
-def designed(design, name, seed, epochs=TRAIN_ON["epochs"]):
-    """A network cut down to a design and trained; and its int8 file."""
+def designed(design, name, seed, epochs=None):
+    """A network cut down to a design and trained, for other epochs if told; and its int8 file."""
     small = cut(floats[name, seed], DESIGNS[design][1], units_of(design))
-    small = fitted(small, tasks[name], **TRAIN_ON | {"epochs": epochs}, seed=seed)
+    small = fitted(small, tasks[name], **TRAIN_ON | ({"epochs": epochs} if epochs else {}), seed=seed)
     return small, minimal.without_names(qat(small, name, seed))
 
 

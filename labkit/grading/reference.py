@@ -101,7 +101,7 @@ def main() -> None:
 
     found = {}
     for lab, asked in json.load(sys.stdin).items():
-        namespace = _namespace(asked["cells"])
+        namespace = _namespace(lab, asked["cells"])
         found[lab] = {e["name"]: _cases(lab, e, namespace) for e in asked["exercises"]}
     print("\n" + json.dumps(found))
 
@@ -125,10 +125,17 @@ def _cases(lab: str, exercise: dict, namespace: dict) -> dict:
     return {"inputs": inputs, "code": exercise["code"], "expected": expected}
 
 
-def _namespace(cells: list[str]) -> dict:
+def _namespace(lab: str, cells: list[str]) -> dict:
     namespace: dict = {"__name__": "__main__"}
-    for cell in cells:
-        exec(compile(definitions(cell), "<solution>", "exec"), namespace)
+    for number, cell in enumerate(cells, 1):
+        try:
+            exec(compile(definitions(cell), "<solution>", "exec"), namespace)
+        except Exception as error:
+            sys.exit(
+                f"lab {lab}: code cell {number}: {type(error).__name__}: {error}; only imports, "
+                "functions, classes and literal constants are executed here: what a default, a "
+                "decorator or a base class names has to be one of these"
+            )
     return namespace
 
 

@@ -60,3 +60,13 @@ def test_stubs_are_not_filled_in(rehearsal_lab, assignment):
     exec(blank.source, namespace)
     found = answers.one(cases["step"].code, plain.decode(cases["step"].inputs[0]), namespace)
     assert found == {"error": answers.NOT_FILLED_IN}
+
+
+def test_a_definition_that_stands_on_a_computed_value_is_told_by_lab_and_cell(
+    rehearsal_lab, assignment
+):
+    found = asked(rehearsal_lab, assignment)
+    found.cells.append("BASE = {1: 2}\nBOTH = BASE | {3: 4}\n\ndef helper(modes=BOTH): ...")
+    where = rf"lab 90_rehearsal: code cell {len(found.cells)}: .*'BOTH' is not defined"
+    with pytest.raises(reference.GradingError, match=where):
+        reference.make({"90_rehearsal": found}, SECRET)
