@@ -753,7 +753,7 @@ whole = pd.DataFrame({"here (%)": 100 * pd.Series(whole)})
 playground = measure.published("10", "pytorch-playground").set_index("technique")["value"]
 whole["pytorch-playground (%)"] = [playground.get(name, playground.get(f"{name}, static, powers of two"))
                                    for name in whole.index]
-print(f"{len(static.source.x_val):,} images; least error a layer, nearest")
+print(f"{len(static.source.x_val):,} images; least error per layer, nearest")
 whole.round(1)
 
 # %% [markdown]
@@ -1015,24 +1015,32 @@ def schedule(way, seed, plan, epochs=EPOCHS, **more):
 WAYS = ("lock", "train", "all at once", "gradual") if full else ("lock", "train")
 CONTROL = "float, then rounded"
 plans = {"float": None} | {resolution: small_plan(resolution) for resolution in GRID}
-reached = {(bits, "static", SEED): quantizer.accuracy(plan, source=tests)
+
+
+def run_of(plan, way, seed=SEED, epochs=EPOCHS, more=None):
+    """A run, and how many of the test images (%) are read with what it ends with."""
+    run = quantizer.run(plan, schedule(way, seed, plan, epochs, **(more or {})))
+    return run, 100 * quantizer.accuracy(plan, weights=run.weights, source=tests)
+
+
+reached = {(bits, "static", SEED): 100 * quantizer.accuracy(plan, source=tests)
            for bits, plan in plans.items()}
 runs = {}
-for seed in lab.seeds:
-    trained_on = quantizer.run(None, schedule("train", seed, None)).weights  # in float
+of_way = {(bits, way, seed): (plans[bits], way, seed)
+          for seed in lab.seeds for bits in GRID for way in WAYS}
+for (bits, way, seed), (run, accuracy) in lab.side_by_side(run_of, of_way).items():
+    runs[bits, way, seed], reached[bits, way, seed] = run, accuracy
+in_float = {seed: (None, "train", seed) for seed in lab.seeds}
+for seed, (run, _) in lab.side_by_side(run_of, in_float).items():
     for bits, plan in plans.items():
-        reached[bits, CONTROL, seed] = quantizer.accuracy(plan, weights=trained_on, source=tests)
-    for bits, way in [(bits, way) for bits in GRID for way in WAYS]:
-        run = runs[bits, way, seed] = quantizer.run(plans[bits], schedule(way, seed, plans[bits]))
-        reached[bits, way, seed] = quantizer.accuracy(
-            plans[bits], weights=run.weights, source=tests)
+        reached[bits, CONTROL, seed] = 100 * quantizer.accuracy(plan, weights=run.weights, source=tests)
 for (bits, way, seed), accuracy in reached.items():
     if bits != "float":
-        lab.record(f"{bits}, {way}, msb per layer", {"accuracy": accuracy}, model=SMALL, seed=seed)
+        lab.record(f"{bits}, {way}, msb per layer", {"accuracy": accuracy / 100}, model=SMALL, seed=seed)
 
 # %%
 COLUMNS = ("static", CONTROL, *WAYS)
-by_seed = 100 * pd.Series(reached).rename_axis(["bits", "way", "seed"])
+by_seed = pd.Series(reached).rename_axis(["bits", "way", "seed"])
 base = by_seed["float", "static", SEED]
 mean = by_seed.groupby(["bits", "way"]).mean().unstack()[list(COLUMNS)].loc[["float", *GRID]]
 spread = by_seed.groupby(["bits", "way"]).std().unstack()[list(COLUMNS)].loc[["float", *GRID]]
@@ -1081,21 +1089,13 @@ plots.show(
 
 # %%
 side = {}
-
-
-def side_run(name, plan, *arguments, **more):
-    """Quantise and lock once; notes the accuracy on the test images, gives the history."""
-    run = quantizer.run(plan, schedule("lock", SEED, plan, *arguments, **more))
-    side[name] = 100 * quantizer.accuracy(plan, weights=run.weights, source=tests)
-    return run.history
-
-
 if full:
-    four = plans["4:4:4"]
     side["4:4:4", "from the input on"] = by_seed["4:4:4", "lock", SEED]
-    for order in ("backward", "random"):
-        side_run(("4:4:4", order), four, order=order)
-    side_run(("4:4:4", "from the input on, relaxed"), four, relax=True)
+    options = {"backward": {"order": "backward"}, "random": {"order": "random"},
+               "from the input on, relaxed": {"relax": True}}
+    locked = lab.side_by_side(run_of, {("4:4:4", name): (plans["4:4:4"], "lock", SEED, EPOCHS, changed)
+                                       for name, changed in options.items()})
+    side |= {name: accuracy for name, (_, accuracy) in locked.items()}
     display((base - pd.Series(side)).rename("lost (points)").round(2).to_frame())
 
 # %% [markdown]
@@ -1108,19 +1108,23 @@ if full:
 
 # %%
 if full:
-    lengths, curves = {}, {}
+    asked = [(resolution, "one msb", epochs) for resolution in ("8:8:8", "8:6:6") for epochs in (EPOCHS, LONGER)]
+    asked += [("8:6:6", choice, EPOCHS) for choice in (95, 98, 99.9)]
+    found = lab.side_by_side(run_of, {
+        (resolution, choice, epochs): (small_plan(resolution, choice, "floor"), "lock", SEED, epochs)
+        for resolution, choice, epochs in asked})
     for resolution in ("8:8:8", "8:6:6"):
         plan = small_plan(resolution, "one msb", "floor")
         side[resolution, "one msb, down, static"] = 100 * quantizer.accuracy(plan, source=tests)
-        for epochs in (EPOCHS, LONGER):
-            name = f"one msb, down, {epochs} a level"
-            lengths[f"{resolution}, {epochs}"] = side_run((resolution, name), plan, epochs)
-    curves["one msb"] = lengths[f"8:6:6, {EPOCHS}"]
-    for percentile in (95, 98, 99.9):
-        name = f"{percentile} % a layer"
-        curves[name] = side_run(("8:6:6", f"{name}, down, {EPOCHS} a level"),
-                                small_plan("8:6:6", percentile, "floor"))
-    side["8:6:6", f"least error a layer, nearest, {EPOCHS} a level"] = by_seed["8:6:6", "lock", SEED]
+    lengths, curves = {}, {}
+    for (resolution, choice, epochs), (run, accuracy) in found.items():
+        name = choice if choice == "one msb" else f"{choice} % per layer"
+        side[resolution, f"{name}, down, {epochs} per level"] = accuracy
+        if choice == "one msb":
+            lengths[f"{resolution}, {epochs}"] = run.history
+        if (resolution, epochs) == ("8:6:6", EPOCHS):
+            curves[name] = run.history
+    side["8:6:6", f"least error per layer, nearest, {EPOCHS} per level"] = by_seed["8:6:6", "lock", SEED]
     for shown, alt in (
         (lengths, "One msb, rounded down, quantise and lock: accuracy over the quantised levels at 8:8:8 "
          "and 8:6:6 with two lengths of training. fire2, fire4, fire6 and fire8 cost most, and fire8's "
@@ -1184,7 +1188,7 @@ with check(
 # %%
 my_guess = predict(
     "four bits",
-    "4:4:4 as in the thesis, 98 % a layer, rounded down. How much of float's gradient is left at conv1, "
+    "4:4:4 as in the thesis, 98 % per layer, rounded down. How much of float's gradient is left at conv1, "
     "and in the last modules?",
     choices=["next to nothing in both", "little at conv1, far more in the last", "as much in both"],
     answer=None,
@@ -1193,20 +1197,20 @@ my_guess = predict(
 # %%
 FOUR = {
     "one msb, down": ("one msb", "floor"),
-    "98 % a layer, down (the thesis)": ("98 %", "floor"),
+    "98 % per layer, down (the thesis)": ("98 %", "floor"),
     "one msb, nearest": ("one msb", "nearest"),
-    "98 % a layer, nearest": ("98 %", "nearest"),
-    "99.9 % a layer, nearest": ("99.9 %", "nearest"),
-    "least error a layer, nearest": ("least error", "nearest"),
+    "98 % per layer, nearest": ("98 %", "nearest"),
+    "99.9 % per layer, nearest": ("99.9 %", "nearest"),
+    "least error per layer, nearest": ("least error", "nearest"),
 }
-THESIS = "98 % a layer, down (the thesis)"
+THESIS, LEAST = "98 % per layer, down (the thesis)", "least error per layer, nearest"
 signals = {"float": of_float}
 for way, (choice, mode) in FOUR.items():
     signals[way] = quantizer.signals(few, their_classes, small_plan("4:4:4", choice, mode))
 zeros, quiet, gradients = (short(pd.DataFrame({way: table[column] for way, table in signals.items()}))
                            for column in ("zeros (%)", "silent (%)", "gradient"))
 plots.show(
-    plots.lines(zeros.drop(columns=["98 % a layer, nearest", "99.9 % a layer, nearest"]),
+    plots.lines(zeros.drop(columns=["98 % per layer, nearest", "99.9 % per layer, nearest"]),
                 x="convolution", y="outputs that ReLU makes zero (%)"),
     alt="Share of each convolution's outputs that are not above zero, a line per way: rounded down it "
     "rises with the depth, unevenly, to 100 % in fire9; rounded to the nearest it stays above that of the "
@@ -1214,11 +1218,11 @@ plots.show(
 )
 left = gradients.div(gradients["float"], axis=0).drop(columns="float")
 plots.show(
-    plots.lines(np.log10(left.drop(columns=["98 % a layer, nearest", "99.9 % a layer, nearest"])
+    plots.lines(np.log10(left.drop(columns=["98 % per layer, nearest", "99.9 % per layer, nearest"])
                          .clip(lower=1e-8)), x="convolution",
                 y="log₁₀ of the gradient, ÷ float (none: −8)", levels=[0]),
     alt="Size of the loss's gradient at each kernel over that of the float network, in powers of ten. "
-    "With one msb rounded down there is none, drawn at −8, at any kernel but conv10. With 98 % a layer "
+    "With one msb rounded down there is none, drawn at −8, at any kernel but conv10. With 98 % per layer "
     "rounded down it is three powers too small at conv1, some two from fire3 to fire5, one in fire7, and "
     "near float's in fire8; fire9 has none here, either. Rounded to the nearest it is about as large as in "
     "float, or up to twenty times larger.",
@@ -1258,37 +1262,28 @@ pd.DataFrame.from_dict(rows, orient="index").round(3).rename_axis("kernel of fir
 # So let us do both: train longer, and find out which part of the cure matters most.
 
 # %%
-histories, table, final = {}, {}, {}
+asked = {(bits, LEAST, LONGER): (small_plan(bits), "train", SEED, LONGER) for bits in ("6:6:6", "4:4:4")}
 if full:
-    for way, (choice, mode) in FOUR.items():
-        plan = small_plan("4:4:4", choice, mode)
-        run = (runs["4:4:4", "train", SEED] if way.startswith("least")
-               else quantizer.run(plan, schedule("train", SEED, plan)))
-        histories[way] = run.history
-        table[way, EPOCHS] = quantizer.accuracy(plan, weights=run.weights, source=tests)
-LONG = {"6:6:6": ("least error", "nearest"), "4:4:4": ("least error", "nearest")}
-for resolution, (choice, mode) in LONG.items():
-    plan = small_plan(resolution, choice, mode)
-    run = quantizer.run(plan, schedule("train", SEED, plan, LONGER))
-    final[resolution] = run.model
-    if resolution == "4:4:4":
-        histories[f"least error, nearest, {LONGER} epochs a level"] = run.history
-        table["least error a layer, nearest", LONGER] = quantizer.accuracy(
-            plan, weights=run.weights, source=tests)
+    plans_of_four = {way: small_plan("4:4:4", *how) for way, how in FOUR.items()}
+    asked |= {("4:4:4", way, EPOCHS): (plan, "train") for way, plan in plans_of_four.items() if way != LEAST}
+    asked["4:4:4", THESIS, LONGER] = (plans_of_four[THESIS], "train", SEED, LONGER)
+trained_through = lab.side_by_side(run_of, asked)
 if full:
-    plan = small_plan("4:4:4", *FOUR[THESIS])
-    run = quantizer.run(plan, schedule("train", SEED, plan, LONGER))
-    histories[f"98 %, down, {LONGER} epochs a level"] = run.history
-    table[THESIS, LONGER] = quantizer.accuracy(plan, weights=run.weights, source=tests)
-shown = [name for name in histories if "one msb" not in name and "99.9" not in name]
+    trained_through["4:4:4", LEAST, EPOCHS] = runs["4:4:4", "train", SEED], by_seed["4:4:4", "train", SEED]
+final = {bits: trained_through[bits, LEAST, LONGER][0].model for bits in ("6:6:6", "4:4:4")}
+of_four = {(way, epochs): got for (bits, way, epochs), got in trained_through.items() if bits == "4:4:4"}
+shown = {f"{way}, {epochs} epochs per level": of_four[way, epochs][0].history
+         for way in FOUR for epochs in (EPOCHS, LONGER)
+         if (way, epochs) in of_four and "one msb" not in way and "99.9" not in way}
 plots.show(
-    plots.phases({name: histories[name] for name in shown}, names, held_float),
+    plots.phases(shown, names, held_float),
     alt="4:4:4 by quantise-while-train, a line per way and length. Rounded to the nearest all end between "
-    "71 and 76 % of the held-out images. Rounded down with 98 % a layer both lengths fall to 10 % with "
+    "71 and 76 % of the held-out images. Rounded down with 98 % per layer both lengths fall to 10 % with "
     "fire2, recover to 19 and 25 % by fire3, and read 8 to 15 % from fire4 on; after the training of a "
     "level the longer one reads six to ten points more up to fire3.",
 )
-measure.printed((100 * pd.Series(table)).unstack().rename_axis(columns="epochs per level"), 1)
+table = pd.Series({name: accuracy for name, (_, accuracy) in of_four.items()})
+measure.printed(table.unstack().rename_axis(columns="epochs per level"), 1)
 
 # %% [markdown]
 # The rounding matters most. Rounded down with 98 % per layer, the network guesses from fire4 on, with four
@@ -1493,7 +1488,7 @@ measure.printed(pd.DataFrame({name: pd.Series(column, dtype=object) for name, co
 costs = {name: report.table.dropna(subset=["MACs"]).set_index("layer")["cycles"]
          for name, report in reports.items() if "words" not in name}
 plots.show(
-    plots.lines(short(pd.DataFrame(costs)) / 1000, x="convolution", y="thousand cycles an image"),
+    plots.lines(short(pd.DataFrame(costs)) / 1000, x="convolution", y="thousand cycles per image"),
     alt="Cycles of each convolution with 16-, 8- and 4-bit weights: in the 3×3 convolutions 8 bits take "
     "most and 4 bits least; the 1×1 ones, on the cores, take the same with all.",
 )
@@ -1606,7 +1601,7 @@ for resolution, way in [("8:8:8", "lock, one msb"), ("8:6:6", "lock, one msb"), 
         key = f"{name}, {epochs} epochs per level"
         row[f"thesis, {epochs}"] = thesis["float"] - thesis[key] if key in thesis else np.nan
     for epochs in (EPOCHS, LONGER):
-        ours = side.get((resolution, f"one msb, down, {epochs} a level"), np.nan)
+        ours = side.get((resolution, f"one msb, down, {epochs} per level"), np.nan)
         row[f"here, {epochs}"] = base - ours if way.endswith("one msb") else np.nan
     if resolution in lost.index and not way.endswith("one msb"):
         row[f"here, {EPOCHS}"] = lost.loc[resolution, way.split(",")[0]]

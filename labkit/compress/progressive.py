@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,29 +136,35 @@ class Phase:
     plan: Plan | None
 
 
+@dataclass(eq=False)
 class Progress:
     """A quantised network and how it came about.
 
     Args:
-        build: makes the network.
+        start: the network in floating point that was quantised.
+        plan: formats of its convolutions; None where it was trained in floating point.
+        levels: that are quantised at the end.
         history: a row per phase: "phase", "levels" (quantised ones), "epochs" (in all, so far),
             "before" and "after" (accuracy on the validation images, before and after the phase's
             training) and "loss" (of the training images; NaN without training).
         weights: as the network's `set_weights` takes them.
     """
 
-    def __init__(
-        self,
-        build: Callable[[], tf.keras.Model],
-        history: pd.DataFrame,
-        weights: list[np.ndarray],
-    ):
-        self._build, self.history, self.weights = build, history, weights
+    start: tf.keras.Model
+    plan: Plan | None
+    levels: tuple[str, ...]
+    history: pd.DataFrame
+    weights: list[np.ndarray]
 
     @cached_property
     def model(self) -> tf.keras.Model:
         """With `QuantizedConv2D` layers, all enabled."""
-        return self._build()
+        if self.plan is None:
+            network = tf.keras.models.clone_model(self.start)
+        else:
+            network = quantized(self.start, self.plan, self.levels)
+        network.set_weights(self.weights)
+        return network
 
 
 def quantized(
@@ -265,8 +272,8 @@ def _narrowing(plan: Plan) -> list[tuple[int, Resolution]]:
 class Quantizer:
     """Quantises one network as often as wanted, by any plan: its graphs are traced once.
 
-    Accuracies are of `adjustable`'s float32 sums; measure a result itself where the last code
-    counts.
+    It can be sent to other processes, which trace them once each. Accuracies are of `adjustable`'s
+    float32 sums; measure a result itself where the last code counts.
 
     Args:
         model: trained, in floating point, without batch normalisation; it is not changed.
@@ -277,6 +284,11 @@ class Quantizer:
         self.model, self.source = graph.flat(model), source
         self._copy = fixed_point.adjustable(model)
         self._trainer = Trainer(self._copy)
+        self._key = uuid.uuid4().hex
+
+    def __reduce__(self):
+        """What another process makes it of: graphs cannot be sent."""
+        return _arrived, (self._key, self.model, self.source)
 
     def accuracy(
         self,
@@ -382,18 +394,9 @@ class Quantizer:
             checkpoint.write(self._copy.get_weights(), {"history": rows})
             if on_phase:
                 on_phase(rows[-1])
-        weights = self._copy.get_weights()
-
-        def network() -> tf.keras.Model:
-            if plan is None:
-                final = tf.keras.models.clone_model(self.model)
-            else:
-                final = quantized(self.model, plan, todo[-1].quantized)
-            final.set_weights(weights)
-            return final
-
         columns = ["phase", "levels", "epochs", "before", "after", "loss"]
-        return Progress(network, pd.DataFrame(rows, columns=columns), weights)
+        history, weights = pd.DataFrame(rows, columns=columns), self._copy.get_weights()
+        return Progress(self.model, plan, todo[-1].quantized, history, weights)
 
     def _phase(self, phase: Phase, schedule: Schedule, number: int) -> dict:
         """A row of the history, with the phase's own epochs."""
@@ -413,6 +416,17 @@ class Quantizer:
             row["epochs"] = schedule.epochs
             row["after"] = self._trainer.accuracy(self.source)
         return row
+
+
+#: The quantizer that was last sent to this process, by its key.
+_arrivals: dict[str, Quantizer] = {}
+
+
+def _arrived(key: str, model: tf.keras.Model, source: Batches) -> Quantizer:
+    if key not in _arrivals:
+        _arrivals.clear()
+        _arrivals[key] = Quantizer(model, source)
+    return _arrivals[key]
 
 
 def run(

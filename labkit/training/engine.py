@@ -235,11 +235,12 @@ class _Progress(tf.keras.callbacks.Callback):
             self._on_epoch(len(self.rows), self.rows[-1])
 
 
+@tf.keras.utils.register_keras_serializable("labkit")
 class _Rates(tf.keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate of each step from a table that can be exchanged without a new graph."""
 
-    def __init__(self):
-        self.values = tf.Variable([0.0], trainable=False, shape=[None])
+    def __init__(self, values: Sequence[float] = (0.0,)):
+        self.values = tf.Variable(values, trainable=False, shape=[None], dtype=tf.float32)
 
     def __call__(self, step):
         """The rate of a step, from 0; the last one's afterwards."""
@@ -247,8 +248,8 @@ class _Rates(tf.keras.optimizers.schedules.LearningRateSchedule):
         return tf.gather(self.values, tf.minimum(tf.cast(step, tf.int32), last))
 
     def get_config(self):
-        """Nothing that Keras could make it again from: the table belongs to one training."""
-        return {}
+        """The table: a model can be stored and sent with what it was trained with."""
+        return {"values": self.values.numpy().tolist()}
 
 
 class _Selected:

@@ -1,6 +1,7 @@
 """Levels are quantised in their order, locked ones stay, and a killed run ends as another."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -235,6 +236,25 @@ def test_one_quantiser_for_many_runs(model, plan, source):
     pd.testing.assert_frame_equal(second.history, first.history)
     for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_quantiser_and_its_runs_can_be_sent_to_another_process(model, plan, source):
+    """Where it is made once, as often as it arrives."""
+    quantizer, schedule = progressive.Quantizer(model, source), Schedule("train", epochs=0.5)
+    sent = pickle.dumps((quantizer, schedule))
+    there, again = pickle.loads(sent)[0], pickle.loads(sent)[0]
+    assert there is again and there is not quantizer
+    here = quantizer.run(plan, schedule)
+    back = pickle.loads(pickle.dumps(there.run(plan, schedule)))
+    pd.testing.assert_frame_equal(back.history, here.history)
+    for run in (here, back):
+        assert training.accuracy(run.model, source) == here.history["after"].iloc[-1]
+    for a, b in zip(back.model.get_weights(), here.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    floating = pickle.loads(pickle.dumps(there.run(None, schedule)))
+    assert {type(layer) for layer in floating.model.layers} == {type(y) for y in model.layers}
+    other = pickle.loads(pickle.dumps(progressive.Quantizer(model, source)))
+    assert other is not there
 
 
 def test_signals_tell_where_a_network_is_silent(model, plan, source):

@@ -1,5 +1,6 @@
 """The training loop, its sources and its learning rate."""
 
+import pickle
 import subprocess
 import sys
 
@@ -110,6 +111,18 @@ def test_the_rate_rises_to_its_peak_and_falls_to_zero():
     assert values[0] < 0.03 and values[-1] < 0.01
     falling = [triangle(0.4, part, 0.0) for part in done]
     assert falling[0] > 0.39 and np.all(np.diff(falling) < 0)
+
+
+def test_a_trained_network_can_be_stored_sent_and_trained_on(tmp_path):
+    model = linear()
+    training.fit(model, arrays(), sgd(2, 0.1))
+    model.save(tmp_path / "trained.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "trained.keras")
+    after = set()
+    for other in (loaded, pickle.loads(pickle.dumps(model)), model):
+        training.fit(other, arrays(), sgd(2, 0.1), seed=1)
+        after.add(float(np.sum(np.abs(other.get_weights()[0]))))
+    assert len(after) == 1
 
 
 def test_a_trainer_begins_anew_each_time():
