@@ -360,7 +360,7 @@ def keras_of(found, i=0):
     return model
 
 
-def trained_lstm(seed, rate=1e-3):
+def trained_lstm(seed, rate):
     """The LSTM after the epoch with the best validation; kept in the output folder."""
     runtime.set_seed(seed)
     model = networks.lstm()
@@ -379,7 +379,7 @@ def trained_lstm(seed, rate=1e-3):
 
 mlps = explored("mlp", [Member(seed=SEED + i) for i in range((8, 100)[full])], EPOCHS)
 cnns = explored("cnn", [Member(Cnn(), seed=SEED + i) for i in range(CNN_RUNS)], CNN_EPOCHS)
-lstms = [trained_lstm(seed) for seed in lab.seeds]
+lstms = list(lab.side_by_side(trained_lstm, [(seed, 1e-3) for seed in lab.seeds]).values())
 paths = {"MLP": mlps.predict(now.x_test), "CNN": cnns.predict(data.x_test),
          "LSTM": np.stack([model.predict(data.x_test, verbose=0) for model in lstms])}
 gaps = [float(np.abs(keras_of(found).predict(of.x_test, verbose=0) - paths[name][0]).max())
@@ -428,8 +428,8 @@ for name, network, epochs in (("MLP", Mlp(), EPOCHS), ("CNN", Cnn(), CNN_EPOCHS)
         continue
     some = explored(f"rates_{name}", [Member(network, None, seed, rate) for rate, seed in tries], epochs)
     found[name] = some.record["validation"], errors_of(some)
-some = [trained_lstm(seed, rate) for rate, seed in tries]
-found["LSTM"] = [np.array([metric.compute(y, model.predict(x, verbose=0)) for model in some])
+of_rate = lab.side_by_side(trained_lstm, [(seed, rate) for rate, seed in tries])
+found["LSTM"] = [np.array([metric.compute(y, model.predict(x, verbose=0)) for model in of_rate.values()])
                  for metric, x, y in ((measure.MEAN_SQUARED_ERROR, held.x_test, held.y_test),
                                       (ADE, data.x_test, data.y_test))]
 rates = pd.concat({name: pd.DataFrame({"rate": [rate for rate, _ in tries], "validation MSE (m²)": chosen,
@@ -592,7 +592,7 @@ if data.source == "synthetic":
     x = np.concatenate([x for x, _ in walks])
     some = {"MLP": mlps.predict(x[:, -1], range(min(len(mlps), 12))), "CNN": cnns.predict(x),
             "LSTM": np.stack([model.predict(x, verbose=0) for model in lstms]),
-            "LSTM, rate 0.01": np.stack([trained_lstm(seed, 1e-2).predict(x, verbose=0) for seed in lab.seeds])}
+            "LSTM, rate 0.01": np.stack([of_rate[seed, 1e-2].predict(x, verbose=0) for seed in lab.seeds])}
     some["MLP, Kalman filter"] = np.stack([
         np.concatenate([kalman(part) for part in np.split(one, len(walks))]) for one in some["MLP"]])
     of_walks = pd.DataFrame({name: errors_on(walks, runs) for name, runs in some.items()})
@@ -811,31 +811,33 @@ calibrated.round({"ADE (m)": 4, "more than float (m)": 4, "from the float path (
 # without the rounding, converted afterwards.
 
 # %%
-rows = {}
 FINE = networks.NETWORKS["mlp"].RECIPES[PROFILE].but(epochs=(4, 100)[full])
-for name, found, of, recipe in (("MLP", mlps, held_now, FINE),
-                                ("CNN", cnns, held, FINE.but(epochs=30, weight_decay=DECAY))):
-    if name == "CNN" and not full:
-        continue
-    for seed in lab.seeds:
-        model, x = keras_of(found, seed - SEED), of.x_train
-        kept = {}
-        for which in ("QAT int8", "as long, then int8"):
-            tuned = tf.keras.models.clone_model(model)
-            tuned.set_weights(model.get_weights())
-            if which == "QAT int8":
-                tuned = quantization_aware.quantize(tuned)
-                quantization_aware.calibrate(tuned, x)
-            best = training.Best()
-            training.fit(tuned, of, recipe, seed, callbacks=[best], validation=(of.x_test, of.y_test))
-            best.restore()
-            kept[which] = (quantization_aware.convert(tuned, batch=1) if which == "QAT int8" else
-                           post_training.convert(tuned, "int8", x, batch=1))
-        kept["int8"] = post_training.convert(model, "int8", x, batch=1)
-        for which, content in kept.items():
-            file = f"sweep/09_{name}_{which.replace(' ', '_').replace(',', '')}.tflite"
-            figures, _ = deployed(name, which, minimal.for_device(content), file, seed)
-            rows.setdefault((name, which), []).append(figures[ADE.name])
+TUNED = {"MLP": (mlps, held_now, FINE), "CNN": (cnns, held, FINE.but(epochs=30, weight_decay=DECAY))}
+KINDS = ("QAT int8", "as long, then int8", "int8")
+
+
+def tuned_file(name, kind, seed):
+    """The int8 file of a network, trained on before it or not."""
+    found, of, recipe = TUNED[name]
+    model = keras_of(found, seed - SEED)
+    if kind == "QAT int8":
+        model = quantization_aware.quantize(model)
+        quantization_aware.calibrate(model, of.x_train)
+    if kind != "int8":
+        best = training.Best()
+        training.fit(model, of, recipe, seed, callbacks=[best], validation=(of.x_test, of.y_test))
+        best.restore()
+    if kind == "QAT int8":
+        return quantization_aware.convert(model, batch=1)
+    return post_training.convert(model, "int8", of.x_train, batch=1)
+
+
+rows = {}
+for (name, kind, seed), content in lab.side_by_side(tuned_file, itertools.product(
+        TUNED if full else ["MLP"], KINDS, lab.seeds)).items():
+    file = f"sweep/09_{name}_{kind.replace(' ', '_').replace(',', '')}.tflite"
+    figures, _ = deployed(name, kind, minimal.for_device(content), file, seed)
+    rows.setdefault((name, kind), []).append(figures[ADE.name])
 tuned = pd.DataFrame({key: {"ADE (m)": np.mean(v), "±": np.std(v, ddof=1) if len(v) > 1 else np.nan}
                       for key, v in rows.items()}).T.rename_axis(["network", "file"])
 tuned.round(4)
