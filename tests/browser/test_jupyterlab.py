@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 
+import forked_kernels
 import nbformat
 import pytest
 from wrong_answers import WRONG
@@ -107,6 +108,7 @@ def server(chromium, folder, out):
         "--LabApp.expose_app_in_browser=True",
         f"--ServerApp.root_dir={folder}",
     ]
+    socket_of_kernels = folder.parent / "kernels"
     silent = {"fetchNews": "false", "checkForUpdates": False}
     overrides = folder.parent / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
@@ -117,11 +119,16 @@ def server(chromium, folder, out):
         "LABKIT_OUT": out,
         "LABKIT_QUIET": "",
         "JUPYTER_CONFIG_DIR": str(folder.parent / "config"),
+        "JUPYTER_PATH": str(forked_kernels.installed(folder.parent / "data", socket_of_kernels)),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder.parent / "workspaces"),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
     said = folder.parent / "log"
     log = said.open("w")
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
+    processes = [
+        subprocess.Popen(each, stdout=log, stderr=log, env=os.environ | settings)
+        for each in (command, forked_kernels.serving(socket_of_kernels))
+    ]
     address = f"http://127.0.0.1:{port}"
     end = time.monotonic() + 300
     try:
@@ -130,13 +137,14 @@ def server(chromium, folder, out):
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5)
                 break
             except OSError:
-                assert process.poll() is None, said.read_text()
+                assert all(process.poll() is None for process in processes), said.read_text()
                 assert time.monotonic() < end, f"JupyterLab does not answer: {said.read_text()}"
                 time.sleep(0.25)
         yield address
     finally:
-        process.terminate()
-        process.wait(30)
+        for process in processes:
+            process.terminate()
+            process.wait(30)
         log.close()
 
 
