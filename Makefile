@@ -17,8 +17,8 @@ BIN = $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
 # Tests leave no trace in the user's cache and see no settings of the user's. Each job has its share
 # of the processors: threads of TensorFlow that wait for work take it from the other job.
-THREADS = $(shell $(BIN)/python -c "import os; from labkit.runtime import thread_settings as of; \
-	print(*(f'{k}={v}' for k, v in of(max(1, os.cpu_count() // $(JOBS))).items()))")
+THREADS = $(shell $(BIN)/python -c "from labkit import runtime as r; \
+	print(*(f'{k}={v}' for k, v in r.thread_settings(r.threads_each($(JOBS))).items()))")
 TEST = env $(THREADS) LABKIT_PROFILE=quick LABKIT_DATA_MODE=synthetic LABKIT_QUIET=1 \
 	LABKIT_OUT="$$PWD/build/nbval" LABKIT_CACHE="$$PWD/build/cache" $(BIN)/python -m pytest
 

@@ -59,6 +59,11 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
+def threads_each(jobs: int) -> int:
+    """Threads for each of so many processes that share the processors."""
+    return max(1, processors() // max(1, jobs))
+
+
 def thread_settings(threads: int) -> dict[str, str]:
     """The environment of a process that shares the machine with others: so many threads each.
 

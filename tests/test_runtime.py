@@ -47,6 +47,11 @@ print(tf.config.threading.get_intra_op_parallelism_threads())
     assert tf.config.threading.get_intra_op_parallelism_threads() == before
 
 
+def test_processors_are_shared_among_jobs(monkeypatch):
+    monkeypatch.setattr(runtime, "processors", lambda: 4)
+    assert [runtime.threads_each(jobs) for jobs in (1, 2, 3, 9)] == [4, 2, 1, 1]
+
+
 def test_code_that_cannot_be_kept_is_compiled_all_the_same():
     """Numba refuses to keep it where it finds no folder to write to, as beside no file."""
     without_file = eval("lambda x: x + x")

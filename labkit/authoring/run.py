@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -101,8 +100,7 @@ def _run(source: Source, out: Path, parameters: dict, student: bool, jobs: int) 
     result = out / "notebooks" / f"{source.name}.ipynb"
     figures = out / "results" / f"{source.number}.json"
     figures.unlink(missing_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    environment = runtime.thread_settings(threads) if jobs > 1 else {}
+    environment = runtime.thread_settings(runtime.threads_each(jobs)) if jobs > 1 else {}
     started = time.perf_counter()
     error = execute_notebook(
         notebook,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 
+from labkit import runtime
 from labkit.grading import intake
 from labkit.grading.box.execution import Executed, Execution
 from labkit.grading.environment import digest_of, environment_digest
@@ -142,7 +142,7 @@ def _execution(notebook: str, lab: str, prepared: Prepared) -> Execution:
         limits=assignment.limits,
         data=prepared.data,
         cache=str(prepared.drawn),
-        threads=max(1, (os.cpu_count() or 1) // max(1, prepared.settings.jobs)),
+        threads=runtime.threads_each(prepared.settings.jobs),
         environment=environment_digest(),
         imports=prepared.imports,
     )
