@@ -1001,7 +1001,7 @@ def small_plan(resolution, choice="least error", mode="nearest"):
     return plan_of(small_ranges, resolution, choice, mode, small_one)
 
 
-def schedule(way, seed, plan, epochs=EPOCHS, **more):
+def schedule(way, seed, plan, epochs, **more):
     """A way's schedule: all ways see `epochs` for each level in all."""
     total = epochs * len(names)
     if way == "all at once":  # nothing but a relaxation phase
@@ -1017,9 +1017,9 @@ CONTROL = "float, then rounded"
 plans = {"float": None} | {resolution: small_plan(resolution) for resolution in GRID}
 
 
-def run_of(plan, way, seed=SEED, epochs=EPOCHS, more=None):
+def run_of(plan, way, seed=SEED, epochs=None, order="forward", relax=False):
     """A run, and how many of the test images (%) are read with what it ends with."""
-    run = quantizer.run(plan, schedule(way, seed, plan, epochs, **(more or {})))
+    run = quantizer.run(plan, schedule(way, seed, plan, epochs or EPOCHS, order=order, relax=relax))
     return run, 100 * quantizer.accuracy(plan, weights=run.weights, source=tests)
 
 
@@ -1091,9 +1091,8 @@ plots.show(
 side = {}
 if full:
     side["4:4:4", "from the input on"] = by_seed["4:4:4", "lock", SEED]
-    options = {"backward": {"order": "backward"}, "random": {"order": "random"},
-               "from the input on, relaxed": {"relax": True}}
-    locked = lab.side_by_side(run_of, {("4:4:4", name): (plans["4:4:4"], "lock", SEED, EPOCHS, changed)
+    options = {"backward": ("backward",), "random": ("random",), "from the input on, relaxed": ("forward", True)}
+    locked = lab.side_by_side(run_of, {("4:4:4", name): (plans["4:4:4"], "lock", SEED, EPOCHS, *changed)
                                        for name, changed in options.items()})
     side |= {name: accuracy for name, (_, accuracy) in locked.items()}
     display((base - pd.Series(side)).rename("lost (points)").round(2).to_frame())

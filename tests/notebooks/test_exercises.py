@@ -7,6 +7,7 @@ from wrong_answers import WRONG
 
 from labkit.authoring import mutation
 from labkit.authoring.source import sources, tagged
+from labkit.grading.code_cells import definitions
 
 LABS = sources()
 each_lab = pytest.mark.parametrize("lab", LABS, ids=[lab.name for lab in LABS])
@@ -56,6 +57,15 @@ def _misconceptions(code):
             for end in ends:
                 if isinstance(end, ast.Constant) and isinstance(end.value, str):
                     yield end.value
+
+
+@each_lab
+def test_definitions_stand_alone(lab):
+    """To ask for an exercise's answers, the grader executes nothing else of the lab's own cells."""
+    namespace = {"__name__": "__main__"}
+    for cell in lab.notebook.cells:
+        if cell.cell_type == "code":
+            exec(compile(definitions(cell.source), f"<{cell.id}>", "exec"), namespace)
 
 
 @each_lab
