@@ -24,7 +24,7 @@
 # - explore a design space of thousands of networks in minutes, and read its front;
 # - quantise an LSTM, and write an MLP in C integers that gives the same codes as its file.
 #
-# **Time:** 120 minutes of work; the computer takes 1 minute (`quick`) or half an hour (`full`).
+# **Time:** 120 minutes of work; the computer takes 1 minute (`quick`) or 30 to 40 (`full`).
 
 # %% [markdown]
 # ## What to hand in
@@ -1878,10 +1878,9 @@ pd.DataFrame(np.hstack([1000 * both, 225 * 10 * 1000 * both / 60]), ["model.fit"
     [["ms per epoch and member", "minutes of the study, extrapolated"], ["clock", "processor"]])).round(3)
 
 # %% [markdown]
-# The study of section 6, with 225 designs, ten runs and 1,000 epochs, takes 4.3 minutes of processor time,
-# about two minutes on two idle cores. `model.fit` would take 42 hours of it, 586 times as much. (Other work
-# was running when these outputs were made, so the clock ran two to three times as long as the processor
-# worked; by the clock the factor was 420, and section 6 took 696 s.)
+# The study of section 6, with 225 designs, ten runs and 1,000 epochs, takes 6.7 minutes of processor time,
+# 3.4 by the clock on two cores. `model.fit` would take 61 hours of it, 544 times as much, and 53 by the
+# clock. (Section 6 itself took 337 s when these outputs were made: other work was running beside it.)
 #
 # The studies of this lab are on the command line too. They resume where they stopped, and run in several
 # processes or on a Dask cluster (the extra `cluster`); any function of your own can be called in the same
