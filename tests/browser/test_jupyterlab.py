@@ -108,7 +108,6 @@ def server(chromium, folder, out):
         "--LabApp.expose_app_in_browser=True",
         f"--ServerApp.root_dir={folder}",
     ]
-    socket_of_kernels = folder.parent / "kernels"
     silent = {"fetchNews": "false", "checkForUpdates": False}
     overrides = folder.parent / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
@@ -119,16 +118,18 @@ def server(chromium, folder, out):
         "LABKIT_OUT": out,
         "LABKIT_QUIET": "",
         "JUPYTER_CONFIG_DIR": str(folder.parent / "config"),
-        "JUPYTER_PATH": str(forked_kernels.installed(folder.parent / "data", socket_of_kernels)),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder.parent / "workspaces"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
+    commands = [command]
+    if sys.platform == "linux":  # each kernel imports TensorFlow elsewhere
+        kernels = folder.parent / "kernels"
+        commands.append(forked_kernels.serving(kernels))
+        settings["JUPYTER_PATH"] = str(forked_kernels.installed(folder.parent / "data", kernels))
     said = folder.parent / "log"
     log = said.open("w")
-    processes = [
-        subprocess.Popen(each, stdout=log, stderr=log, env=os.environ | settings)
-        for each in (command, forked_kernels.serving(socket_of_kernels))
-    ]
+    environment = os.environ | settings
+    processes = [subprocess.Popen(c, stdout=log, stderr=log, env=environment) for c in commands]
     address = f"http://127.0.0.1:{port}"
     end = time.monotonic() + 300
     try:
