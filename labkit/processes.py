@@ -53,6 +53,8 @@ def side_by_side(
     """
     from joblib import Parallel, delayed, parallel_config
 
+    # One whose memory grows, as that of trainings does, is replaced by another: no news to anybody.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     threads = threads or max(1, _threads() // jobs)
     settings = {"backend": "loky", "inner_max_num_threads": threads}
     environment = runtime.thread_settings(threads) | {"LABKIT_QUIET": "1"}

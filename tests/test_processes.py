@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from types import SimpleNamespace
 
@@ -46,6 +47,19 @@ def test_large_arrays_are_shared_and_not_sent():
     (total, writeable, file), other = given.values()
     assert (total, writeable) == (BIG.sum(), False) and other == (total, writeable, file)
     assert file.startswith(tempfile.gettempdir())  # and not where nobody would look for it
+
+
+def test_a_process_whose_memory_grows_is_replaced_without_a_word():
+    def growing(number):
+        time.sleep(1.1)  # it is looked at once a second
+        sys.modules[f"kept {number}"] = np.ones(60_000_000)
+        return os.getpid()
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        given = dict(processes.side_by_side(growing, [(number,) for number in range(8)], 2))
+    assert len(given) == 8 and len(set(given.values())) > 2
+    assert not warned
 
 
 def test_what_a_function_of_a_notebook_names_is_sent_with_it():
