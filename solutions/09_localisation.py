@@ -24,7 +24,7 @@
 # - explore a design space of thousands of networks in minutes, and read its front;
 # - quantise an LSTM, and write an MLP in C integers that gives the same codes as its file.
 #
-# **Time:** 120 minutes of work; the computer takes 1 minute (`quick`) or 30 to 40 (`full`).
+# **Time:** 120 minutes of work; the computer takes 1 minute (`quick`) or 40 on two cores (`full`).
 
 # %% [markdown]
 # ## What to hand in

@@ -30,7 +30,7 @@
 # - compute one job of the engine by hand, and read its costs in cycles, energy and memory.
 #
 # **Time:** two sessions of 90 minutes, with a break after section 5; the computer takes 1 minute
-# (`quick`) or 25 to 35 on two cores (`full`, with the training of the network).
+# (`quick`) or 35 on two cores (`full`, with the training of the network).
 
 # %% [markdown]
 # ## What to hand in
