@@ -119,13 +119,13 @@ def server(chromium, folder, out):
         "LABKIT_QUIET": "",
         "JUPYTER_CONFIG_DIR": str(folder.parent / "config"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder.parent / "workspaces"),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
     commands = [command]
     if sys.platform == "linux":  # each kernel imports TensorFlow elsewhere
         kernels = folder.parent / "kernels"
         commands.append(forked_kernels.serving(kernels))
         settings["JUPYTER_PATH"] = str(forked_kernels.installed(folder.parent / "data", kernels))
+        settings["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as ipykernel does
     said = folder.parent / "log"
     log = said.open("w")
     environment = os.environ | settings

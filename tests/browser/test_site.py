@@ -18,8 +18,6 @@ KINDS = (
     *("index", "ledger", "published", "glossary", "search", "labs/index", "labs/00_start_here"),
     *("techniques/clustering", "api/files", "instructors"),
 )
-#: Of these, pages with less and with more around what they are about.
-FRAMES = ("index", "labs/00_start_here")
 #: Equations are set, and these images are not there.
 SET = "!window.MathJax?.startup?.promise || MathJax.startup.promise"
 LOST = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
@@ -34,12 +32,12 @@ def address(chromium, site, serve):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder or "root" for folder in FOLDERS])
 def test_nothing_is_wrong(site, address, open_page, violations, folder):
-    """On every page: one of each kind is loaded in two windows, and every other in the first.
+    """On every page: one of each kind is loaded in four windows, and every other in the first.
 
     That one is then looked at as wide as the second. axe-core examines a page whenever it is
     loaded; but not the colours of the others, which come from the same style sheets. In the third
-    and fourth window it examines what is around an article, on two pages: articles have been seen
-    in these colours, and as wide, before.
+    and fourth window it examines what is around an article, as the article has been seen in these
+    colours, and as wide, before.
     """
     pages = {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
     names = {page.as_posix() for page in pages if "_static" not in page.parts}
@@ -48,7 +46,7 @@ def test_nothing_is_wrong(site, address, open_page, violations, folder):
     page, found = open_page(), {}
     for name in sorted(name for name in names if name.rpartition("/")[0] == folder):
         faults = []
-        for size, scheme, seen in WINDOWS if name in FRAMES else WINDOWS[:2]:
+        for size, scheme, seen in WINDOWS if name in KINDS else WINDOWS[:2]:
             page.set_viewport_size(size)
             if name in KINDS or size is DESKTOP:
                 page.emulate_media(color_scheme=scheme)
