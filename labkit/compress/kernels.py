@@ -74,7 +74,12 @@ def with_new_statistics(model: tf.keras.Model, images, batch: int = 128) -> tf.k
         batch: images per step.
     """
     copy = copy_of(model)
+
+    @tf.function(reduce_retracing=True)  # the last batch may be shorter
+    def measure(part):
+        copy(part, training=True)
+
     for start in range(0, len(tf.nest.flatten(images)[0]), batch):
         part = slice(start, start + batch)
-        copy(tf.nest.map_structure(lambda x, part=part: x[part], images), training=True)
+        measure(tf.nest.map_structure(lambda x, part=part: x[part], images))
     return copy

@@ -218,6 +218,21 @@ def test_statistics_are_measured_anew_and_nothing_is_trained(small_model, tiny_d
         np.testing.assert_array_equal(old, kept)
 
 
+def test_statistics_are_those_of_the_batches_the_last_one_shorter_and_inputs_by_name():
+    one, other = tf.keras.Input((3,), name="one"), tf.keras.Input((2,), name="other")
+    norm = tf.keras.layers.BatchNormalization(momentum=0.9)
+    model = tf.keras.Model([one, other], norm(tf.keras.layers.Concatenate()([one, other])))
+    rng = np.random.default_rng(3)
+    images = {"one": rng.normal(2, 3, (20, 3)), "other": rng.normal(-1, 0.5, (20, 2))}
+    new = pruning.with_new_statistics(model, images, batch=8).layers[-1]
+    mean, variance = np.zeros(5), np.ones(5)
+    for rows in np.split(np.hstack([images["one"], images["other"]]), [8, 16]):
+        mean = 0.9 * mean + 0.1 * rows.mean(axis=0)
+        variance = 0.9 * variance + 0.1 * rows.var(axis=0)
+    np.testing.assert_allclose(new.moving_mean, mean, rtol=1e-4)
+    np.testing.assert_allclose(new.moving_variance, variance, rtol=1e-4)
+
+
 # --- filters
 
 
