@@ -1,38 +1,58 @@
-"""Kernels forked off one process that has imported TensorFlow, once for all of them.
+"""Kernels forked off one process that has imported TensorFlow, once for all of them; Linux alone.
 
 `forked_kernels.py serve SOCKET` is that process. `forked_kernels.py kernel SOCKET ...` is what
-JupyterLab starts for a kernel with these arguments: it passes signals on, and ends with the kernel.
+Jupyter starts for a kernel with these arguments: it passes signals on, and both end together.
 """
 
+import contextlib
 import importlib
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+#: What notebooks import, labkit first as there. Nothing that asks when it is imported whether it is
+#: in a notebook, as tqdm does.
+IMPORTS = (
+    *("labkit", "tensorflow", "pandas", "matplotlib.pyplot", "sklearn.cluster", "numba", "qkeras"),
+    *("tensorflow_model_optimization", "ipykernel.kernelapp", "ipywidgets"),
+)
+#: How long that may take on a busy machine, seconds.
+PATIENCE = 300
 
-def installed(folder: Path, address: Path) -> Path:
-    """A folder for JUPYTER_PATH, with kernels that are forked off the process at an address."""
+
+@contextlib.contextmanager
+def forking(folder: Path, log) -> Iterator[str]:
+    """While that process runs: what to put before JUPYTER_PATH, so that "python3" is such a kernel.
+
+    Args:
+        folder: empty; for the socket and the kernel's specification.
+        log: an open file, for what that process says.
+    """
+    address = folder / "socket"
     spec = folder / "kernels" / "python3" / "kernel.json"
     spec.parent.mkdir(parents=True)
     here = [sys.executable, __file__, "kernel", str(address)]
     about = {"argv": [*here, "-f", "{connection_file}"], "display_name": "Python 3 (ipykernel)"}
     spec.write_text(json.dumps(about | {"language": "python", "metadata": {"debugger": True}}))
-    return folder
-
-
-def serving(address: Path) -> list[str]:
-    """The command that starts the process."""
-    return [sys.executable, __file__, "serve", str(address)]
+    command = [sys.executable, __file__, "serve", str(address)]
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield str(folder)
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def serve(address: str) -> None:
-    # As a notebook does, labkit first. Nothing that asks when it is imported whether it is in a
-    # notebook, as tqdm does.
-    for name in ("labkit", "tensorflow", "pandas"):
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as ipykernel does
+    for name in IMPORTS:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a kernel here
     with socket.socket(socket.AF_UNIX) as server:
@@ -54,19 +74,29 @@ def become(connection: socket.socket) -> None:
         os.dup2(stream, number)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.environ.clear()
-    os.environ.update(asked["environment"], JPY_PARENT_PID=str(os.getppid()))
+    os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     sys.argv = ["ipykernel_launcher", *asked["arguments"]]
     connection.sendall(str(os.getpid()).encode())
+    threading.Thread(target=ended_with, args=[connection], daemon=True).start()
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance()
     sys.exit()
 
 
+def ended_with(connection: socket.socket) -> None:
+    """Jupyter may kill what it has started, which cannot pass that on."""
+    connection.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def kernel(address: str, *arguments: str) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
+        end = time.monotonic() + PATIENCE
         while connection.connect_ex(address):  # the process still imports
+            if time.monotonic() > end:
+                sys.exit(f"Nobody forks kernels at {address}.")
             time.sleep(0.1)
         asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
         socket.send_fds(connection, [json.dumps(asked).encode()], [0, 1, 2])

@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import contextlib
 import json
 import os
 import re
@@ -120,33 +121,27 @@ def server(chromium, folder, out):
         "JUPYTER_CONFIG_DIR": str(folder.parent / "config"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder.parent / "workspaces"),
     }
-    commands = [command]
-    if sys.platform == "linux":  # each kernel imports TensorFlow elsewhere
-        kernels = folder.parent / "kernels"
-        commands.append(forked_kernels.serving(kernels))
-        settings["JUPYTER_PATH"] = str(forked_kernels.installed(folder.parent / "data", kernels))
-        settings["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as ipykernel does
-    said = folder.parent / "log"
-    log = said.open("w")
-    environment = os.environ | settings
-    processes = [subprocess.Popen(c, stdout=log, stderr=log, env=environment) for c in commands]
     address = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + 300
-    try:
+    said = folder.parent / "log"
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(said.open("w"))
+        if sys.platform == "linux":
+            kernels = folder.parent / "kernels"
+            settings["JUPYTER_PATH"] = stack.enter_context(forked_kernels.forking(kernels, log))
+        environment = os.environ | settings
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        stack.callback(process.wait, 30)
+        stack.callback(process.terminate)
+        end = time.monotonic() + 300
         while True:
             try:
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5)
                 break
             except OSError:
-                assert all(process.poll() is None for process in processes), said.read_text()
+                assert process.poll() is None, said.read_text()
                 assert time.monotonic() < end, f"JupyterLab does not answer: {said.read_text()}"
                 time.sleep(0.25)
         yield address
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait(30)
-        log.close()
 
 
 @pytest.fixture(scope="module")

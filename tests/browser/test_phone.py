@@ -36,7 +36,8 @@ def site(chromium, serve, tmp_path_factory):
 def page(opened, site):
     """The page as a phone shows it, loaded."""
     screen = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
-    with opened(is_mobile=True, **screen) as page:
+    sensors = ["accelerometer", "gyroscope"]  # which the shell does not allow by itself
+    with opened(is_mobile=True, permissions=sensors, **screen) as page:
         page.goto(f"{site.address}/phone/index.html")
         until(page, lambda: text(page, "status").startswith("Ready"))
         yield page

@@ -18,8 +18,8 @@ KINDS = (
     *("index", "ledger", "published", "glossary", "search", "labs/index", "labs/00_start_here"),
     *("techniques/clustering", "api/files", "instructors"),
 )
-#: Equations are set, and these images are not there.
-SET = "!window.MathJax?.startup?.promise || MathJax.startup.promise"
+#: Waits until equations are set; and the images that are not there.
+SET = "window.MathJax?.startup?.promise?.then(() => null)"
 LOST = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
 
 
@@ -51,7 +51,7 @@ def test_nothing_is_wrong(site, address, open_page, violations, folder):
             if name in KINDS or size is DESKTOP:
                 page.emulate_media(color_scheme=scheme)
                 page.goto(f"{address}/{name}.html", wait_until="load")
-                page.wait_for_function(SET)
+                page.evaluate(SET)
                 faults += page.evaluate(LOST)
                 faults += violations(page, colours=name in KINDS, around=seen)
             wide = page.evaluate("document.documentElement.scrollWidth") - size["width"]
