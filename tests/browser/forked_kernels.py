@@ -28,8 +28,8 @@ PATIENCE = 300
 
 
 @contextlib.contextmanager
-def forking(folder: Path, log) -> Iterator[str]:
-    """While that process runs: what to put before JUPYTER_PATH, so that "python3" is such a kernel.
+def forking(folder: Path, log) -> Iterator[tuple[subprocess.Popen, str]]:
+    """That process, and a folder for JUPYTER_PATH where "python3" is such a kernel.
 
     Args:
         folder: empty; for the socket and the kernel's specification.
@@ -44,7 +44,7 @@ def forking(folder: Path, log) -> Iterator[str]:
     command = [sys.executable, __file__, "serve", str(address)]
     process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        yield str(folder)
+        yield process, str(folder)
     finally:
         process.terminate()
         process.wait(30)

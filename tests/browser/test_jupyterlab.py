@@ -125,20 +125,23 @@ def server(chromium, folder, out):
     said = folder.parent / "log"
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(said.open("w"))
+        processes = []
         if sys.platform == "linux":
-            kernels = folder.parent / "kernels"
-            settings["JUPYTER_PATH"] = stack.enter_context(forked_kernels.forking(kernels, log))
+            forking = forked_kernels.forking(folder.parent / "kernels", log)
+            forker, settings["JUPYTER_PATH"] = stack.enter_context(forking)
+            processes.append(forker)
         environment = os.environ | settings
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         stack.callback(process.wait, 30)
         stack.callback(process.terminate)
+        processes.append(process)
         end = time.monotonic() + 300
         while True:
             try:
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5)
                 break
             except OSError:
-                assert process.poll() is None, said.read_text()
+                assert all(p.poll() is None for p in processes), said.read_text()
                 assert time.monotonic() < end, f"JupyterLab does not answer: {said.read_text()}"
                 time.sleep(0.25)
         yield address
