@@ -16,10 +16,12 @@ JOBS ?= 2
 BIN = $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
 # Tests leave no trace in the user's cache and see no settings of the user's. Each job has its share
-# of the processors: threads of TensorFlow that wait for work take it from the other job.
+# of the processors: threads of TensorFlow that wait for work take it from the other job. Bytecode is
+# kept for the hundreds of processes that the tests start.
 THREADS = $(shell $(BIN)/python -c "from labkit import runtime as r; \
 	print(*(f'{k}={v}' for k, v in r.thread_settings(r.threads_each($(JOBS))).items()))")
-TEST = env $(THREADS) LABKIT_PROFILE=quick LABKIT_DATA_MODE=synthetic LABKIT_QUIET=1 \
+TEST = env -u PYTHONDONTWRITEBYTECODE $(THREADS) \
+	LABKIT_PROFILE=quick LABKIT_DATA_MODE=synthetic LABKIT_QUIET=1 \
 	LABKIT_OUT="$$PWD/build/nbval" LABKIT_CACHE="$$PWD/build/cache" $(BIN)/python -m pytest
 
 .PHONY: labs test lab site build lint release lock clean setup
