@@ -198,9 +198,12 @@ def _stored_problems(source: Source) -> list[str]:
         problems.append(f"solutions/{path.name} was executed with other code: {again}")
     elif [c.source for c in notebook.cells] != [c.source for c in source.notebook.cells]:
         problems.append(f"solutions/{path.name} has other texts: run `labkit build`.")
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and any(o.output_type == "error" for o in cell.outputs):
-            problems.append(f"solutions/{path.name}, cell {cell.id}: it ended in an error.")
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        where = f"solutions/{path.name}, cell {cell.id}"
+        if cell.execution_count is None:
+            problems.append(f"{where}: it was not executed: {again}")
+        if any(output.output_type == "error" for output in cell.outputs):
+            problems.append(f"{where}: it ended in an error.")
     return problems
 
 

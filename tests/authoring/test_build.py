@@ -88,6 +88,19 @@ def test_check_finds_leaks(built):
     assert "it holds outputs" in problems
 
 
+def test_check_finds_cells_that_were_not_executed(built):
+    path = built / "solutions" / "00_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    cell = next(c for c in notebook.cells if c.cell_type == "code")
+    cell.execution_count = None
+    nbformat.write(notebook, path)
+    (problem,) = build(check=True, root=built)
+    assert problem == (
+        f"solutions/00_tiny.ipynb, cell {cell.id}: it was not executed: "
+        "run `labkit build --execute 00`."
+    )
+
+
 def test_check_finds_orphans_missing_and_edited_notebooks(built):
     (built / "notebooks" / "09_gone.ipynb").write_text("{}")
     path = built / "solutions" / "00_tiny.ipynb"
