@@ -42,10 +42,16 @@ def forking(folder: Path, log) -> Iterator[tuple[subprocess.Popen, str]]:
     here = [sys.executable, __file__, "kernel", str(address)]
     about = {"argv": [*here, "-f", "{connection_file}"], "display_name": "Python 3 (ipykernel)"}
     spec.write_text(json.dumps(about | {"language": "python", "metadata": {"debugger": True}}))
-    command = [sys.executable, __file__, "serve", str(address)]
-    process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
+    with started([sys.executable, __file__, "serve", str(address)], log) as process:
         yield process, str(folder)
+
+
+@contextlib.contextmanager
+def started(command: list[str], log, **options) -> Iterator[subprocess.Popen]:
+    """A process that writes into an open file, until it is terminated; options of Popen."""
+    process = subprocess.Popen(command, stdout=log, stderr=log, **options)
+    try:
+        yield process
     finally:
         process.terminate()
         process.wait(30)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -40,11 +39,11 @@ KERNEL_IS_IDLE = """
 #: is no matter of the view; and what the picture's text says when every control has been moved.
 VIEWS = {
     "09": (
-        ("RUNS, EPOCHS = 1, 1", "paths = {'MLP': mlps.predict(now.x_test)}"),
+        "RUNS, EPOCHS = 1, 1\npaths = {'MLP': mlps.predict(now.x_test)}",
         "with 3 bits for weights and 3 for activations",
     ),
     "10": (
-        ("small = folding.fold(squeezenet.build((32, 32, 3), 10, **squeezenet.NETWORK[PROFILE]))",),
+        "small = folding.fold(squeezenet.build((32, 32, 3), 10, **squeezenet.NETWORK[PROFILE]))",
         "the engine ideal with 4-bit weights",
     ),
 }
@@ -71,7 +70,7 @@ def folder(tmp_path_factory):
 
 def to_the_view(source):
     """A notebook of the statements that a lab's view depends on, the exercises' solutions too."""
-    shorter = {given(code): code for code in statements_of("\n".join(VIEWS[source.number][0]))}
+    shorter = {given(code): code for code in statements_of(VIEWS[source.number][0])}
     statements = []
     for cell in (c for c in source.notebook.cells if c.cell_type == "code"):
         for statement in statements_of(cell.source):
@@ -120,8 +119,7 @@ def server(chromium, folder, out):
     overrides = folder.parent / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
     overrides.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": silent}))
-    nothing = {"buildAvailable": False, "buildCheck": False}
-    overrides.with_name("page_config.json").write_text(json.dumps(nothing))
+    overrides.with_name("page_config.json").write_text(json.dumps({"buildCheck": False}))
     settings = {
         "LABKIT_PROFILE": "quick",
         "LABKIT_DATA_MODE": "synthetic",
@@ -140,11 +138,9 @@ def server(chromium, folder, out):
             forker, settings["JUPYTER_PATH"] = stack.enter_context(forking)
             processes.append(forker)
         environment = os.environ | settings
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        stack.callback(process.wait, 30)
-        stack.callback(process.terminate)
-        processes.append(process)
-        end = time.monotonic() + 300
+        starting = forked_kernels.started(command, log, env=environment)
+        processes.append(stack.enter_context(starting))
+        end = time.monotonic() + PATIENCE / SECOND
         while True:
             try:
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5)
