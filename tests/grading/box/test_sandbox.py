@@ -1,8 +1,11 @@
+import contextlib
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import psutil
@@ -15,8 +18,6 @@ from labkit.grading.box.sandbox import Isolation, Limits
 BACKENDS = [*([] if sandbox._trouble("namespaces") else ["namespaces"]), "limits"]
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
 isolating_backend = pytest.mark.parametrize("backend", BACKENDS[:-1])  # none on some machines
-MARK = "labkit-sandbox-in-the-background"
-SLEEPS = "import time; time.sleep(98.7)"
 QUICK = Limits(seconds=20, cpu_seconds=20, memory_mb=300, file_mb=5, disk_mb=20, processes=16)
 
 
@@ -29,9 +30,26 @@ def run(code, backend, take=(), hidden=(), readable=(), **limits):
         return sandbox.run(command, place, settings, isolation, tuple(readable), take=take)
 
 
-def as_program(code):
-    """The code as a program that the execution starts: its command line tells that it lives."""
+@pytest.fixture
+def mark():
+    """A word that no command line holds but those of this test, whatever runs beside it."""
+    return f"labkit-{uuid.uuid4().hex}"
+
+
+def as_program(code, mark):
+    """The code as a program that the execution starts: its command line holds the mark."""
+    code = f"# {mark}\n{code}"
     return f"import os, sys; os.execv(sys.executable, [sys.executable, '-I', '-c', {code!r}])"
+
+
+def marked(mark):
+    """Processes that live and whose command line holds the mark."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(mark in argument for argument in process.cmdline()):
+                found.append(process.pid)
+    return found
 
 
 @every_backend
@@ -78,19 +96,10 @@ def test_a_lab_may_train_side_by_side_in_it(backend):
     ids=["loop", "sleep", "cpu", "memory", "fork bomb", "disk"],
 )
 @pytest.mark.skipif(os.name != "posix", reason="forks")
-def test_limits_end_the_whole_tree(backend, code, limits, status):
-    before = {p.pid for p in psutil.process_iter()}
-    ended = run(as_program(code), backend, **limits)
+def test_limits_end_the_whole_tree(backend, code, limits, status, mark):
+    ended = run(as_program(code, mark), backend, **limits)
     assert ended.status == status or (status == "memory" and "MemoryError" in ended.output)
-    mine = [p for p in psutil.process_iter() if p.pid not in before and _command_holds(p, code)]
-    assert mine == []
-
-
-def _command_holds(process, code):
-    try:
-        return any(code in argument for argument in process.cmdline())
-    except psutil.Error:
-        return False
+    assert marked(mark) == []
 
 
 @every_backend
@@ -102,7 +111,7 @@ def test_a_single_file_cannot_grow_beyond_its_limit(backend):
 
 @every_backend
 @pytest.mark.skipif(os.name != "posix", reason="forks")
-def test_what_stays_in_the_background_is_dead_before_files_are_collected(backend):
+def test_what_stays_in_the_background_is_dead_before_files_are_collected(backend, mark):
     code = (
         "import os, time\n"
         "if not os.fork():\n"
@@ -110,11 +119,11 @@ def test_what_stays_in_the_background_is_dead_before_files_are_collected(backend
         "    if os.fork(): os._exit(0)\n"
         "    while True:\n"
         "        open('late', 'a').write('x'); time.sleep(0.01)\n"
+        "time.sleep(0.2)"
     )
-    code = as_program(code + f"time.sleep(0.2)  # {MARK}")
-    assert run(code, backend, take=["late"]).status == "ended"
+    assert run(as_program(code, mark), backend, take=["late"]).status == "ended"
     time.sleep(0.3)
-    assert not [p for p in psutil.process_iter() if _command_holds(p, MARK)]
+    assert marked(mark) == []
 
 
 @every_backend
@@ -191,31 +200,26 @@ def test_it_has_no_rights_of_an_administrator(backend):
     assert rights and int(rights[0].split()[1], 16) == 0
 
 
-def test_a_dead_grader_takes_its_executions_with_it(tmp_path):
-    import subprocess
-
+def test_a_dead_grader_takes_its_executions_with_it(mark):
     code = (
-        "import sys\nfrom labkit.grading.box.sandbox import *\n"
+        "from labkit.grading.box.sandbox import *\n"
         "with scratch() as place:\n"
-        f"    run(['-c', {as_program(SLEEPS)!r}], place, Limits(), choose())"
+        f"    run(['-c', {as_program('import time; time.sleep(98.7)', mark)!r}],"
+        " place, Limits(), choose())"
     )
     grader = subprocess.Popen([sys.executable, "-c", code])
-    for _ in range(200):
-        if _sleepers():
-            break
-        time.sleep(0.05)
-    assert _sleepers()
+    assert _soon(lambda: set(marked(mark)) - {grader.pid})
     grader.kill()
     grader.wait()
-    for _ in range(200):
-        if not _sleepers():
-            break
+    assert _soon(lambda: not marked(mark))
+
+
+def _soon(condition):
+    """Whether a condition holds within ten seconds."""
+    end = time.monotonic() + 10
+    while not (held := condition()) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not _sleepers()
-
-
-def _sleepers():
-    return [p.pid for p in psutil.process_iter() if _command_holds(p, SLEEPS)]
+    return held
 
 
 def test_wishes_that_cannot_be_fulfilled_are_told(monkeypatch):
