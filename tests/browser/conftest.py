@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from forked_kernels import PATIENCE
 
 #: The first that there is; the shell, without the browser's own windows, starts and draws faster.
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")
@@ -58,6 +59,7 @@ def opened(chromium):
     def page_of(**options):
         context = chromium.new_context(**options)
         page = context.new_page()
+        page.set_default_timeout(1000 * PATIENCE)
         page.faults = []
         page.on("console", lambda m: m.type in ("error", "warning") and page.faults.append(m.text))
         page.on("pageerror", lambda error: page.faults.append(str(error)))

@@ -24,7 +24,7 @@ IMPORTS = (
     *("labkit", "tensorflow", "pandas", "matplotlib.pyplot", "sklearn.cluster", "numba", "qkeras"),
     *("tensorflow_model_optimization", "ipykernel.kernelapp", "ipywidgets"),
 )
-#: How long that may take on a busy machine, seconds.
+#: How long anything in a browser may take on a busy machine, seconds.
 PATIENCE = 300
 
 

@@ -15,6 +15,7 @@ import urllib.request
 import forked_kernels
 import nbformat
 import pytest
+from forked_kernels import PATIENCE
 from wrong_answers import WRONG
 
 from labkit import course
@@ -23,9 +24,6 @@ from labkit.authoring.mutation import answered
 from labkit.authoring.source import solution_lines, sources, tagged
 
 TOKEN = "labkit-test"
-SECOND = 1000
-#: How long a cell may take on a busy machine, ms.
-PATIENCE = 300 * SECOND
 SOURCES = sources(root=course.root())
 #: What JupyterLab colours red: errors, and what was written to standard error.
 RED = "[data-mime-type='application/vnd.jupyter.stderr']"
@@ -140,7 +138,7 @@ def server(chromium, folder, out):
         environment = os.environ | settings
         starting = forked_kernels.started(command, log, env=environment)
         processes.append(stack.enter_context(starting))
-        end = time.monotonic() + PATIENCE / SECOND
+        end = time.monotonic() + PATIENCE
         while True:
             try:
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5)
@@ -156,7 +154,6 @@ def server(chromium, folder, out):
 def lab(opened, server):
     """JupyterLab as `make lab` opens it."""
     with opened(viewport={"width": 1400, "height": 1600}) as page:
-        page.set_default_timeout(PATIENCE)
         page.goto(f"{server}/lab?token={TOKEN}")
         yield page
 

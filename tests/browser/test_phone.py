@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from forked_kernels import PATIENCE
 
 from labkit.authoring.pages import PageError, phone
 from labkit.datasets import har_simulator
@@ -43,8 +44,8 @@ def page(opened, site):
         yield page
 
 
-def until(page, condition, seconds=30):
-    end = time.monotonic() + seconds
+def until(page, condition):
+    end = time.monotonic() + PATIENCE
     while not condition():
         said = f"the page says {text(page, 'status')!r}, {text(page, 'label')!r}"
         assert time.monotonic() < end, said

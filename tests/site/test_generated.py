@@ -3,6 +3,9 @@
 import dataclasses
 import itertools
 import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -275,3 +278,17 @@ def test_another_folder_is_not_replaced(tmp_path):
     with pytest.raises(CourseError, match="is no site"):
         build.build(ROOT, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_what_sphinx_warns_of_is_an_error(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "docs" / "_static", source / "_static")
+    shutil.copy(ROOT / "docs" / "conf.py", source)
+    (source / "index.rst").write_text("All\n===\n\n:doc:`nothing`\n")
+    code = "import sys\nfrom pathlib import Path\nfrom labkit.authoring.site import build\n"
+    code += "build._render(*map(Path, sys.argv[1:]))"
+    folders = source, tmp_path / "html", tmp_path / "doctrees"
+    command = [sys.executable, "-c", code, *folders]  # Sphinx warns where it runs a second time
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "CourseError: Sphinx warns:" in ran.stderr
+    assert "index.rst:4: WARNING: unknown document: 'nothing'" in ran.stderr

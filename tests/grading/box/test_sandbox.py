@@ -215,8 +215,8 @@ def test_a_dead_grader_takes_its_executions_with_it(mark):
 
 
 def _soon(condition):
-    """Whether a condition holds within ten seconds."""
-    end = time.monotonic() + 10
+    """Whether a condition holds within a minute, on a busy machine."""
+    end = time.monotonic() + 60
     while not (held := condition()) and time.monotonic() < end:
         time.sleep(0.05)
     return held
