@@ -172,3 +172,18 @@ def test_the_reference_is_readable(pages):
     assert 'return {"area": width * height}' in reference["api/explore.html"]
     assert "SENSOR_SIZES = (0.25, 0.6, 0.5)" in reference["api/datasets.html"]
     assert "KNOWN = " not in reference["api/measure.html"]
+
+
+def test_code_that_has_no_colour_is_no_element(site, pages):
+    style = (site / "_static" / "pygments.css").read_text(encoding="utf-8")
+    rule = r'html\[data-theme="(\w+)"\] \.highlight( \.\w+)? {[^}]*\bcolor: (#\w+) *}'
+    colours = {}
+    for theme, kind, colour in re.findall(rule, style):
+        colours.setdefault(kind.strip(" ."), {})[theme] = colour
+    around = colours.pop("")
+    assert set(around) == {"light", "dark"}
+    plain = {kind for kind, own in colours.items() if own == around}
+    assert plain == {"n", "nn", "nx", "p", "pm", "w"}
+    for source in SOURCES:
+        kinds = {span.get("class") for span in pages[f"labs/{source.name}.html"].all("span")}
+        assert not kinds & plain and {"k", "o"} < kinds
