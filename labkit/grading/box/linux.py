@@ -73,6 +73,11 @@ def mount(source, target, kind, flags, options=None) -> None:
     call("mount", source, target, kind, ctypes.c_ulong(flags), options)
 
 
+def unmount(target: str) -> None:
+    """umount2(2), at once; what still uses it goes on."""
+    call("umount2", target.encode(), _DETACH)
+
+
 def enter(flags: int) -> None:
     """Enter new namespaces; those of mounts pass nothing on. With a user's rights where need be.
 
@@ -104,7 +109,7 @@ def pivot_root(root: str) -> None:
     os.mkdir(old)
     call("syscall", _PIVOT_ROOT[os.uname().machine], root.encode(), old.encode())
     os.chdir("/")
-    call("umount2", b"/old", _DETACH)
+    unmount("/old")
     os.rmdir("/old")
 
 

@@ -19,9 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -216,28 +215,7 @@ def scratch() -> Iterator[Scratch]:
             folder.mkdir(parents=True)
         yield found
     finally:
-        _delete(found.place)
-
-
-def _delete(folder: Path) -> None:
-    """Delete a folder, be it deeper than Python can follow or made unwritable.
-
-    What lies in an inner folder is moved up before that one goes, so that no path grows long. What
-    cannot be deleted is left to the system's own cleaning of temporary files.
-    """
-    name, moved = uuid.uuid4().hex, 0
-    with suppress(OSError):
-        while entries := list(os.scandir(folder)):
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry.path)
-                    continue
-                os.chmod(entry.path, 0o700)
-                for inner in list(os.scandir(entry.path)):
-                    moved += 1
-                    os.rename(inner.path, folder / f"{name}-{moved}")
-                os.rmdir(entry.path)
-        os.rmdir(folder)
+        supervisor.delete(found.place)
 
 
 def run(
@@ -265,6 +243,7 @@ def run(
     """
     variables = _environment(place.box) | (environment or {})
     spec = {
+        "place": str(place.place),
         "given": str(place.given),
         "folder": str(place.box),
         "taken": str(place.taken),

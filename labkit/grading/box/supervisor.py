@@ -2,7 +2,7 @@
 
 Run by `labkit.grading.box.sandbox`, or in a fork of `labkit.grading.box.warm`. It reads a
 specification, one line of JSON, from its standard input and prints how the execution ended as JSON.
-If its standard input ends first, the grader is gone and the execution is killed.
+If its standard input ends first, the grader is gone: the execution is killed, its folders deleted.
 
 Behind the wall of namespaces the folder that an execution writes to is a file system in memory, of
 the size that it may fill: it is not the machine's disk, whatever is done to it, and goes with this
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from functools import partial
 
 import psutil
@@ -45,8 +46,14 @@ def main() -> None:
             options = f"mode=0700,size={size},nr_inodes={size // _PLACE}"
             linux.mount("tmpfs", spec["folder"], "tmpfs", linux.NOSUID | linux.NODEV, options)
     shutil.copytree(spec["given"], spec["folder"], dirs_exist_ok=True)
-    json.dump(_run(spec), sys.stdout)
-    sys.stdout.flush()
+    ended = _run(spec)
+    if ended["status"] == "gone":  # the grader, which would have deleted its folders
+        if _has_own_disk(spec):
+            linux.unmount(spec["folder"])
+        delete(spec["place"])
+    else:
+        json.dump(ended, sys.stdout)
+        sys.stdout.flush()
     os._exit(0)  # the thread still reads the standard input
 
 
@@ -272,6 +279,27 @@ def _read(folder: str, name: str, largest: int) -> bytes | None:
             return stream.read(largest)
     except OSError:
         return None
+
+
+def delete(folder: str | os.PathLike[str]) -> None:
+    """Delete a folder, be it deeper than Python can follow or made unwritable.
+
+    What lies in an inner folder is moved up before that one goes, so that no path grows long. What
+    cannot be deleted is left to the system's own cleaning of temporary files.
+    """
+    name, moved = uuid.uuid4().hex, 0
+    with contextlib.suppress(OSError):
+        while entries := list(os.scandir(folder)):
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+                    continue
+                os.chmod(entry.path, 0o700)
+                for inner in list(os.scandir(entry.path)):
+                    moved += 1
+                    os.rename(inner.path, os.path.join(folder, f"{name}-{moved}"))
+                os.rmdir(entry.path)
+        os.rmdir(folder)
 
 
 def _memory(process: psutil.Process) -> int:

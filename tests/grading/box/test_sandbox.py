@@ -200,18 +200,22 @@ def test_it_has_no_rights_of_an_administrator(backend):
     assert rights and int(rights[0].split()[1], 16) == 0
 
 
-def test_a_dead_grader_takes_its_executions_with_it(mark):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_dead_grader_takes_its_executions_with_it_and_their_folders(backend, mark):
+    body = f"open({mark!r}, 'w').close()\nimport time; time.sleep(98.7)"
     code = (
         "from labkit.grading.box.sandbox import *\n"
         "with scratch() as place:\n"
-        f"    run(['-c', {as_program('import time; time.sleep(98.7)', mark)!r}],"
-        " place, Limits(), choose())"
+        f"    run(['-c', {as_program(body, mark)!r}], place, Limits(), Isolation({backend!r}))"
     )
-    grader = subprocess.Popen([sys.executable, "-c", code])
-    assert _soon(lambda: set(marked(mark)) - {grader.pid})
-    grader.kill()
-    grader.wait()
-    assert _soon(lambda: not marked(mark))
+    with tempfile.TemporaryDirectory() as folder:  # a short path: a socket lies in it
+        environment = os.environ | {"TMPDIR": folder}
+        grader = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        assert _soon(lambda: set(marked(mark)) - {grader.pid})
+        assert os.listdir(folder)
+        grader.kill()
+        grader.wait()
+        assert _soon(lambda: not marked(mark) and not os.listdir(folder))
 
 
 def _soon(condition):
