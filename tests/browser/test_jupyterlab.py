@@ -15,7 +15,6 @@ import urllib.request
 import forked_kernels
 import nbformat
 import pytest
-from forked_kernels import PATIENCE
 from wrong_answers import WRONG
 
 from labkit import course
@@ -138,7 +137,7 @@ def server(chromium, folder, out):
         environment = os.environ | settings
         starting = forked_kernels.started(command, log, env=environment)
         processes.append(stack.enter_context(starting))
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + forked_kernels.PATIENCE
         while True:
             try:
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5)

@@ -200,7 +200,7 @@ def test_it_has_no_rights_of_an_administrator(backend):
     assert rights and int(rights[0].split()[1], 16) == 0
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@every_backend
 def test_a_dead_grader_takes_its_executions_with_it_and_their_folders(backend, mark):
     body = f"open({mark!r}, 'w').close()\nimport time; time.sleep(98.7)"
     code = (
